@@ -1,0 +1,192 @@
+"""Every exception we raise, on one page.
+
+::
+
+    CollectorsError                         root; ``transient`` answers every policy's question
+    ├─ ConfigurationError                   a setting or tenant file is wrong
+    ├─ StartupError                         the local stack cannot start (port, disk, rights)
+    ├─ SecurityError
+    │   └─ TenantIsolationError             a tenant's name or data crossed a border
+    ├─ CollectionError                      a source could not be read
+    │   ├─ SourceUnavailableError *         it is absent or did not answer in time
+    │   └─ InvalidSampleError               it answered nonsense
+    ├─ SpoolError                           the agent's spool is damaged or full
+    ├─ IntegrationError                     another system failed us (``service``, ``operation``)
+    │   ├─ ServiceUnreachableError *
+    │   ├─ ServiceTimeoutError *
+    │   ├─ ServiceFailedError *             it answered 5xx or the equivalent
+    │   ├─ RateLimitedError *               it asked for a pause (``retry_after_seconds``)
+    │   ├─ RequestRejectedError             it answered 4xx: repeating will not help
+    │   └─ UnexpectedResponseError          it answered in a shape we do not know
+    ├─ PolicyError
+    │   ├─ CircuitOpenError *
+    │   └─ RateLimitExceededError *
+    ├─ StorageError
+    │   ├─ MigrationError                   the schema is not what this code needs
+    │   └─ ConstraintViolatedError          the data break a rule of the schema
+    └─ ModelError
+        ├─ InsufficientDataError            not enough history (``required``, ``available``)
+        ├─ NotFittedError
+        └─ ModelNotFoundError               no such model or alias in the registry
+
+    * transient: trying again later may help
+"""
+
+from typing import ClassVar
+
+
+class CollectorsError(Exception):
+    """Root of all errors of this project.
+
+    Attributes
+    ----------
+    transient : bool
+        Whether repeating the same call later may succeed.
+    retry_after_seconds : float or None
+        A lower bound for the pause before a repetition, when the other side named one.
+    """
+
+    transient: ClassVar[bool] = False
+    retry_after_seconds: float | None = None
+
+
+class ConfigurationError(CollectorsError):
+    """A setting or a tenant file is missing, unknown or out of range."""
+
+
+class StartupError(CollectorsError):
+    """The local stack cannot start; the message is one line with the remedy."""
+
+
+class SecurityError(CollectorsError):
+    """Something was refused for the sake of security."""
+
+
+class TenantIsolationError(SecurityError):
+    """A tenant's identifier or data would have crossed its border."""
+
+
+class CollectionError(CollectorsError):
+    """A metric source could not be read."""
+
+    def __init__(self, message: str, *, source: str) -> None:
+        super().__init__(message)
+        self.source = source
+
+
+class SourceUnavailableError(CollectionError):
+    """The source is absent or did not answer in time."""
+
+    transient = True
+
+
+class InvalidSampleError(CollectionError):
+    """The source answered something that cannot be a sample."""
+
+
+class SpoolError(CollectorsError):
+    """The agent's spool is damaged, full or owned by another process."""
+
+
+class IntegrationError(CollectorsError):
+    """Another system failed us."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        service: str,
+        operation: str,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.service = service
+        self.operation = operation
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ServiceUnreachableError(IntegrationError):
+    """No connection could be made, or it was cut."""
+
+    transient = True
+
+
+class ServiceTimeoutError(IntegrationError):
+    """No answer came within the time allowed."""
+
+    transient = True
+
+
+class ServiceFailedError(IntegrationError):
+    """The service answered that it failed (HTTP 5xx or the equivalent)."""
+
+    transient = True
+
+
+class RateLimitedError(IntegrationError):
+    """The service asked us to come back later (HTTP 429)."""
+
+    transient = True
+
+
+class RequestRejectedError(IntegrationError):
+    """The service refused this very request (HTTP 4xx): repeating it will not help."""
+
+
+class UnexpectedResponseError(IntegrationError):
+    """The service answered in a shape we do not know."""
+
+
+class PolicyError(CollectorsError):
+    """One of our own policies refused the call."""
+
+
+class CircuitOpenError(PolicyError):
+    """The circuit breaker is open: the call was not tried."""
+
+    transient = True
+
+
+class RateLimitExceededError(PolicyError):
+    """Our own rate limiter refused the call."""
+
+    transient = True
+
+
+class StorageError(CollectorsError):
+    """The database refused what we asked for reasons of ours."""
+
+
+class MigrationError(StorageError):
+    """The schema is not what this code needs, or a migration failed."""
+
+
+class ConstraintViolatedError(StorageError):
+    """The data break a rule of the schema."""
+
+
+class ModelError(CollectorsError):
+    """A model cannot do what was asked."""
+
+
+class InsufficientDataError(ModelError):
+    """There is not enough history yet.
+
+    Attributes
+    ----------
+    required, available : int
+        Numbers of rows.
+    """
+
+    def __init__(self, message: str, *, required: int, available: int) -> None:
+        super().__init__(message)
+        self.required = required
+        self.available = available
+
+
+class NotFittedError(ModelError):
+    """The model was asked before it was trained."""
+
+
+class ModelNotFoundError(ModelError):
+    """The registry has no such model or alias."""

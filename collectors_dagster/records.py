@@ -1,0 +1,193 @@
+"""What the platform says about a tenant: scores, incidents, forecasts, health. Plain records, already valid.
+
+Times are aware and in UTC. Ratios and scores are 0..1.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A half-open span of time ``[start, end)``."""
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def of_day(cls, day: str) -> "Window":
+        """Return the UTC day named ``YYYY-MM-DD``.
+
+        Examples
+        --------
+        >>> Window.of_day("2026-11-22").end.isoformat()
+        '2026-11-23T00:00:00+00:00'
+        """
+        start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
+        return cls(start, start + timedelta(days=1))
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return (self.end - self.start).total_seconds()
+
+
+class ModelState(StrEnum):
+    """How much a detector has seen: the honest answer to "can I trust this?"."""
+
+    LEARNING = "learning"
+    """Under one hour of history: only physical limits alert."""
+    PROVISIONAL = "provisional"
+    """Under two days: novelty without seasonality; never critical."""
+    READY = "ready"
+
+
+class Severity(StrEnum):
+    """How loud an incident is."""
+
+    NOTICE = "notice"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One signal's part in an anomaly.
+
+    Attributes
+    ----------
+    signal : str
+        E.g. ``cpu_utilization_ratio``.
+    value, expected_low, expected_high : float
+        What was seen, and the range that history expects, in the signal's unit.
+    deviation : float
+        Capped robust deviation from normal; orders the contributions.
+    """
+
+    signal: str
+    value: float
+    expected_low: float
+    expected_high: float
+    deviation: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredMinute:
+    """One host's score over the minute that ends at `ts`.
+
+    Attributes
+    ----------
+    score : float
+        0..1, comparable over hosts and tenants: ``1 - 10**(-s/2)`` of the tail probability ``10**-s``.
+    contributions : tuple of Contribution
+        Largest first; empty for unremarkable minutes.
+    """
+
+    host: str
+    ts: datetime
+    score: float
+    state: ModelState
+    model_version: str
+    contributions: tuple[Contribution, ...] = ()
+
+
+class IncidentEventKind(StrEnum):
+    """What happened to an incident."""
+
+    OPENED = "opened"
+    UPDATED = "updated"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """An episode of anomalous minutes on one host.
+
+    Attributes
+    ----------
+    id : int or None
+        Set by the store.
+    source : str
+        ``stream`` (the resident scorer; alerts) or ``batch`` (history scored afterwards; never alerts).
+    """
+
+    id: int | None
+    tenant_id: str
+    host: str
+    opened_at: datetime
+    updated_at: datetime
+    resolved_at: datetime | None
+    severity: Severity
+    peak_score: float
+    title: str
+    contributions: tuple[Contribution, ...]
+    model_version: str
+    source: str = "stream"
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentEvent:
+    """One step of an incident's life; ``id`` grows, so a cursor over it misses nothing."""
+
+    id: int
+    kind: IncidentEventKind
+    at: datetime
+    incident: Incident
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastPoint:
+    """A signal's expected value at `ts`, said at `issued_at`."""
+
+    host: str
+    signal: str
+    issued_at: datetime
+    ts: datetime
+    mean: float
+    low80: float
+    high80: float
+    low95: float
+    high95: float
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReason:
+    """Why points are missing from 100.
+
+    Attributes
+    ----------
+    penalty : float
+        0..1, the share of health this reason takes.
+    """
+
+    group: str
+    penalty: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """Advice with its evidence."""
+
+    kind: str
+    text: str
+    evidence: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """Health of one host.
+
+    Attributes
+    ----------
+    score : int or None
+        0..100; ``None`` means unknown, because there is no data.
+    """
+
+    host: str
+    ts: datetime
+    score: int | None
+    reasons: tuple[HealthReason, ...]
+    recommendations: tuple[Recommendation, ...]

@@ -1,0 +1,82 @@
+"""What is measured: metrics, series, readings, and the names under which they are delivered.
+
+A *reading* is what a collector sees at one instant (a counter's cumulative value). A *sample* is
+what the database holds: gauges as the mean over the tenant's resolution (and the maximum where a
+peak matters), counters as the exact per-second rate over the interval's own monotonic clock.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+Labels = tuple[tuple[str, str], ...]
+"""Label pairs sorted by name, e.g. ``(("device", "vda"),)``."""
+
+
+class Kind(StrEnum):
+    """How a metric behaves over time."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric's promise: name and unit never change, new ones are added beside it.
+
+    Attributes
+    ----------
+    name : str
+        Base units, unit last; counters end in ``_total``.
+    unit : str
+        ``seconds``, ``bytes``, ``ratio``, ``operations``, ...
+    peak : bool
+        Deliver the maximum of the interval too, as ``<name>_max`` (gauges only).
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    help: str
+    peak: bool = False
+
+    @property
+    def delivered_name(self) -> str:
+        """Name in the database.
+
+        Examples
+        --------
+        >>> Metric("disk_read_bytes_total", Kind.COUNTER, "bytes", "").delivered_name
+        'disk_read_bytes_per_second'
+        >>> Metric("load1", Kind.GAUGE, "processes", "").delivered_name
+        'load1'
+        """
+        if self.kind is Kind.GAUGE:
+            return self.name
+        return self.name.removesuffix("_total") + "_per_second"
+
+    @property
+    def delivered_unit(self) -> str:
+        """Unit in the database: counters become rates."""
+        return self.unit if self.kind is Kind.GAUGE else f"{self.unit}_per_second"
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """One series of one tenant: where it comes from, what it is, which labels it carries."""
+
+    host: str
+    collector: str
+    metric: str
+    labels: Labels = ()
+    unit: str = ""
+    kind: Kind = Kind.GAUGE
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One delivered value. `ts` is the END of the interval, aware, UTC."""
+
+    series: SeriesKey
+    ts: datetime
+    value: float

@@ -1,0 +1,109 @@
+"""Who is served: the tenant's identity and what it may ask for.
+
+A :class:`Tenant` is already valid; files and command lines are checked in ``config``.
+"""
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from collectors_dagster.errors import TenantIsolationError
+
+TENANT_ID = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]")
+"""Lower-case letters, digits and inner hyphens, 2-40 characters: safe in paths, SQL identifiers, partition keys
+and URLs (RFC 1123 label, shortened)."""
+
+
+class Tier(StrEnum):
+    """How a tenant is served: premium tenants get runs of their own, first in the queue; standard ones share."""
+
+    PREMIUM = "premium"
+    STANDARD = "standard"
+
+
+def checked_tenant_id(value: str) -> str:
+    """Return `value` if it is a tenant id.
+
+    Raises
+    ------
+    TenantIsolationError
+        For anything else: it must not reach a path, a query or a partition.
+
+    Examples
+    --------
+    >>> checked_tenant_id("acme-eu")
+    'acme-eu'
+    """
+    if not TENANT_ID.fullmatch(value):
+        shown = value if len(value) <= 40 else value[:40] + "..."
+        message = (
+            f"tenant id {shown!r} is refused: use 2-40 lower-case letters, digits and inner hyphens, "
+            "starting with a letter, e.g. acme-eu"
+        )
+        raise TenantIsolationError(message)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class SystemSource:
+    """Host performance of this tenant.
+
+    Attributes
+    ----------
+    collectors : tuple of str
+        Names of collectors (``cpu``, ``load``, ``memory``, ``disk``, ``network``, ``pressure``).
+    collection_interval_seconds : float
+        Resolution in the database; the host is sampled at 1 Hz whatever it says.
+    anomaly_threshold : float
+        Shown score 0..1 from which a minute counts as anomalous.
+    """
+
+    enabled: bool = True
+    collectors: tuple[str, ...] = ("cpu", "load", "memory", "disk", "network", "pressure")
+    collection_interval_seconds: float = 10.0
+    ml_enabled: bool = True
+    anomaly_threshold: float = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Days that each level of the tenant's data is kept."""
+
+    raw_days: int = 7
+    hourly_days: int = 400
+
+
+@dataclass(frozen=True, slots=True)
+class AlertTarget:
+    """Where alerts go.
+
+    Attributes
+    ----------
+    kind : str
+        ``log`` or ``webhook``.
+    name : str
+        Unique within the tenant; names the target in the ledger of deliveries.
+    url : str or None
+        For webhooks. It may hold a credential, so it is kept out of representations.
+    """
+
+    kind: str
+    name: str
+    url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One tenant, valid, with the deployment's defaults filled in."""
+
+    id: str
+    name: str
+    tier: Tier = Tier.STANDARD
+    system: SystemSource = field(default_factory=SystemSource)
+    retention: Retention = field(default_factory=Retention)
+    alerts: tuple[AlertTarget, ...] = ()
+    spotify_account: str | None = None
+    synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        checked_tenant_id(self.id)
