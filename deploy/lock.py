@@ -19,7 +19,7 @@ COMMON = [
 
 def lock(target: str, *options: str) -> None:
     """Compile one lock file."""
-    subprocess.run([UV, *COMMON, *options, "--output-file", target], cwd=ROOT, check=True)  # noqa: S603 - our own arguments
+    subprocess.run([UV, *COMMON, *options, "--output-file", target], cwd=ROOT, check=True)
 
 
 def main() -> None:
