@@ -1,0 +1,121 @@
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors_dagster.clock import ManualClock
+from collectors_dagster.errors import (
+    CollectorsError,
+    RateLimitedError,
+    RequestRejectedError,
+    ServiceFailedError,
+)
+from collectors_dagster.patterns.retry import Backoff, RetryPolicy, next_delay, retry
+
+POLICY = RetryPolicy(attempts=4, base_seconds=1.0, cap_seconds=3.0, deadline_seconds=60.0)
+
+
+class Scripted:
+    """An operation that fails as told, then succeeds."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+
+def failed() -> ServiceFailedError:
+    return ServiceFailedError("503", service="hook", operation="post")
+
+
+def run(operation: Callable[[], str], clock: ManualClock, policy: RetryPolicy = POLICY) -> str:
+    return retry(
+        operation,
+        policy=policy,
+        retry_on=lambda error: isinstance(error, CollectorsError) and error.transient,
+        clock=clock,
+        random=lambda: 0.5,
+    )
+
+
+def test_transient_failures_are_repeated_with_growing_pauses() -> None:
+    clock, operation = ManualClock(), Scripted(failed(), failed(), failed())
+    assert run(operation, clock) == "done"
+    assert operation.calls == 4
+    assert clock.monotonic() == 0.5 + 1.0 + 1.5
+
+
+def test_last_error_is_raised_when_attempts_are_used_up() -> None:
+    clock, operation = ManualClock(), Scripted(*(failed() for _ in range(9)))
+    with pytest.raises(ServiceFailedError):
+        run(operation, clock)
+    assert operation.calls == 4
+
+
+def test_rejected_request_is_never_repeated() -> None:
+    operation = Scripted(RequestRejectedError("404", service="hook", operation="post"))
+    with pytest.raises(RequestRejectedError):
+        run(operation, ManualClock())
+    assert operation.calls == 1
+
+
+def test_retry_after_is_a_lower_bound_of_the_pause() -> None:
+    clock = ManualClock()
+    busy = RateLimitedError("429", service="hook", operation="post", retry_after_seconds=12.0)
+    run(Scripted(busy), clock)
+    assert clock.monotonic() == 12.0
+
+
+def test_no_pause_is_begun_that_would_end_after_the_deadline() -> None:
+    clock = ManualClock()
+    busy = RateLimitedError("429", service="hook", operation="post", retry_after_seconds=61.0)
+    with pytest.raises(RateLimitedError):
+        run(Scripted(busy), clock)
+    assert clock.monotonic() == 0.0
+
+
+def test_interrupts_are_not_repeated() -> None:
+    calls: list[int] = []
+
+    def interrupted() -> str:
+        calls.append(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted, ManualClock())
+    assert calls == [1]
+
+
+@given(
+    failures=st.integers(1, 3),
+    elapsed=st.floats(0, 59),
+    retry_after=st.none() | st.floats(0, 100),
+    draw=st.floats(0, 1, exclude_max=True),
+)
+def test_a_pause_keeps_every_bound(failures: int, elapsed: float, retry_after: float | None, draw: float) -> None:
+    delay = next_delay(POLICY, failures=failures, elapsed=elapsed, retry_after=retry_after, draw=draw)
+    if delay is None:
+        assert elapsed + max(POLICY.cap_seconds, retry_after or 0.0) > POLICY.deadline_seconds
+    else:
+        assert elapsed + delay <= POLICY.deadline_seconds
+        assert delay >= (retry_after or 0.0)
+        assert delay <= max(min(POLICY.cap_seconds, 2.0 ** (failures - 1)), retry_after or 0.0)
+
+
+@given(st.integers(1, 5000))
+def test_backoff_stays_below_its_cap_through_a_night_of_failures(failures: int) -> None:
+    backoff = Backoff(base_seconds=0.5, cap_seconds=30.0, random=lambda: 0.999)
+    backoff.failures = failures
+    assert 0 < backoff.failed() < 30.0
+
+
+@pytest.mark.parametrize("wrong", [(0, 1.0, 1.0), (1, 0.0, 1.0), (1, 2.0, 1.0)])
+def test_a_policy_that_cannot_work_is_refused(wrong: tuple[int, float, float]) -> None:
+    with pytest.raises(ValueError, match="retry policy"):
+        RetryPolicy(*wrong, deadline_seconds=1.0)
