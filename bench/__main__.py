@@ -1,0 +1,42 @@
+"""Run all benchmarks, one after the other, and write ``docs/benchmarks.md``."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = ("startup", "run_cost")
+
+
+def run(name: str) -> dict[str, Any]:
+    """Return one benchmark's report."""
+    command = [sys.executable, "-m", f"bench.{name}", "--json"]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True)
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def table(report: dict[str, Any]) -> str:
+    """Return a report as a section in markdown."""
+    rows = [
+        f"| {goal['name']} | {goal['value']:.4g} | {'≤' if goal['better'] == 'lower' else '≥'} {goal['limit']:.4g} "
+        f"| {'yes' if goal['ok'] else '**no**'} |"
+        for goal in report["goals"]
+    ]
+    return "\n".join([f"## {report['bench']}", "", "| goal | value | limit | kept |", "|---|---|---|---|", *rows, ""])
+
+
+def main() -> None:
+    """Write the page and print where it is."""
+    reports = [run(name) for name in NAMES]
+    machine = ", ".join(f"{key} {value}" for key, value in reports[0]["machine"].items())
+    intro = f"# Benchmarks\n\nWritten by `make bench`. Ratios travel, seconds do not. Machine: {machine}.\n"
+    page = ROOT / "docs" / "benchmarks.md"
+    page.write_text("\n".join([intro, *(table(report) for report in reports)]))
+    print(page.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
