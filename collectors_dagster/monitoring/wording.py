@@ -1,0 +1,68 @@
+"""How signals and their values are said to people."""
+
+from collectors_dagster.records import Contribution
+
+_SUFFIXES = ("_bytes_per_second", "_per_second", "_ratio", "_bytes")
+_NAMES = {
+    "cpu_utilization_ratio": "CPU utilization",
+    "cpu_iowait_ratio": "CPU waiting for I/O",
+    "load_per_cpu": "load per CPU",
+    "pressure_cpu_ratio": "CPU pressure",
+    "pressure_memory_ratio": "memory pressure",
+    "pressure_io_ratio": "I/O pressure",
+}
+
+
+def signal_name(signal: str) -> str:
+    """Return the signal's name in words.
+
+    Examples
+    --------
+    >>> signal_name("cpu_utilization_ratio"), signal_name("disk_read_bytes_per_second")
+    ('CPU utilization', 'disk read')
+    """
+    if signal in _NAMES:
+        return _NAMES[signal]
+    for suffix in _SUFFIXES:
+        if signal.endswith(suffix):
+            return signal.removesuffix(suffix).replace("_", " ")
+    return signal.replace("_", " ")
+
+
+def quantity(signal: str, value: float) -> str:
+    """Return a value of `signal` with its unit.
+
+    Examples
+    --------
+    >>> quantity("memory_used_ratio", 0.973), quantity("network_receive_bytes_per_second", 12_345_678.0)
+    ('97 %', '12.3 MB/s')
+    >>> quantity("load_per_cpu", 3.14159)
+    '3.1'
+    """
+    if signal.endswith("_ratio"):
+        return f"{100 * value:.0f} %" if abs(value) >= 0.095 or value == 0 else f"{100 * value:.1f} %"
+    if signal.endswith("_bytes_per_second"):
+        return f"{_bytes(value)}/s"
+    return _bytes(value) if signal.endswith("_bytes") else f"{value:.1f}"
+
+
+def _bytes(value: float) -> str:
+    scaled = value
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(scaled) < 1000:
+            return f"{scaled:.0f} {unit}" if unit == "B" else f"{scaled:.1f} {unit}"
+        scaled /= 1000
+    return f"{scaled:.1f} TB"
+
+
+def contribution_text(part: Contribution) -> str:
+    """Return what was seen against what was expected.
+
+    Examples
+    --------
+    >>> contribution_text(Contribution("cpu_utilization_ratio", 0.99, 0.02, 0.31, 12.0))
+    'CPU utilization 99 % (expected 2.0 % to 31 %)'
+    """
+    seen = quantity(part.signal, part.value)
+    low, high = (quantity(part.signal, edge) for edge in (part.expected_low, part.expected_high))
+    return f"{signal_name(part.signal)} {seen} (expected {low} to {high})"
