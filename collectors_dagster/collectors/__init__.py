@@ -1,0 +1,30 @@
+"""One small file per source, a protocol, and the runner that times, isolates, limits and counts them.
+
+Collectors only read and parse. What their values mean for a tenant (resolution, rates) is the agent's
+business; drivers, numpy and Dagster are not imported here. A new source is a file here, a recorded tree in
+``tests/data`` and a line in :data:`COLLECTORS`.
+"""
+
+import sys
+
+from collectors_dagster.collectors.cpu import Cpu
+from collectors_dagster.collectors.disk import Disk
+from collectors_dagster.collectors.load import Load
+from collectors_dagster.collectors.memory import Memory
+from collectors_dagster.collectors.network import Network
+from collectors_dagster.collectors.pressure import Pressure
+from collectors_dagster.collectors.protocol import Collector, CollectorFactory, Host
+
+COLLECTORS: list[CollectorFactory] = [Cpu, Load, Memory, Disk, Network, Pressure]
+"""Sources of a Linux host, in the order of a sweep."""
+
+
+def collectors_of(host: Host) -> list[Collector]:
+    """Return the collectors for the machine we run on: elsewhere than on Linux, what psutil can tell."""
+    if sys.platform == "linux":
+        factories = COLLECTORS
+    else:
+        from collectors_dagster.collectors.portable import PORTABLE  # noqa: PLC0415 - psutil costs Linux 2 MB for nothing
+
+        factories = PORTABLE
+    return [collector(host) for collector in factories]

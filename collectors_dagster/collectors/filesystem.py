@@ -1,0 +1,181 @@
+"""Space on local filesystems: the mount table, and statvfs that cannot hang a sweep."""
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from collectors_dagster.collectors.procfs import parser
+from collectors_dagster.collectors.protocol import Host, Reading, Series
+from collectors_dagster.errors import CollectionError, SourceUnavailableError
+from collectors_dagster.samples import Kind, Metric
+
+METRICS = (
+    Metric("filesystem_size_bytes", Kind.GAUGE, "bytes", "Size of the filesystem."),
+    Metric("filesystem_available_bytes", Kind.GAUGE, "bytes", "Space that an ordinary user can still fill."),
+    Metric("filesystem_files", Kind.GAUGE, "files", "Inodes of the filesystem."),
+    Metric("filesystem_files_free", Kind.GAUGE, "files", "Inodes not in use."),
+)
+LOCAL_TYPE = re.compile("bcachefs|btrfs|exfat|ext[234]|f2fs|jfs|ntfs3?|reiserfs|ufs|vfat|xfs|zfs")
+REFRESH_SECONDS = 10.0
+"""Space changes slowly; the table of mounts and statvfs are read this often."""
+DEADLINE_SECONDS = 0.25
+"""A sweep never waits longer than this for a filesystem to answer."""
+
+Usage = tuple[float, float, float, float]
+Statvfs = Callable[[str], os.statvfs_result]
+UNKNOWN: Usage = (float("nan"),) * 4
+
+
+class Mount(NamedTuple):
+    """A mounted filesystem."""
+
+    mountpoint: str
+    fstype: str
+
+
+@parser("disk")
+def parse_mountinfo(data: bytes) -> tuple[Mount, ...]:
+    """Return one mount per local filesystem: of bind mounts the one with the shortest path.
+
+    A container's own root is an overlay; it is listed, because it is all the space such a host has.
+    """
+    chosen: dict[bytes, Mount] = {}
+    for line in data.splitlines():
+        fields = line.split(b" ")
+        fstype = fields[fields.index(b"-", 6) + 1].decode()
+        mount = Mount(_unescaped(fields[4]), fstype)
+        known = chosen.get(fields[2])
+        if _local(mount) and (known is None or len(mount.mountpoint) < len(known.mountpoint)):
+            chosen[fields[2]] = mount
+    return tuple(sorted(chosen.values()))
+
+
+def _local(mount: Mount) -> bool:
+    return LOCAL_TYPE.fullmatch(mount.fstype) is not None or (mount.fstype == "overlay" and mount.mountpoint == "/")
+
+
+def _unescaped(path: bytes) -> str:
+    for octal, byte in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        path = path.replace(octal, byte)
+    return path.decode("utf-8", "surrogateescape")
+
+
+class _Probe:
+    """One thread that asks filesystems in turn, and may get stuck in one of them."""
+
+    def __init__(self, statvfs: Statvfs, mountpoints: Iterator[str]) -> None:
+        self.answers: dict[str, Usage] = {}
+        self.asking: str | None = None
+        self._statvfs = statvfs
+        self._mountpoints = mountpoints
+        self._abandoned = False
+        self._done = threading.Event()
+        threading.Thread(target=self._run, name="statvfs", daemon=True).start()
+
+    @property
+    def finished(self) -> bool:
+        return self._done.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Tell whether all have answered within `seconds`; afterwards only the present question goes on."""
+        finished = self._done.wait(seconds)
+        self._abandoned = not finished
+        return finished
+
+    def _run(self) -> None:
+        for mountpoint in self._mountpoints:
+            self.asking = mountpoint
+            self.answers[mountpoint] = _usage(self._statvfs, mountpoint)
+            if self._abandoned:
+                break
+        self._done.set()
+
+
+def _usage(statvfs: Statvfs, mountpoint: str) -> Usage:
+    try:
+        found = statvfs(mountpoint)
+    except OSError:
+        return UNKNOWN
+    block = found.f_frsize
+    return (
+        float(found.f_blocks * block),
+        float(found.f_bavail * block),
+        float(found.f_files),
+        float(found.f_ffree),
+    )
+
+
+class Space:
+    """Usage of filesystems, asked with a deadline; one that hangs costs one thread and only its own values."""
+
+    def __init__(self, *, statvfs: Statvfs = os.statvfs, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        self._statvfs = statvfs
+        self._deadline = deadline_seconds
+        self._stuck: dict[str, _Probe] = {}
+
+    def ask(self, mountpoints: tuple[str, ...]) -> dict[str, Usage]:
+        """Return the usage of every filesystem that answers; the others are missing."""
+        self._stuck = {name: probe for name, probe in self._stuck.items() if not probe.finished}
+        probe = _Probe(self._statvfs, iter([name for name in mountpoints if name not in self._stuck]))
+        if not probe.wait(self._deadline) and probe.asking is not None:
+            self._stuck[probe.asking] = probe
+        return dict(probe.answers)
+
+
+class Filesystems:
+    """Space on the local filesystems of a host, refreshed every `REFRESH_SECONDS`."""
+
+    def __init__(self, host: Host, *, space: Space | None = None) -> None:
+        self._clock = host.clock
+        self._table = host.proc_root / "self/mountinfo"
+        self._space = space or Space()
+        self._due = self._clock.monotonic()
+        self._reading = Reading((), ())
+        self._mounts: tuple[Mount, ...] = ()
+
+    def read(self) -> Reading:
+        """Return the latest values, asking anew when they are due."""
+        if self._clock.monotonic() >= self._due:
+            self._due = self._clock.monotonic() + REFRESH_SECONDS
+            self._reading = self._refresh()
+            return self._reading
+        return self._reading._replace(errors=())
+
+    def _refresh(self) -> Reading:
+        try:
+            mounts = parse_mountinfo(self._table.read_bytes())
+        except OSError as error:
+            message = f"{self._table} cannot be read: {error.strerror}"
+            return self._reading._replace(errors=(SourceUnavailableError(message, source="disk"),))
+        except CollectionError as error:
+            return self._reading._replace(errors=(error,))
+        return self._ask(mounts)
+
+    def _ask(self, mounts: tuple[Mount, ...]) -> Reading:
+        answers = self._space.ask(tuple(mount.mountpoint for mount in mounts))
+        usages = [answers.get(mount.mountpoint, UNKNOWN) for mount in mounts]
+        silent = [mount.mountpoint for mount in mounts if mount.mountpoint not in answers]
+        if mounts != self._mounts:
+            self._mounts, self._reading = mounts, Reading(_series(mounts), ())
+        return Reading(self._reading.series, tuple(chain.from_iterable(usages)), _silence(silent))
+
+
+def _silence(mountpoints: list[str]) -> tuple[CollectionError, ...]:
+    return tuple(
+        SourceUnavailableError(f"the filesystem at {name!r} does not answer", source="disk") for name in mountpoints
+    )
+
+
+def _series(mounts: tuple[Mount, ...]) -> tuple[Series, ...]:
+    return tuple(
+        Series(metric, (("fstype", mount.fstype), ("mountpoint", _shown(mount.mountpoint))))
+        for mount in mounts
+        for metric in METRICS
+    )
+
+
+def _shown(path: str) -> str:
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
