@@ -10,7 +10,18 @@ create table core.tenant (
     tier        text not null check (tier in ('premium', 'standard')),
     synthetic   boolean not null default false,
     status      text not null default 'active' check (status in ('active', 'removed')),
-    created_at  timestamptz not null default now()
+    created_at  timestamptz not null default now(),
+    raw_kept_from    timestamptz,  -- retention's horizon: samples before it are gone on purpose
+    hourly_kept_from timestamptz   -- the same for hourly aggregates; aggregates are never rebuilt from before it
+);
+
+-- Which migrations were applied, and with which text.
+create table core.schema_migration (
+    version     integer primary key,
+    name        text not null,
+    sha256      text not null,
+    applied_at  timestamptz not null,
+    seconds     double precision not null
 );
 
 -- Which login roles may read which tenant through "api".

@@ -1,0 +1,245 @@
+"""The agent's side of the store: batches of a spool, exactly once. Imports no numpy.
+
+A batch's samples, its counts and the spool's cursor are one transaction. A batch that was committed
+but never acknowledged is recognised by its numbers and ignored.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from psycopg.types.json import Jsonb
+from pydantic import SecretStr
+
+from collectors_dagster.integrations.timescale.backend import Backend, PlainPostgres
+from collectors_dagster.integrations.timescale.database import Cursor, Database
+from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.integrations.timescale.series import SeriesTable
+from collectors_dagster.integrations.timescale.tenants import TenantTable
+from collectors_dagster.samples import Sample
+
+QUERIES = load_queries("delivery")
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryNote:
+    """What a batch says about one source and hour, beside its samples.
+
+    Attributes
+    ----------
+    hour : datetime
+        The hour's start, aware.
+    intervals : int
+        Resolution intervals of this source that the batch covers.
+    gap_seconds : float
+        Time within them in which nothing was read.
+    bytes : int
+        Size in the spool.
+    """
+
+    host: str
+    collector: str
+    hour: datetime
+    intervals: int = 0
+    gap_seconds: float = 0.0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryBatch:
+    """A piece of one spool for one tenant, from `first_seq` to `last_seq`, both included.
+
+    Send from ``acked_seq + 1``: samples are never stored twice, but the notes of an overlapping batch
+    are counted again.
+    """
+
+    agent_id: str
+    epoch: str
+    tenant_id: str
+    first_seq: int
+    last_seq: int
+    samples: Sequence[Sample]
+    notes: Sequence[DeliveryNote] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryResult:
+    """What became of a batch.
+
+    Attributes
+    ----------
+    applied : bool
+        False if the spool was already delivered that far: nothing was changed.
+    acked_seq : int
+        Everything up to here is stored; the spool may forget it.
+    rows, duplicates, refused : int
+        Samples added, there already, and not storable (NaN or infinite).
+    """
+
+    applied: bool
+    acked_seq: int
+    rows: int = 0
+    duplicates: int = 0
+    refused: int = 0
+
+
+@dataclass(slots=True)
+class _Count:
+    samples: int = 0
+    duplicates: int = 0
+    late: int = 0
+    intervals: int = 0
+    gap_seconds: float = 0.0
+    bytes: int = 0
+
+
+_Source = tuple[str, str, datetime]
+
+
+class DeliveryStore:
+    """Where an agent delivers.
+
+    Parameters
+    ----------
+    conninfo : SecretStr
+        A libpq URL without a driver's name. Nothing connects before the first call.
+    """
+
+    def __init__(
+        self,
+        conninfo: SecretStr,
+        *,
+        application_name: str,
+        max_connections: int = 2,
+        backend: Backend | None = None,
+    ) -> None:
+        self._database = Database(conninfo, application_name=application_name, max_connections=max_connections)
+        self._backend = backend or PlainPostgres()
+        self._series = SeriesTable(self._database)
+        self.tenants = TenantTable(self._database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+    def deliver(self, batch: DeliveryBatch) -> DeliveryResult:
+        """Store a batch, once.
+
+        Raises
+        ------
+        ServiceUnreachableError, ServiceTimeoutError, ServiceFailedError
+            Nothing was stored, or it was and the answer was lost: send the same batch again.
+        StorageError
+            The tenant is unknown, or the schema is not what this code needs.
+        """
+        tenant_key = self.tenants.key(batch.tenant_id)
+        samples = [sample for sample in batch.samples if math.isfinite(sample.value)]
+        series_ids = self._series.ids(tenant_key, [sample.series for sample in samples])
+        spool = {"agent_id": batch.agent_id, "epoch": batch.epoch, "tenant_key": tenant_key}
+        with self._database.transaction("deliver samples") as cursor:
+            acked = _locked_cursor(cursor, spool)
+            if batch.last_seq <= acked:
+                return DeliveryResult(applied=False, acked_seq=acked)
+            added = self._insert(cursor, tenant_key, samples, series_ids, batch.notes)
+            cursor.execute(QUERIES["move_cursor"], {**spool, "last_seq": batch.last_seq})
+        return DeliveryResult(
+            applied=True,
+            acked_seq=batch.last_seq,
+            rows=added,
+            duplicates=len(samples) - added,
+            refused=len(batch.samples) - len(samples),
+        )
+
+    def acked_seq(self, agent_id: str, epoch: str, tenant_id: str) -> int | None:
+        """Return the last stored number of a spool, or None if nothing of it was ever stored."""
+        spool = {"agent_id": agent_id, "epoch": epoch, "tenant_key": self.tenants.key(tenant_id)}
+        with self._database.transaction("read the delivery cursor") as cursor:
+            row = cursor.execute(QUERIES["acked"], spool).fetchone()
+        return None if row is None else int(row[0])
+
+    def heartbeat(
+        self, agent_id: str, host: str, version: str, started_at: datetime, state: Mapping[str, object]
+    ) -> None:
+        """Say that an agent lives; `state` is JSON for people."""
+        row = {
+            "agent_id": agent_id,
+            "host": host,
+            "version": version,
+            "started_at": started_at,
+            "state": Jsonb(dict(state)),
+        }
+        with self._database.transaction("send a heartbeat") as cursor:
+            cursor.execute(QUERIES["heartbeat"], row)
+
+    def _insert(
+        self,
+        cursor: Cursor,
+        tenant_key: int,
+        samples: Sequence[Sample],
+        series_ids: Sequence[int],
+        notes: Sequence[DeliveryNote],
+    ) -> int:
+        """Store samples and counts; return how many samples are new."""
+        self._backend.before_write(cursor, [sample.ts for sample in samples])
+        rows = {
+            "tenant_key": tenant_key,
+            "series_ids": list(series_ids),
+            "ts": [sample.ts for sample in samples],
+            "values": [sample.value for sample in samples],
+        }
+        cursor.execute(QUERIES["insert_samples"], rows)
+        sources = {key: sample.series for key, sample in zip(series_ids, samples, strict=True)}
+        counts: defaultdict[_Source, _Count] = defaultdict(_Count)
+        total = 0
+        for series_id, hour, sent, added, late in cursor.fetchall():
+            count = counts[sources[series_id].host, sources[series_id].collector, hour]
+            count.samples += sent
+            count.duplicates += sent - added
+            count.late += late
+            total += added
+        _add_notes(counts, notes)
+        if counts:
+            cursor.execute(QUERIES["count"], _columns(tenant_key, counts))
+        return total
+
+
+def _locked_cursor(cursor: Cursor, spool: Mapping[str, object]) -> int:
+    row = cursor.execute(QUERIES["lock_cursor"], spool).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _add_notes(counts: defaultdict[_Source, _Count], notes: Sequence[DeliveryNote]) -> None:
+    for note in notes:
+        count = counts[note.host, note.collector, note.hour]
+        count.intervals += note.intervals
+        count.gap_seconds += note.gap_seconds
+        count.bytes += note.bytes
+
+
+def _columns(tenant_key: int, counts: Mapping[_Source, _Count]) -> dict[str, object]:
+    ordered = sorted(counts.items(), key=lambda item: item[0])
+    return {
+        "tenant_key": tenant_key,
+        "hosts": [source[0] for source, _ in ordered],
+        "collectors": [source[1] for source, _ in ordered],
+        "hours": [source[2] for source, _ in ordered],
+        "intervals": [count.intervals for _, count in ordered],
+        "samples": [count.samples for _, count in ordered],
+        "duplicates": [count.duplicates for _, count in ordered],
+        "late": [count.late for _, count in ordered],
+        "gap_seconds": [count.gap_seconds for _, count in ordered],
+        "bytes": [count.bytes for _, count in ordered],
+    }

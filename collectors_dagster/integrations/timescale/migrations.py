@@ -1,0 +1,214 @@
+"""Migrations: numbered SQL files, each applied once, in order, in a transaction of its own.
+
+``NNNN_pre_name.sql`` runs before new code is deployed, ``NNNN_post_name.sql`` after it. A file that
+was applied must never change: its checksum is in ``core.schema_migration``.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+
+import psycopg
+from pydantic import SecretStr
+
+from collectors_dagster.clock import Clock
+from collectors_dagster.errors import MigrationError
+from collectors_dagster.integrations.timescale.border import mapped_errors
+from collectors_dagster.integrations.timescale.queries import load_queries
+
+QUERIES = load_queries("migrations")
+
+_NAME = re.compile(r"(?P<version>\d{4})_(?P<phase>pre|post)_(?P<name>[a-z0-9_]+)\.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file."""
+
+    version: int
+    phase: str
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text."""
+        return sha256(self.text.encode()).hexdigest()
+
+    @property
+    def title(self) -> str:
+        """The file's name without its extension."""
+        return f"{self.version:04d}_{self.phase}_{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """What was done, what was there, what is left.
+
+    Attributes
+    ----------
+    applied : titles applied by this call
+    current : titles in the database, including those just applied
+    pending : titles not in the database yet
+    seconds : float
+        Time this call took, waiting for another migrator included.
+    """
+
+    applied: tuple[str, ...]
+    current: tuple[str, ...]
+    pending: tuple[str, ...]
+    seconds: float = 0.0
+
+
+@cache
+def shipped_migrations() -> tuple[Migration, ...]:
+    """Return the migrations that come with this code, in order."""
+    folder = files("collectors_dagster.integrations.timescale") / "sql" / "migrations"
+    found = sorted((entry.name, entry.read_text(encoding="utf-8")) for entry in folder.iterdir())
+    migrations = tuple(_migration(name, text) for name, text in found)
+    if [migration.version for migration in migrations] != list(range(1, len(migrations) + 1)):
+        raise MigrationError("the migrations' numbers must go up from 0001 without gaps")
+    return migrations
+
+
+def migrate(
+    conninfo: SecretStr,
+    *,
+    clock: Clock,
+    include_post: bool = True,
+    migrations: tuple[Migration, ...] | None = None,
+) -> MigrationReport:
+    """Bring the schema up to date.
+
+    Each migration commits by itself: killed in the middle, the next call goes on from there. Two
+    callers at once are put in a row by an advisory lock.
+
+    Parameters
+    ----------
+    include_post : bool
+        False stops before the first pending ``post`` migration (the old code still runs).
+    migrations : tuple of Migration, optional
+        Other migrations than the shipped ones.
+
+    Raises
+    ------
+    MigrationError
+        If an applied file was changed, the database is newer than this code, or a statement fails.
+    """
+    started = clock.monotonic()
+    known = shipped_migrations() if migrations is None else migrations
+    with mapped_errors("migrate the database"), _locked(conninfo) as connection:
+        due = _due(_pending(connection, known), include_post=include_post)
+        for migration in due:
+            _apply(connection, migration, clock)
+        return _report(connection, known, due, clock.monotonic() - started)
+
+
+def status(conninfo: SecretStr, *, migrations: tuple[Migration, ...] | None = None) -> MigrationReport:
+    """Say which migrations are in the database and which are not, changing nothing.
+
+    Raises
+    ------
+    MigrationError
+        As :func:`migrate`, before anything is tried.
+    """
+    known = shipped_migrations() if migrations is None else migrations
+    with mapped_errors("read the state of the schema"), _connected(conninfo) as connection:
+        return _report(connection, known, (), 0.0)
+
+
+def _migration(file_name: str, text: str) -> Migration:
+    match = _NAME.fullmatch(file_name)
+    if match is None:
+        raise MigrationError(f"migration {file_name!r}: name it NNNN_pre_words.sql or NNNN_post_words.sql")
+    return Migration(int(match["version"]), match["phase"], match["name"], text)
+
+
+@contextmanager
+def _connected(conninfo: SecretStr) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(
+        conninfo.get_secret_value(), autocommit=True, application_name="collectors-migrate", connect_timeout=5
+    ) as connection:
+        yield connection
+
+
+@contextmanager
+def _locked(conninfo: SecretStr) -> Iterator[psycopg.Connection]:
+    """Hold the migrators' lock for the session: it ends with the connection, however that ends."""
+    with _connected(conninfo) as connection:
+        connection.execute(QUERIES["limit_lock_wait"])
+        connection.execute(QUERIES["lock"])
+        yield connection
+
+
+def _applied(connection: psycopg.Connection) -> dict[int, tuple[str, str]]:
+    exists = connection.execute(QUERIES["exists"]).fetchone()
+    if exists is None or not exists[0]:
+        return {}
+    return {row[0]: (row[1], row[2]) for row in connection.execute(QUERIES["applied"])}
+
+
+def _pending(connection: psycopg.Connection, known: tuple[Migration, ...]) -> tuple[Migration, ...]:
+    applied = _applied(connection)
+    versions = {migration.version for migration in known}
+    newer = [name for version, (name, _) in sorted(applied.items()) if version not in versions]
+    if newer:
+        raise MigrationError(f"the database is newer than this code (it has {newer[-1]}): update the code")
+    for migration in known:
+        _refuse_changed(migration, applied)
+    return tuple(migration for migration in known if migration.version not in applied)
+
+
+def _refuse_changed(migration: Migration, applied: dict[int, tuple[str, str]]) -> None:
+    row = applied.get(migration.version)
+    if row is not None and row[1] != migration.checksum:
+        raise MigrationError(
+            f"migration {migration.title} was changed after it was applied: restore it and add a new one"
+        )
+
+
+def _due(pending: tuple[Migration, ...], *, include_post: bool) -> tuple[Migration, ...]:
+    if include_post:
+        return pending
+    first_post = next((i for i, migration in enumerate(pending) if migration.phase == "post"), len(pending))
+    return pending[:first_post]
+
+
+def _apply(connection: psycopg.Connection, migration: Migration, clock: Clock) -> None:
+    started = clock.monotonic()
+    try:
+        with connection.transaction():
+            connection.execute(migration.text.encode())
+            connection.execute(QUERIES["record"], _record(migration, clock, clock.monotonic() - started))
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
+        raise MigrationError(
+            f"migration {migration.title} failed and was undone: {error.diag.message_primary or error}"
+        ) from error
+
+
+def _record(migration: Migration, clock: Clock, seconds: float) -> dict[str, object]:
+    return {
+        "version": migration.version,
+        "name": migration.title,
+        "sha256": migration.checksum,
+        "applied_at": clock.now(),
+        "seconds": seconds,
+    }
+
+
+def _report(
+    connection: psycopg.Connection, known: tuple[Migration, ...], done: tuple[Migration, ...], seconds: float
+) -> MigrationReport:
+    pending = _pending(connection, known)
+    return MigrationReport(
+        applied=tuple(migration.title for migration in done),
+        current=tuple(migration.title for migration in known if migration not in pending),
+        pending=tuple(migration.title for migration in pending),
+        seconds=seconds,
+    )

@@ -1,0 +1,68 @@
+-- name: lock_cursor
+-- Makes the cursor's row if needed and keeps other deliveries of this spool waiting.
+insert into core.agent_cursor (agent_id, epoch, tenant_key, acked_seq)
+values (%(agent_id)s::text, %(epoch)s::text, %(tenant_key)s::integer, -1)
+on conflict (agent_id, epoch, tenant_key) do update set acked_seq = core.agent_cursor.acked_seq
+returning acked_seq;
+
+-- name: acked
+-- How far a spool is delivered.
+select acked_seq from core.agent_cursor
+where agent_id = %(agent_id)s::text and epoch = %(epoch)s::text and tenant_key = %(tenant_key)s::integer;
+
+-- name: insert_samples
+-- Adds samples that are not there yet; counts per series and hour what was sent, added and late.
+with sent as (
+    select series_id, ts, value
+    from unnest(%(series_ids)s::integer[], %(ts)s::timestamptz[], %(values)s::double precision[]) as u (series_id, ts, value)
+),
+added as (
+    insert into core.sample (tenant_key, series_id, ts, value)
+    select %(tenant_key)s::integer, series_id, ts, value from sent
+    on conflict (tenant_key, series_id, ts) do nothing
+    returning series_id, ts
+),
+added_counts as (
+    select series_id, date_trunc('hour', ts) as hour, count(*) as rows
+    from added group by 1, 2
+)
+select s.series_id, s.hour, s.rows, coalesce(a.rows, 0), s.late
+from (
+    select series_id, date_trunc('hour', ts) as hour, count(*) as rows,
+           count(*) filter (where ts < now() - interval '5 minutes') as late
+    from sent group by 1, 2
+) s
+left join added_counts a using (series_id, hour);
+
+-- name: count
+-- Adds to the books of what the agents sent.
+insert into core.delivery as d (
+    tenant_key, host, collector, hour, intervals, samples, duplicates, late, gap_seconds, bytes
+)
+select %(tenant_key)s::integer, u.*
+from unnest(
+    %(hosts)s::text[], %(collectors)s::text[], %(hours)s::timestamptz[], %(intervals)s::bigint[], %(samples)s::bigint[],
+    %(duplicates)s::bigint[], %(late)s::bigint[], %(gap_seconds)s::double precision[], %(bytes)s::bigint[]
+) as u
+on conflict (tenant_key, host, collector, hour) do update set
+    intervals = d.intervals + excluded.intervals,
+    samples = d.samples + excluded.samples,
+    duplicates = d.duplicates + excluded.duplicates,
+    late = d.late + excluded.late,
+    gap_seconds = d.gap_seconds + excluded.gap_seconds,
+    bytes = d.bytes + excluded.bytes;
+
+-- name: move_cursor
+-- Acknowledges a batch, in the transaction of its samples.
+update core.agent_cursor set acked_seq = %(last_seq)s::bigint, acked_at = now()
+where agent_id = %(agent_id)s::text and epoch = %(epoch)s::text and tenant_key = %(tenant_key)s::integer;
+
+-- name: heartbeat
+-- Says that an agent lives, and how.
+insert into core.agent (agent_id, host, version, started_at, seen_at, state)
+values (
+    %(agent_id)s::text, %(host)s::text, %(version)s::text, %(started_at)s::timestamptz, now(), %(state)s::jsonb
+)
+on conflict (agent_id) do update set
+    host = excluded.host, version = excluded.version, started_at = excluded.started_at,
+    seen_at = excluded.seen_at, state = excluded.state;

@@ -1,0 +1,22 @@
+-- name: limit_lock_wait
+-- Lets a migrator wait at most a minute for another one, or for a table.
+select set_config('lock_timeout', '60s', false);
+
+-- name: lock
+-- Lets one migrator in, until its session ends.
+select pg_advisory_lock(hashtextextended('collectors:migrations', 0));
+
+-- name: exists
+-- Whether any migration was ever applied.
+select to_regclass('core.schema_migration') is not null;
+
+-- name: applied
+-- What was applied, and with which text.
+select version, name, sha256 from core.schema_migration order by version;
+
+-- name: record
+-- Books a migration in its own transaction.
+insert into core.schema_migration (version, name, sha256, applied_at, seconds)
+values (
+    %(version)s::integer, %(name)s::text, %(sha256)s::text, %(applied_at)s::timestamptz, %(seconds)s::double precision
+);

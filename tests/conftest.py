@@ -1,0 +1,77 @@
+"""Fixtures for all: a real PostgreSQL and Redis per test session, a fresh migrated database per test."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from collectors_dagster.clock import ManualClock, SystemClock
+from collectors_dagster.integrations.timescale import DeliveryStore, Store, migrate
+from tests.support.postgres import PostgresServer, running_postgres
+from tests.support.redis import running_redis
+
+TEMPLATE = "collectors_template"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Yield a server (one per test worker) that holds a migrated template database."""
+    with running_postgres() as server:
+        server.create_database(TEMPLATE)
+        migrate(server.conninfo(TEMPLATE), clock=SystemClock())
+        yield server
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[SecretStr]:
+    """Yield the address of a migrated database of this test's own."""
+    name = f"test_{uuid4().hex[:12]}"
+    postgres.create_database(name, TEMPLATE)
+    yield postgres.conninfo(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def empty_database(postgres: PostgresServer) -> Iterator[SecretStr]:
+    """Yield the address of a database without any schema."""
+    name = f"test_{uuid4().hex[:12]}"
+    postgres.create_database(name)
+    yield postgres.conninfo(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def store(database: SecretStr) -> Iterator[Store]:
+    """Yield a store on this test's own database."""
+    with Store(database, application_name="tests") as opened:
+        yield opened
+
+
+@pytest.fixture
+def delivery_store(database: SecretStr) -> Iterator[DeliveryStore]:
+    """Yield the agent's store on this test's own database."""
+    with DeliveryStore(database, application_name="tests-agent") as opened:
+        yield opened
+
+
+@pytest.fixture
+def manual_clock() -> ManualClock:
+    """Return a clock that only this test moves."""
+    return ManualClock()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """Yield the URL of a server shared by all tests of this worker."""
+    with running_redis() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """Return the URL of an empty Redis."""
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushall()
+    return redis_server

