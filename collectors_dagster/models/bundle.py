@@ -1,0 +1,95 @@
+"""Files of a model: numbers as ``.npz``, words as ``.json``, forests as ``.skops``. Never pickle.
+
+Loading a forest builds only the types on our own list, whatever the file says.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skops.io
+from numpy.typing import NDArray
+
+from collectors_dagster.errors import ModelError
+
+MANIFEST = "bundle.json"
+FORMAT = 1
+TRUSTED_TYPES: tuple[str, ...] = ("sklearn.tree._tree.Tree",)
+"""What a forest holds beyond scikit-learn's public estimators and numpy's arrays."""
+
+
+def write_manifest(directory: Path, kind: str, content: Mapping[str, Any]) -> None:
+    """Write the bundle's table of contents."""
+    directory.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"format": FORMAT, "kind": kind, **content}, indent=1, sort_keys=True)
+    (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(directory: Path, kind: str) -> dict[str, Any]:
+    """Read the table of contents of a bundle of this kind.
+
+    Raises
+    ------
+    ModelError
+        If it is no such bundle, or of a format this code does not know.
+    """
+    try:
+        content: dict[str, Any] = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"{directory} holds no readable model bundle ({MANIFEST}): train and register the model again"
+        raise ModelError(message) from error
+    found = (content.get("kind"), content.get("format"))
+    if found != (kind, FORMAT):
+        message = f"{directory} is a bundle of kind and format {found}, not {(kind, FORMAT)}: retrain the model"
+        raise ModelError(message)
+    return content
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write named arrays, compressed; floats as 32 bit (seven digits are more than a sensor has)."""
+    compact = {name: array.astype(np.float32) if array.dtype == np.float64 else array for name, array in arrays.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **compact)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read named arrays; floats come back as 64 bit."""
+    with np.load(path, allow_pickle=False) as stored:
+        return {
+            name: stored[name].astype(np.float64) if stored[name].dtype == np.float32 else stored[name]
+            for name in stored.files
+        }
+
+
+def write_forest(path: Path, forest: object) -> None:
+    """Write a scikit-learn forest."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    skops.io.dump(forest, path)
+
+
+def read_forest(path: Path) -> Any:
+    """Read a scikit-learn forest.
+
+    Raises
+    ------
+    ModelError
+        If the file wants a type that is not on our list.
+    """
+    unknown = set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED_TYPES)
+    if unknown:
+        message = f"{path.name} was refused: it wants to build {sorted(unknown)}, which no model of ours holds"
+        raise ModelError(message)
+    return skops.io.load(path, trusted=list(TRUSTED_TYPES))
+
+
+def digest(directory: Path) -> str:
+    """Return the SHA-256 of a bundle: of every file's relative path and content."""
+    total = hashlib.sha256()
+    for path in sorted(one for one in directory.rglob("*") if one.is_file()):
+        total.update(path.relative_to(directory).as_posix().encode() + b"\0")
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
