@@ -1,0 +1,259 @@
+"""The groups of settings: one class per group, one line per setting."""
+
+import ipaddress
+import re
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr, field_validator, model_validator
+
+from collectors_dagster.config.fields import Section, section, setting
+
+DebuggableComponent = Literal["agent", "scorer", "code-server", "supervisor"]
+"""Processes that can measure themselves while they run."""
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|/[^\s\x00?#]+")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
+
+
+def checked_url(value: str) -> str:
+    """Return `value` if it is an http(s) address without a user name or password in it."""
+    if "@" in urlsplit(checked_address(value)).netloc:
+        raise ValueError("it must not hold a user name or password: it is shown to people")
+    return value
+
+
+def checked_address(value: str) -> str:
+    """Return `value` if it is an http(s) address."""
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or not value.isprintable() or " " in value:
+        raise ValueError("it must be an address like https://host:port/path")
+    return value
+
+
+def checked_host(value: str) -> str:
+    """Return `value` if it names a host: an IP address, a host name or, for PostgreSQL, a socket directory."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        if not _HOST.fullmatch(value):
+            raise ValueError("it must be a host name or an IP address") from None
+    return value
+
+
+class Ports(Section):
+    """Ports of the local stack's own servers."""
+
+    postgres: int = setting(15432, unit="port", about="Embedded PostgreSQL.", at_least=1, at_most=65535)
+    redis: int = setting(16379, unit="port", about="Embedded Redis.", at_least=1, at_most=65535)
+    code_server: int = setting(14000, unit="port", about="Dagster code server.", at_least=1, at_most=65535)
+    webserver: int = setting(13000, unit="port", about="Dagster web UI.", at_least=1, at_most=65535)
+    mlflow: int = setting(15000, unit="port", about="MLflow server.", at_least=1, at_most=65535)
+
+    @model_validator(mode="after")
+    def _no_port_twice(self) -> Self:
+        owners: dict[int, str] = {}
+        for name, port in self:
+            if port in owners:
+                raise ValueError(f"{owners[port]} and {name} have the same port {port}")
+            owners[port] = name
+        return self
+
+
+class Postgres(Section):
+    """The database. Without a host, the embedded server is used and the rest of this section is not read."""
+
+    host: str | None = setting(None, unit="", about="Host of an external server; empty: the embedded one.")
+    port: int = setting(5432, unit="port", about="Port of the external server.", at_least=1, at_most=65535)
+    db: str = setting("collectors", unit="", about="Database of the collected data.")
+    dagster_db: str = setting("dagster", unit="", about="Database of Dagster's runs and events.")
+    mlflow_db: str = setting("mlflow", unit="", about="Database of MLflow's runs and models.")
+    user: str = setting("collectors", unit="", about="Role to connect as.")
+    password: SecretStr | None = setting(None, unit="", about="Password of the role.")
+    sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = setting(
+        "prefer", unit="", about="How the connection is encrypted, in libpq's words."
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str | None) -> str | None:
+        return None if value is None else checked_host(value)
+
+    @field_validator("db", "dagster_db", "mlflow_db", "user")
+    @classmethod
+    def _identifier(cls, value: str) -> str:
+        if not _IDENTIFIER.fullmatch(value):
+            raise ValueError("it must be letters, digits, _ and -, at most 63 of them, not starting with a digit")
+        return value
+
+
+class Redis(Section):
+    """Shared state. Without a host, the embedded server is used and the rest of this section is not read."""
+
+    host: str | None = setting(None, unit="", about="Host of an external server; empty: the embedded one.")
+    port: int = setting(6379, unit="port", about="Port of the external server.", at_least=1, at_most=65535)
+    password: SecretStr | None = setting(None, unit="", about="Password of the server.")
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str | None) -> str | None:
+        return None if value is None else checked_host(value)
+
+
+class Spotify(Section):
+    """The application registered with Spotify; without it the bundled sandbox is used."""
+
+    client_id: str | None = setting(None, unit="", about="Client id of the application.")
+    client_secret: SecretStr | None = setting(None, unit="", about="Client secret of the application.")
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether the local sandbox answers instead of Spotify."""
+        return self.client_id is None or self.client_secret is None
+
+
+class Mlflow(Section):
+    """The model registry."""
+
+    tracking_uri: str = setting("", unit="URL", about="External MLflow server; empty: the local one.")
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        return value and checked_url(value)
+
+
+class Dagster(Section):
+    """How runs are cut and shown."""
+
+    batch_size: int = setting(
+        50, unit="tenants", about="Tenants that share one scheduled run.", at_least=1, at_most=100
+    )
+    webserver_url: str = setting("", unit="URL", about="Address people use for the web UI; empty: the local one.")
+    partition_days: int = setting(
+        30, unit="days", about="How far back daily partitions reach.", at_least=1, at_most=366
+    )
+
+    @field_validator("webserver_url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        return value and checked_url(value)
+
+
+class SystemPerformance(Section):
+    """Host performance: what holds for a tenant whose file does not say otherwise."""
+
+    enabled: bool = setting(default=True, unit="", about="Collect host performance for tenants by default.")
+    collection_interval: float = setting(
+        10.0, unit="seconds", about="Resolution in the database.", at_least=1, at_most=3600
+    )
+    ml_enabled: bool = setting(default=True, unit="", about="Train models and score by default.")
+    anomaly_threshold: float = setting(
+        0.9, unit="score", about="Score from which a minute is anomalous.", at_least=0.5, at_most=1
+    )
+
+
+class Collectors(Section):
+    """Sources of metrics."""
+
+    system_performance: SystemPerformance = section(SystemPerformance, "Host performance.")
+
+
+class CircuitBreaker(Section):
+    """When to stop calling a service that fails."""
+
+    failure_threshold: int = setting(
+        5, unit="failures", about="Failures in a row that open the breaker.", at_least=1, at_most=1000
+    )
+    recovery_timeout: float = setting(
+        30.0, unit="seconds", about="Pause before one call is tried again.", at_least=0.1, at_most=3600
+    )
+
+
+class RateLimiter(Section):
+    """How fast a service is called."""
+
+    requests_per_second: float = setting(
+        5.0, unit="requests per second", about="Sustained rate of calls.", at_least=0.01, at_most=10000
+    )
+    burst_size: int = setting(10, unit="requests", about="Calls that may come at once.", at_least=1, at_most=10000)
+
+
+class Patterns(Section):
+    """Policies for calls to other systems."""
+
+    circuit_breaker: CircuitBreaker = section(CircuitBreaker, "When to stop calling.")
+    rate_limiter: RateLimiter = section(RateLimiter, "How fast to call.")
+
+
+class Agent(Section):
+    """The sampler on each host."""
+
+    sample_interval_seconds: float = setting(
+        1.0, unit="seconds", about="Pause between two looks at the host.", at_least=0.1, at_most=60
+    )
+    flight_recorder_hours: float = setting(
+        24.0, unit="hours", about="How long the full resolution stays on the host.", at_least=0, at_most=168
+    )
+    spool_max_bytes: int = setting(
+        512 * 1024**2,
+        unit="bytes",
+        about="Size of the spool at which the oldest data give way.",
+        at_least=1024**2,
+        at_most=1024**4,
+    )
+    fsync_interval_seconds: float = setting(
+        5.0, unit="seconds", about="Data a power cut may take from the spool.", at_least=0, at_most=60
+    )
+
+
+class Scorer(Section):
+    """The resident scorer."""
+
+    tick_seconds: float = setting(
+        5.0, unit="seconds", about="Pause between two looks at new minutes.", at_least=1, at_most=10
+    )
+
+
+class RetentionDefaults(Section):
+    """How long data stay for a tenant whose file does not say otherwise."""
+
+    raw_days: int = setting(7, unit="days", about="Samples at full resolution.", at_least=1, at_most=3650)
+    hourly_days: int = setting(400, unit="days", about="Hourly aggregates.", at_least=1, at_most=36500)
+
+
+class Log(Section):
+    """Logs of all components."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", unit="", about="Least important line that is written."
+    )
+    max_bytes: int = setting(
+        10_000_000, unit="bytes", about="Size at which a log file is rotated.", at_least=10_000, at_most=10**9
+    )
+    backups: int = setting(3, unit="files", about="Rotated files kept per component.", at_least=0, at_most=100)
+
+
+class DebugSwitches(Section):
+    """What one component measures of itself."""
+
+    metrics: bool = setting(default=False, unit="", about="Log detailed metrics of the component.")
+    profile: bool = setting(default=False, unit="", about="Profile it (pyinstrument) and keep the report.")
+    memory: bool = setting(default=False, unit="", about="Track its memory allocations (tracemalloc).")
+
+
+class Debug(Section):
+    """Measuring a component while it runs: followed without a restart."""
+
+    components: dict[DebuggableComponent, DebugSwitches] = setting(
+        {}, unit="", about="Switches per component: agent, scorer, code-server, supervisor."
+    )
+
+    def of(self, component: str) -> DebugSwitches:
+        """Return the switches of a component, all off unless configured."""
+        by_name: dict[str, DebugSwitches] = {str(name): switches for name, switches in self.components.items()}
+        return by_name.get(component, DebugSwitches())

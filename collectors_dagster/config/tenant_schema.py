@@ -1,0 +1,152 @@
+"""The shape of a tenant file, strict: whatever passes here is a valid tenant."""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+
+from collectors_dagster.config.explanations import nearest
+from collectors_dagster.config.fields import Section, section, setting
+from collectors_dagster.config.sections import checked_address
+from collectors_dagster.errors import TenantIsolationError
+from collectors_dagster.tenants import SystemSource, Tier, checked_tenant_id
+
+KNOWN_COLLECTORS: tuple[str, ...] = SystemSource().collectors
+ALERT_KINDS: tuple[str, ...] = ("log", "webhook")
+
+_LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\x00]+")
+
+
+def checked_label(value: str) -> str:
+    """Return `value` if it is a short plain name."""
+    if not _LABEL.fullmatch(value):
+        raise ValueError("it must be 1 to 40 lower-case letters, digits, - and _")
+    return value
+
+
+Label = Annotated[str, AfterValidator(checked_label)]
+
+
+class _TenantSection(Section):
+    """Part of a tenant file. Strict: a number in quotes is a mistake, not a number."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class SystemPerformanceSource(_TenantSection):
+    """Host performance of this tenant; what is left out follows the deployment's settings."""
+
+    enabled: bool | None = setting(None, unit="", about="Collect it.")
+    collectors: Annotated[tuple[str, ...], Field(strict=False)] | None = setting(
+        None, unit="", about=f"Which of {', '.join(KNOWN_COLLECTORS)}; left out: all."
+    )
+    collection_interval: float | None = setting(
+        None, unit="seconds", about="Resolution in the database.", at_least=1, at_most=3600
+    )
+    ml_enabled: bool | None = setting(None, unit="", about="Train models and score.")
+    anomaly_threshold: float | None = setting(
+        None, unit="score", about="Score from which a minute is anomalous.", at_least=0.5, at_most=1
+    )
+
+    @field_validator("collectors")
+    @classmethod
+    def _known(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in value or ():
+            if name not in KNOWN_COLLECTORS:
+                like = nearest(name, KNOWN_COLLECTORS)
+                hint = f"did you mean {like}? " if like else ""
+                raise ValueError(f"{name[:40]!r} is not known; {hint}known are {', '.join(KNOWN_COLLECTORS)}")
+        if value is not None and len(set(value)) != len(value):
+            raise ValueError("a collector is named twice")
+        if value == ():
+            raise ValueError("it is empty; leave it out for all, or set enabled: false")
+        return value
+
+
+class SpotifySource(_TenantSection):
+    """Spotify of this tenant."""
+
+    account: Label | None = setting(None, unit="", about="Name of the linked account, none without Spotify.")
+
+
+class Sources(_TenantSection):
+    """What is collected for this tenant."""
+
+    system_performance: SystemPerformanceSource = section(SystemPerformanceSource, "Host performance.")
+    spotify: SpotifySource = section(SpotifySource, "Spotify.")
+
+
+class RetentionChoice(_TenantSection):
+    """How long this tenant's data stay; what is left out follows the deployment's settings."""
+
+    raw_days: int | None = setting(None, unit="days", about="Samples at full resolution.", at_least=1, at_most=3650)
+    hourly_days: int | None = setting(None, unit="days", about="Hourly aggregates.", at_least=1, at_most=36500)
+
+
+class AlertChoice(_TenantSection):
+    """Where alerts go."""
+
+    kind: Literal["log", "webhook"] = Field(description="`log` or `webhook`.")
+    name: Label = Field(description="Unique within the tenant.")
+    url: str | None = Field(
+        default=None,
+        repr=False,
+        description="Of a webhook: an address, or `env:NAME` or `file:/path` where the address is kept.",
+        json_schema_extra={"secret": True},
+    )
+
+    @model_validator(mode="after")
+    def _url_fits_kind(self) -> Self:
+        if self.kind == "webhook" and self.url is None:
+            raise ValueError("a webhook needs a url")
+        if self.kind == "log" and self.url is not None:
+            raise ValueError("a log has no url")
+        return self
+
+    @field_validator("url")
+    @classmethod
+    def _address_or_reference(cls, value: str | None) -> str | None:
+        if value is None or _REFERENCE.fullmatch(value):
+            return value
+        return checked_address(value)
+
+
+class TenantFile(_TenantSection):
+    """One file ``config/tenants/<id>.yml``."""
+
+    id: str = Field(description="Lower-case letters, digits, inner hyphens, 2-40; equals the file's name.")
+    name: str = Field(description="How people call the tenant, 1-80 characters.")
+    tier: Annotated[Tier, Field(strict=False)] = setting(
+        Tier.STANDARD, unit="", about="premium: runs of its own, first in the queue; standard: shared runs."
+    )
+    synthetic: bool = setting(default=False, unit="", about="Its history is invented, and marked so everywhere.")
+    sources: Sources = section(Sources, "What is collected.")
+    retention: RetentionChoice = section(RetentionChoice, "How long its data stay.")
+    alerts: Annotated[tuple[AlertChoice, ...], Field(strict=False)] = Field(
+        default=(AlertChoice(kind="log", name="log"),), description="Where alerts go; left out: the log."
+    )
+
+    @field_validator("id")
+    @classmethod
+    def _tenant_id(cls, value: str) -> str:
+        try:
+            return checked_tenant_id(value)
+        except TenantIsolationError as error:
+            refusal = str(error)
+        raise ValueError(refusal)
+
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        if not 1 <= len(value) <= 80 or not value.isprintable() or value != value.strip():
+            raise ValueError("it must be 1 to 80 printable characters without blanks around them")
+        return value
+
+    @field_validator("alerts")
+    @classmethod
+    def _no_name_twice(cls, value: tuple[AlertChoice, ...]) -> tuple[AlertChoice, ...]:
+        names = [each.name for each in value]
+        if len(set(names)) != len(names):
+            raise ValueError("two alert targets have the same name")
+        return value
