@@ -41,9 +41,9 @@ class IncidentPolicy:
         An incident opens when `needed` of the last `of` evaluations reach the threshold.
     memory_seconds : float
         Evaluations older than this no longer count towards `needed`.
-    blatant_score : float
-        One evaluation of this score opens at once, whatever refractory time and budget say: so certain is only
-        a physical limit or something far outside everything seen.
+    blatant : tuple of (str, float)
+        Physical limits, averaged over the minute: an anomalous evaluation that reaches one opens at once, whatever
+        the refractory time says, and up to the larger `blatant_budget`.
     resolve_after_seconds : float
         Time below the threshold after which an incident is over.
     refractory_seconds : float
@@ -52,7 +52,7 @@ class IncidentPolicy:
         No update is said sooner than this after the last word on the same incident.
     max_updates : int
         Updates said about one incident.
-    budget : int or None
+    budget, blatant_budget : int or None
         Incidents opened per host within `budget_seconds`; more open only above the severity already reported.
     silent_seconds : float
         An open incident of a host that delivers nothing for this time is closed, and says why.
@@ -61,17 +61,22 @@ class IncidentPolicy:
     needed: int = 2
     of: int = 3
     memory_seconds: float = 600.0
-    blatant_score: float = 0.9999
+    blatant: tuple[tuple[str, float], ...] = (
+        ("cpu_utilization_ratio", 0.85),
+        ("memory_used_ratio", 0.97),
+        ("filesystem_used_ratio", 0.98),
+    )
     resolve_after_seconds: float = 90.0
     refractory_seconds: float = 600.0
     update_spacing_seconds: float = 60.0
     max_updates: int = 3
     budget: int | None = 2
+    blatant_budget: int | None = 4
     budget_seconds: float = 3600.0
     silent_seconds: float = 900.0
 
 
-HISTORY = IncidentPolicy(resolve_after_seconds=300.0, refractory_seconds=0.0, budget=None)
+HISTORY = IncidentPolicy(resolve_after_seconds=300.0, refractory_seconds=0.0, budget=None, blatant_budget=None)
 """For history scored afterwards: nobody is woken, so nothing is held back; short dips do not split an episode."""
 
 
@@ -146,13 +151,13 @@ def _maybe_open(
     policy: IncidentPolicy, known: HostState, minute: ScoredMinute, case: _Case
 ) -> tuple[HostState, Change | None]:
     hits = [one for one in known.recent if one.score >= case.threshold]
-    blatant = minute.score >= max(policy.blatant_score, case.threshold)
+    blatant = _is_blatant(policy, minute)
     if minute.score < case.threshold or (len(hits) < policy.needed and not blatant):
         calm = minute.score < case.threshold and not hits
         return (replace(known, holding_back=False) if calm else known), None
     known = replace(known, opened=_within_budget_time(policy, known.opened, minute.ts))
     incident = _opened(hits, case)
-    if not blatant and _held_back(policy, known, incident):
+    if _held_back(policy, known, incident, blatant=blatant):
         counted = known.held_back + (not known.holding_back)
         return replace(known, held_back=counted, holding_back=True), None
     opened = (*known.opened, (minute.ts, incident.severity))
@@ -181,8 +186,16 @@ def _opened(hits: Sequence[ScoredMinute], case: _Case) -> Incident:
     )
 
 
-def _held_back(policy: IncidentPolicy, known: HostState, incident: Incident) -> bool:
-    return _in_refractory_time(policy, known.previous, incident) or _over_budget(policy, known, incident)
+def _is_blatant(policy: IncidentPolicy, minute: ScoredMinute) -> bool:
+    seen = {part.signal: part.value for part in minute.contributions}
+    return any(seen.get(signal, 0.0) >= level for signal, level in policy.blatant)
+
+
+def _held_back(policy: IncidentPolicy, known: HostState, incident: Incident, *, blatant: bool) -> bool:
+    if blatant:
+        return _over_budget(policy.blatant_budget, known, incident)
+    refractory = _in_refractory_time(policy, known.previous, incident)
+    return refractory or _over_budget(policy.budget, known, incident)
 
 
 def _in_refractory_time(policy: IncidentPolicy, previous: Incident | None, incident: Incident) -> bool:
@@ -195,8 +208,8 @@ def _in_refractory_time(policy: IncidentPolicy, previous: Incident | None, incid
     return not other and _RANK[incident.severity] <= _RANK[previous.severity]
 
 
-def _over_budget(policy: IncidentPolicy, known: HostState, incident: Incident) -> bool:
-    if policy.budget is None or len(known.opened) < policy.budget:
+def _over_budget(budget: int | None, known: HostState, incident: Incident) -> bool:
+    if budget is None or len(known.opened) < budget:
         return False
     return _RANK[incident.severity] <= max(_RANK[severity] for _, severity in known.opened)
 
@@ -214,7 +227,7 @@ def _with_budget_note(
     if policy.budget is None or len(opened) < policy.budget:
         return incident
     until = opened[-policy.budget][0] + timedelta(seconds=policy.budget_seconds)
-    note = f"alert budget of {policy.budget} used up: until {until:%H:%M} UTC only more severe incidents open"
+    note = f"alert budget of {policy.budget} used up: until {until:%H:%M} UTC only worse incidents open"
     return replace(incident, title=f"{incident.title}; {note}")
 
 
