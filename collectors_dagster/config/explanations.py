@@ -73,17 +73,22 @@ def _unknown_name(path: KeyPath, model: type[BaseModel]) -> str:
 
 def _unknown(path: KeyPath, known: Sequence[str]) -> str:
     like = nearest(str(path[-1]), known)
-    hint = f"; did you mean {like}?" if like else ""
+    hint = f"; did you mean {like}" if like else ""
     shown = dotted((*path[:-1], _cut(str(path[-1]))))
-    return f"{shown} is not a known key{hint} Allowed here: {', '.join(known)}".replace("key Allowed", "key. Allowed")
+    return f"{shown} is not a known key{hint}{'?' if like else ';'} allowed here: {', '.join(known)}"
 
 
 def _refused(problem: Any, path: KeyPath, model: type[BaseModel]) -> str:
     reason = _reason(problem)
-    expected = _expected(path, model)
+    expected = "" if _says_all(problem, path, model) else _expected(path, model)
     shown = f" = {_shown(problem['input'])}" if _may_be_shown(problem["input"], path, model) else ""
     text = f"{dotted(path)}{shown} is refused" if path else "this is refused"
     return f"{text}: {reason}" + (f"; allowed: {expected}" if expected else "")
+
+
+def _says_all(problem: Any, path: KeyPath, model: type[BaseModel]) -> bool:
+    """Our own checks of texts and groups name what is allowed; repeating "text" would add nothing."""
+    return problem["type"] == "value_error" and type_at(model, path) not in (bool, int, float)
 
 
 def _expected(path: KeyPath, model: type[BaseModel]) -> str:

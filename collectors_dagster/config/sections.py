@@ -74,6 +74,11 @@ class Postgres(Section):
     mlflow_db: str = setting("mlflow", unit="", about="Database of MLflow's runs and models.")
     user: str = setting("collectors", unit="", about="Role to connect as.")
     password: SecretStr | None = setting(None, unit="", about="Password of the role.")
+    account: str | None = setting(
+        None,
+        unit="",
+        about="Account the embedded server steps down to under root; empty: collectors, postgres, nobody.",
+    )
     sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = setting(
         "prefer", unit="", about="How the connection is encrypted, in libpq's words."
     )

@@ -1,18 +1,19 @@
 """The shape of a tenant file, strict: whatever passes here is a valid tenant."""
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from collectors_dagster.config.explanations import nearest
+from collectors_dagster.config.documents import KeyPath
+from collectors_dagster.config.explanations import explain, nearest
 from collectors_dagster.config.fields import Section, section, setting
 from collectors_dagster.config.sections import checked_address
-from collectors_dagster.errors import TenantIsolationError
+from collectors_dagster.errors import ConfigurationError, TenantIsolationError
 from collectors_dagster.tenants import SystemSource, Tier, checked_tenant_id
 
 KNOWN_COLLECTORS: tuple[str, ...] = SystemSource().collectors
-ALERT_KINDS: tuple[str, ...] = ("log", "webhook")
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\x00]+")
@@ -96,6 +97,11 @@ class AlertChoice(_TenantSection):
         json_schema_extra={"secret": True},
     )
 
+    @property
+    def holds_address(self) -> bool:
+        """Whether the address itself is written here, not a reference to it."""
+        return self.url is not None and not _REFERENCE.fullmatch(self.url)
+
     @model_validator(mode="after")
     def _url_fits_kind(self) -> Self:
         if self.kind == "webhook" and self.url is None:
@@ -133,7 +139,7 @@ class TenantFile(_TenantSection):
         try:
             return checked_tenant_id(value)
         except TenantIsolationError as error:
-            refusal = str(error)
+            refusal = str(error).rpartition("is refused: ")[2]
         raise ValueError(refusal)
 
     @field_validator("name")
@@ -150,3 +156,25 @@ class TenantFile(_TenantSection):
         if len(set(names)) != len(names):
             raise ValueError("two alert targets have the same name")
         return value
+
+
+def checked_tenant_file(values: Mapping[str, Any], place: Callable[[KeyPath], str]) -> TenantFile:
+    """Return the tenant described by `values`.
+
+    Parameters
+    ----------
+    values : Mapping
+        What a file or a command line says.
+    place : callable
+        Names file and line of a key, for the message.
+
+    Raises
+    ------
+    ConfigurationError
+        With one line per problem.
+    """
+    try:
+        return TenantFile.model_validate(values)
+    except ValidationError as error:
+        problems = explain(error, TenantFile, place)
+    raise ConfigurationError("\n".join(problems))

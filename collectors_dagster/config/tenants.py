@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.config.documents import parse_document, read_content
 from collectors_dagster.config.environment import process_environment, referenced, with_dotenv
-from collectors_dagster.config.explanations import explain, nearest
+from collectors_dagster.config.explanations import nearest
 from collectors_dagster.config.files import remove_durably, write_atomically
 from collectors_dagster.config.sections import checked_address
 from collectors_dagster.config.settings import Settings, shown_path
-from collectors_dagster.config.tenant_schema import KNOWN_COLLECTORS, AlertChoice, TenantFile
+from collectors_dagster.config.tenant_schema import KNOWN_COLLECTORS, AlertChoice, TenantFile, checked_tenant_file
 from collectors_dagster.config.watching import POLL_SECONDS, Fingerprint
 from collectors_dagster.errors import ConfigurationError, TenantIsolationError
 from collectors_dagster.tenants import AlertTarget, Retention, SystemSource, Tenant, checked_tenant_id
@@ -70,6 +69,11 @@ def tenant_path(settings: Settings, tenant_id: str) -> Path:
     return tenant_directory(settings) / f"{checked_tenant_id(tenant_id)}{_SUFFIX}"
 
 
+def shown_tenant_path(settings: Settings, tenant_id: str) -> str:
+    """Name the file of a tenant for people."""
+    return shown_path(tenant_path(settings, tenant_id), settings.config_dir)
+
+
 def load_tenants(settings: Settings) -> TenantDirectory:
     """Read all tenant files; a bad one gives its last good version and a line in `problems`."""
     return _Reader(settings).read()
@@ -114,7 +118,7 @@ def write_tenant(settings: Settings, tenant: TenantFile, *, replace: bool = Fals
     """
     path = tenant_path(settings, tenant.id)
     shown = shown_path(path, settings.config_dir)
-    mode = 0o600 if any(each.url for each in tenant.alerts) else 0o644  # an address may hold a credential
+    mode = 0o600 if any(each.holds_address for each in tenant.alerts) else 0o644  # it may hold a credential
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, _as_yaml(tenant), mode=mode, replace=replace)
@@ -293,7 +297,7 @@ class _Reader:
         return as_tenant(file, self._settings, tuple(targets)), problems
 
     def _address(self, choice: AlertChoice) -> str | None:
-        if choice.url is None or not choice.url.startswith(("env:", "file:")):
+        if choice.url is None or choice.holds_address:
             return choice.url
         dotenv = self._settings.config_dir.parent / ".env"
         return checked_address(referenced(choice.url, with_dotenv(process_environment(), dotenv)))
@@ -308,15 +312,11 @@ def parse_tenant(content: bytes, shown: str, *, expected_id: str) -> TenantFile:
         With one line per problem.
     """
     document = parse_document(content, shown)
-    try:
-        file = TenantFile.model_validate(document.values)
-    except ValidationError as error:
-        problem = "\n".join(explain(error, TenantFile, document.place))
-    else:
-        if file.id == expected_id:
-            return file
-        problem = f"{document.place(('id',))}: id = {file.id!r} must equal the file's name, {expected_id}"
-    raise ConfigurationError(problem)
+    file = checked_tenant_file(document.values, document.place)
+    if file.id != expected_id:
+        place = document.place(("id",))
+        raise ConfigurationError(f"{place}: id = {file.id!r} must equal the file's name, {expected_id}")
+    return file
 
 
 def as_tenant(file: TenantFile, settings: Settings, alerts: tuple[AlertTarget, ...]) -> Tenant:
