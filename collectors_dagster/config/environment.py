@@ -39,6 +39,7 @@ DOCUMENT_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """Names that deployments of the original design already set."""
 
+_DIRECTORY_NAMES = frozenset({"COLLECTORS_CONFIG_DIR", f"{PREFIX}CONFIG_DIR"})
 _SECRET_FILE_SUFFIX = "_FILE"  # noqa: S105  # a suffix of variable names, not a password
 _MAX_SECRET_BYTES = 64 * 1024
 
@@ -58,6 +59,9 @@ def with_dotenv(environment: Mapping[str, str], path: Path) -> Mapping[str, str]
         written = None
     if written is None:
         raise ConfigurationError(f"{path}: cannot be read as UTF-8 lines NAME=value")
+    for name in written:
+        if name in _DIRECTORY_NAMES:
+            raise ConfigurationError(f"{path}: {name} decides where this very file lies; set it in the environment")
     return {name: value for name, value in written.items() if value is not None} | dict(environment)
 
 
@@ -71,11 +75,6 @@ def variable_for(path: tuple[str, ...]) -> str:
     """
     short = next((name for name, target in SHORT_NAMES.items() if target == path), None)
     return short or PREFIX + "__".join(path).upper()
-
-
-def first_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what must be known before any file is read."""
-    return {path[0]: environment[name] for name, path in SHORT_NAMES.items() if environment.get(name)}
 
 
 def prefixed_layer(environment: Mapping[str, str], model: type[BaseModel]) -> Layer:

@@ -67,7 +67,7 @@ class Ports(Section):
 class Postgres(Section):
     """The database. Without a host, the embedded server is used and the rest of this section is not read."""
 
-    host: str | None = setting(None, unit="", about="Host of an external server; empty: the embedded one.")
+    host: str | None = setting(None, unit="host name or address", about="External server; empty: the embedded one.")
     port: int = setting(5432, unit="port", about="Port of the external server.", at_least=1, at_most=65535)
     db: str = setting("collectors", unit="", about="Database of the collected data.")
     dagster_db: str = setting("dagster", unit="", about="Database of Dagster's runs and events.")
@@ -99,7 +99,7 @@ class Postgres(Section):
 class Redis(Section):
     """Shared state. Without a host, the embedded server is used and the rest of this section is not read."""
 
-    host: str | None = setting(None, unit="", about="Host of an external server; empty: the embedded one.")
+    host: str | None = setting(None, unit="host name or address", about="External server; empty: the embedded one.")
     port: int = setting(6379, unit="port", about="Port of the external server.", at_least=1, at_most=65535)
     password: SecretStr | None = setting(None, unit="", about="Password of the server.")
 

@@ -11,7 +11,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from collectors_dagster.config.documents import read_document
 from collectors_dagster.config.environment import (
     document_names_layer,
-    first_settings,
     prefixed_layer,
     process_environment,
     with_dotenv,
@@ -60,9 +59,17 @@ class Settings(BaseSettings, Section):
     )
 
     environment: Environment = setting("development", unit="", about="Which file beside base.yml is read.")
-    home: Path = setting(PROJECT_ROOT / ".collectors", unit="", about="Data directory of the local stack.")
-    config_dir: Path = setting(PROJECT_ROOT / "config", unit="", about="Directory of the settings and tenant files.")
-    bind_address: str = setting("127.0.0.1", unit="", about="Address on which the local stack's servers listen.")
+    home: Path = setting(
+        PROJECT_ROOT / ".collectors", unit="from the checkout, or absolute", about="Data directory of the local stack."
+    )
+    config_dir: Path = setting(
+        PROJECT_ROOT / "config",
+        unit="from the checkout, or absolute",
+        about="Directory of the settings and tenant files.",
+    )
+    bind_address: str = setting(
+        "127.0.0.1", unit="host name or address", about="Address on which the local stack's servers listen."
+    )
     grafana_url: str | None = setting(None, unit="URL", about="Grafana, shown in `collectors status`.")
     prometheus_pushgateway: str | None = setting(
         None, unit="URL or host:port", about="Prometheus Pushgateway, shown in `collectors status`."
@@ -265,20 +272,23 @@ class _LayerSource(PydanticBaseSettingsSource):
 
 def _layers(overrides: dict[str, Any]) -> tuple[Layer, ...]:
     """Return all layers, the strongest first."""
-    config_dir = _config_dir(overrides, process_environment())
+    config_dir = _config_dir(overrides)
     environment = with_dotenv(process_environment(), config_dir.parent / ".env")
-    name = str(overrides.get("environment") or first_settings(environment).get("environment") or "development")
+    variables = prefixed_layer(environment, Settings)
+    name = str(overrides.get("environment") or variables.values.get("environment") or "development")
     return (
         overrides_layer(overrides),
-        prefixed_layer(environment, Settings),
+        variables,
         document_names_layer(environment, Settings),
         *_file_layers(config_dir, name),
     )
 
 
-def _config_dir(overrides: dict[str, Any], environment: Any) -> Path:
-    chosen = overrides.get("config_dir") or first_settings(environment).get("config_dir") or "config"
-    config_dir = Path(os.path.normpath(PROJECT_ROOT / Path(chosen).expanduser()))
+def _config_dir(overrides: dict[str, Any]) -> Path:
+    named = prefixed_layer(process_environment(), Settings).values.get("config_dir")
+    config_dir = Path(
+        os.path.normpath(PROJECT_ROOT / Path(overrides.get("config_dir") or named or "config").expanduser())
+    )
     if not config_dir.is_dir():
         raise ConfigurationError(
             f"{config_dir}: there is no such directory of settings; set COLLECTORS_CONFIG_DIR or create it"
