@@ -1,0 +1,132 @@
+"""Looking into one running component: metrics, a profile, memory; switched in the configuration, no restart.
+
+``debug.components.<name>.{metrics, profile, memory}`` is followed while the component runs. Reports go to
+``<home>/debug``, and only the newest are kept.
+"""
+
+import gc
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psutil
+import structlog
+from pyinstrument import Profiler
+
+from collectors_dagster.clock import Clock
+from collectors_dagster.config import Settings
+from collectors_dagster.config.settings_watcher import SettingsWatcher
+
+_log = structlog.get_logger()
+_METRICS_SECONDS = 10.0
+_REPORT_SECONDS = 60.0
+_KEPT_REPORTS = 5
+_SHOWN_ALLOCATIONS = 25
+
+
+class DebugSession:
+    """One component's debugging; :meth:`tick` belongs into its loop and costs next to nothing while all is off.
+
+    Parameters
+    ----------
+    component : str
+        The name under ``debug.components``.
+    gauges : callable
+        Returns the component's own figures, added to the detailed metrics.
+    """
+
+    def __init__(
+        self,
+        component: str,
+        settings_watcher: SettingsWatcher,
+        clock: Clock,
+        gauges: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
+        self._component, self._watcher, self._clock, self._gauges = component, settings_watcher, clock, gauges
+        self._process = psutil.Process()
+        self._profiler: Profiler | None = None
+        self._tracing = False
+        self._metrics_at = self._profile_at = self._memory_at = 0.0
+
+    def tick(self) -> None:
+        """Follow the switches and write what is due; call it from the thread to be profiled."""
+        settings = self._watcher.current()
+        switches = settings.debug.of(self._component)
+        now = self._clock.monotonic()
+        if switches.metrics and now >= self._metrics_at:
+            self._metrics_at = now + _METRICS_SECONDS
+            self._write_metrics()
+        if switches.profile is not (self._profiler is not None) or (self._profiler and now >= self._profile_at):
+            self._turn_profile(settings, on=switches.profile)
+        if switches.memory is not self._tracing or (self._tracing and now >= self._memory_at):
+            self._turn_memory(settings, on=switches.memory)
+
+    def close(self) -> None:
+        """Stop what is on without a report."""
+        if self._profiler:
+            self._profiler.stop()
+            self._profiler = None
+        if self._tracing:
+            tracemalloc.stop()
+            self._tracing = False
+
+    def _write_metrics(self) -> None:
+        times, memory = self._process.cpu_times(), self._process.memory_info()
+        _log.info(
+            "debug metrics",
+            cpu_user_seconds=times.user,
+            cpu_system_seconds=times.system,
+            rss_bytes=memory.rss,
+            threads=threading.active_count(),
+            open_files=self._process.num_fds(),
+            objects=sum(gc.get_count()),
+            modules=len(sys.modules),
+            **self._gauges(),
+        )
+
+    def _turn_profile(self, settings: Settings, *, on: bool) -> None:
+        """Write what was profiled so far, and go on with a fresh profile if it is still wanted."""
+        if self._profiler:
+            self._profiler.stop()
+            report = self._profiler.output_text(unicode=True, show_all=False)
+            self._keep(settings, "profile", report)
+            self._profiler = None
+        if on:
+            self._profiler = Profiler(interval=0.005, async_mode="disabled")
+            self._profiler.start()
+            self._profile_at = self._clock.monotonic() + _REPORT_SECONDS
+
+    def _turn_memory(self, settings: Settings, *, on: bool) -> None:
+        if self._tracing:
+            self._keep(settings, "memory", _allocations(tracemalloc.take_snapshot()))
+        elif on:
+            tracemalloc.start()
+        if not on:
+            tracemalloc.stop()
+        self._tracing = on
+        self._memory_at = self._clock.monotonic() + _REPORT_SECONDS
+
+    def _keep(self, settings: Settings, kind: str, report: str) -> None:
+        directory = settings.home / "debug"
+        directory.mkdir(parents=True, exist_ok=True)
+        stamp = self._clock.now().strftime("%Y%m%dT%H%M%S")
+        path = directory / f"{self._component}-{kind}-{stamp}.txt"
+        path.write_text(report)
+        _drop_old(directory, f"{self._component}-{kind}-*.txt")
+        _log.info("debug report", kind=kind, path=str(path))
+
+
+def _allocations(snapshot: tracemalloc.Snapshot) -> str:
+    """Return the places that hold the most memory, largest first."""
+    ours = snapshot.filter_traces([tracemalloc.Filter(inclusive=False, filename_pattern=tracemalloc.__file__)])
+    statistics = ours.statistics("lineno")
+    total = sum(each.size for each in statistics)
+    lines = [f"{each.size:>12} bytes {each.count:>8} blocks  {each.traceback}" for each in statistics]
+    return "\n".join([f"{total} bytes traced", *lines[:_SHOWN_ALLOCATIONS]]) + "\n"
+
+
+def _drop_old(directory: Path, pattern: str) -> None:
+    for old in sorted(directory.glob(pattern))[:-_KEPT_REPORTS]:
+        old.unlink(missing_ok=True)

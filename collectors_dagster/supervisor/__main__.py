@@ -1,0 +1,45 @@
+"""The detached process behind `collectors up`: it takes the lock, then runs the loop until SIGTERM."""
+
+import fcntl
+import json
+import os
+import sys
+
+from collectors_dagster.clock import SystemClock
+from collectors_dagster.config import load_settings
+from collectors_dagster.config.settings_watcher import SettingsWatcher
+from collectors_dagster.monitoring.debug import DebugSession
+from collectors_dagster.monitoring.logging import configure_logging
+from collectors_dagster.supervisor.component import Component, selection
+from collectors_dagster.supervisor.home import Home
+from collectors_dagster.supervisor.loop import Hooks, Signals, Supervisor
+from collectors_dagster.supervisor.stack import Stack
+
+
+def main() -> int:
+    """Return 0 after an orderly end, 1 if the stack could not start, 3 if another supervisor has the lock."""
+    os.umask(0o022)
+    clock = SystemClock()
+    settings = load_settings()
+    configure_logging("supervisor", settings)
+    home = Home(settings.home)
+    with home.lock.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return 3
+        watcher = SettingsWatcher(settings, clock)
+        debug = DebugSession("supervisor", watcher, clock)
+
+        def wanted() -> list[Component]:
+            return selection(Stack(settings, clock).components(), json.loads(home.wanted.read_text()))
+
+        def log_limits() -> tuple[int, int]:
+            return watcher.current().log.max_bytes, watcher.current().log.backups
+
+        hooks = Hooks(wanted, log_limits, debug.tick)
+        return 0 if Supervisor(home, hooks, clock, Signals().wait).run() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""How a command talks to the supervisor: the lock, signals, and the state file."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from collectors_dagster.clock import Clock
+from collectors_dagster.config import Settings
+from collectors_dagster.config.environment import process_environment
+from collectors_dagster.config.files import write_atomically
+from collectors_dagster.config.settings import PROJECT_ROOT
+from collectors_dagster.errors import StartupError
+from collectors_dagster.supervisor.checks import check_machine, check_ports
+from collectors_dagster.supervisor.component import Ending, in_stop_order, selection
+from collectors_dagster.supervisor.home import Home
+from collectors_dagster.supervisor.lifecycle import State
+from collectors_dagster.supervisor.logfiles import last_line
+from collectors_dagster.supervisor.processes import Identity, identify, stop_together
+from collectors_dagster.supervisor.snapshot import StackSnapshot
+from collectors_dagster.supervisor.stack import MARK, Stack, location
+
+_ORDERLY = Ending(seconds=150.0)
+"""More than all components may take together: the supervisor kills the slow ones itself."""
+_POLL_SECONDS = 0.1
+
+Watcher = Callable[[StackSnapshot], None]
+
+
+def bring_up(settings: Settings, only: Sequence[str], clock: Clock, watch: Watcher) -> StackSnapshot:
+    """Start what is wanted and does not run yet; return when all of it is ready.
+
+    Parameters
+    ----------
+    only : sequence of str
+        Names of components; empty means all.
+    watch : callable
+        Is shown each state of the stack, to tell of the progress.
+
+    Raises
+    ------
+    StartupError
+        If it cannot start. A stack that this call began is gone then; one that ran before goes on.
+    """
+    check_machine(settings)
+    home = Home(settings.home)
+    home.make()
+    running = _running(home)
+    wanted = {component.name for component in selection(Stack(settings, clock).components(), only)}
+    if running:
+        _widen(home, running, only)
+        return _Follower(home, wanted, running.supervisor, running.requests, clock).follow(watch)
+    try:
+        supervisor = _start(settings, home, only, clock)
+        return _Follower(home, wanted, supervisor, 0, clock).follow(watch)
+    except (StartupError, KeyboardInterrupt):
+        take_down(settings, clock)
+        raise
+
+
+def take_down(settings: Settings, clock: Clock) -> list[str]:
+    """Stop the supervisor and everything it started; return the names of what ran."""
+    home = Home(settings.home)
+    state = StackSnapshot.read(home.state)
+    names = [each.name for each in state.components if each.process and each.process.members()] if state else []
+    if state and state.is_running:
+        state.supervisor.send(signal.SIGTERM, whole_group=False)
+        stop_together([(state.supervisor, _ORDERLY)], clock)
+    _stop_left_overs(home, clock)
+    return names
+
+
+def _running(home: Home) -> StackSnapshot | None:
+    state = StackSnapshot.read(home.state)
+    return state if state and state.is_running and not state.reason else None
+
+
+def _start(settings: Settings, home: Home, only: Sequence[str], clock: Clock) -> Identity:
+    """Clear what an earlier supervisor left, and start a new one in a session of its own."""
+    _stop_left_overs(home, clock)
+    check_ports(settings, selection(Stack(settings, clock).components(), only))
+    _want(home, only)
+    home.state.unlink(missing_ok=True)
+    log = home.log_of("supervisor")
+    with log.open("ab") as output:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "collectors_dagster.supervisor"],
+            cwd=PROJECT_ROOT,
+            env=dict(process_environment()) | location(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return identify(supervisor.pid) or Identity(supervisor.pid, "")
+
+
+def _widen(home: Home, running: StackSnapshot, only: Sequence[str]) -> None:
+    """Add what is wanted to what runs already, and have it try again what it gave up."""
+    wanted: list[str] = json.loads(home.wanted.read_text())
+    if wanted:
+        _want(home, sorted({*wanted, *only}) if only else [])
+    running.supervisor.send(signal.SIGHUP, whole_group=False)
+
+
+def _want(home: Home, only: Sequence[str]) -> None:
+    write_atomically(home.wanted, json.dumps(list(only)).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class _Follower:
+    """Watches a supervisor until what is wanted is ready.
+
+    Attributes
+    ----------
+    requests : int
+        What it had noted of requests before ours.
+    """
+
+    home: Home
+    wanted: Collection[str]
+    supervisor: Identity
+    requests: int
+    clock: Clock
+
+    def follow(self, watch: Watcher) -> StackSnapshot:
+        """Return when all is ready."""
+        while True:
+            alive = self.supervisor.is_alive  # asked first: what it wrote last is read even if it ended meanwhile
+            state = StackSnapshot.read(self.home.state)
+            if state and state.requests > self.requests:
+                watch(state)
+                self._check(state)
+                if self._is_ready(state):
+                    return state
+            if not alive:
+                raise StartupError(f"the supervisor ended: {last_line(self.home.log_of('supervisor'))}")
+            self.clock.sleep(_POLL_SECONDS)
+
+    def _check(self, state: StackSnapshot) -> None:
+        if state.reason:
+            raise StartupError(state.reason)
+        for each in state.components:
+            if each.name in self.wanted and each.state is State.FAILED:
+                raise StartupError(f"{each.name} {each.message} (see {each.log})")
+
+    def _is_ready(self, state: StackSnapshot) -> bool:
+        ready = {each.name for each in state.components if each.state.is_settled}
+        return ready.issuperset(self.wanted)
+
+
+def _stop_left_overs(home: Home, clock: Clock) -> None:
+    """Stop what runs without its supervisor: first what was recorded, in order, then what carries our mark."""
+    state = StackSnapshot.read(home.state)
+    for wave in in_stop_order(state.components) if state else []:
+        stop_together([(each.process, each.ending) for each in wave if each.process], clock)
+    stop_together([(process, Ending()) for process in _marked(home)], clock)
+
+
+def _marked(home: Home) -> list[Identity]:
+    """Return processes that descend from a component of this home, except those that we descend from ourselves."""
+    above = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = [identify(pid) for pid in psutil.pids() if pid not in above and _mark_of(pid) == str(home.root)]
+    return [process for process in found if process]
+
+
+def _mark_of(pid: int) -> str:
+    try:
+        return psutil.Process(pid).environ().get(MARK, "")
+    except (psutil.Error, OSError):
+        return ""

@@ -1,0 +1,222 @@
+"""What the local stack consists of: one function per component, in the order of the table."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from collectors_dagster import __version__
+from collectors_dagster.clock import Clock
+from collectors_dagster.config import Settings
+from collectors_dagster.config.environment import process_environment
+from collectors_dagster.config.settings import PROJECT_ROOT
+from collectors_dagster.security.secrets import read_or_create
+from collectors_dagster.supervisor import postgres, probes, redis
+from collectors_dagster.supervisor.component import Component, Ending, Launch, Probe
+from collectors_dagster.supervisor.dagster_home import dagster_environment, render_dagster_home
+from collectors_dagster.supervisor.home import Home
+
+MARK = "COLLECTORS_SUPERVISED"
+"""Every process of a stack carries its home in this variable: left-overs are found by it, never by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Builds the components from the settings."""
+
+    settings: Settings
+    clock: Clock
+
+    @property
+    def home(self) -> Home:
+        """Where everything lies."""
+        return Home(self.settings.home)
+
+    def components(self) -> list[Component]:
+        """Return all components that are ours: what the configuration names elsewhere is left out."""
+        settings = self.settings
+        build: list[Callable[[], Component]] = [
+            *([self._postgres] if settings.postgres_embedded else []),
+            *([self._redis] if settings.redis_embedded else []),
+            self._migrations,
+            *([self._mlflow] if settings.mlflow_embedded else []),
+            self._code_server,
+            self._webserver,
+            self._daemon,
+            self._agent,
+            self._scorer,
+        ]
+        return [make() for make in build]
+
+    def _postgres(self) -> Component:
+        settings = self.settings
+        place = postgres.find_place(settings.home, settings.postgres.account)
+        passwords = {role: self._secret(f"{role}.password") for role in postgres.ROLES}
+        port = settings.ports.postgres
+        server = postgres.EmbeddedPostgres(place, settings.bind_address, port, passwords, self.clock)
+        return Component(
+            name="postgres",
+            prepare=lambda: self._marked(server.prepare()),
+            answers=lambda _: probes.postgres_answers(settings.local_address, port),
+            ready_seconds=120.0,  # after a crash it replays its log first
+            ending=postgres.ENDING,
+            ports={"postgres": port},
+            address=f"{settings.local_address}:{port}",
+            version=postgres.version_of(place.binaries),
+            look_at="databases collectors, dagster, mlflow",
+        )
+
+    def _redis(self) -> Component:
+        settings = self.settings
+        port, password = settings.ports.redis, self._secret("redis.password")
+        program = redis.find_server()
+        server = redis.EmbeddedRedis(program, settings.home / "redis", settings.bind_address, port, password)
+        return Component(
+            name="redis",
+            prepare=lambda: self._marked(server.prepare()),
+            answers=lambda _: probes.redis_answers(settings.local_address, port, password),
+            ports={"redis": port},
+            address=f"{settings.local_address}:{port}",
+            version=redis.version_of(program),
+            look_at="shared state of policies",
+        )
+
+    def _migrations(self) -> Component:
+        return Component(
+            name="migrations",
+            prepare=lambda: self._ours("db", "migrate"),
+            answers=lambda _: False,
+            needs=("postgres",),
+            one_shot=True,
+            ready_seconds=300.0,
+            version=__version__,
+            look_at="collectors db status",
+        )
+
+    def _mlflow(self) -> Component:
+        settings = self.settings
+        return Component(
+            name="mlflow",
+            prepare=self._launch_mlflow,
+            answers=lambda _: probes.page_answers(settings.local_address, settings.ports.mlflow, "/health"),
+            needs=("postgres",),
+            ready_seconds=180.0,  # the first start makes its tables
+            ports={"mlflow": settings.ports.mlflow},
+            address=settings.mlflow.tracking_uri,
+            version=version("mlflow"),
+            look_at="models, their plots and cards",
+        )
+
+    def _launch_mlflow(self) -> Launch:
+        settings = self.settings
+        directory = settings.home / "mlflow"
+        directory.mkdir(exist_ok=True)
+        words = ("server", "--host", settings.bind_address, "--port", str(settings.ports.mlflow), "--workers", "1")
+        own = {
+            "MLFLOW_BACKEND_STORE_URI": settings.sqlalchemy_url("mlflow").get_secret_value(),
+            "MLFLOW_ARTIFACTS_DESTINATION": str(directory / "artifacts"),
+            "MLFLOW_SERVE_ARTIFACTS": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        return self._python("-m", "mlflow", *words, environment=own, directory=directory)
+
+    def _code_server(self) -> Component:
+        settings = self.settings
+        port = settings.ports.code_server
+        words = ("api", "grpc", "--module-name", "collectors_dagster.definitions", "--host", settings.bind_address)
+        more = ("--port", str(port), "--location-name", "collectors_dagster")
+        return Component(
+            name="code-server",
+            prepare=lambda: self._dagster("dagster", *words, *more),
+            answers=lambda _: probes.accepts_connections(settings.local_address, port),
+            needs=("migrations",),
+            ports={"code_server": port},
+            address=f"{settings.local_address}:{port}",
+            version=__version__,
+            look_at="the definitions that webserver and daemon share",
+        )
+
+    def _webserver(self) -> Component:
+        settings = self.settings
+        port = settings.ports.webserver
+        words = ("--host", settings.bind_address, "--port", str(port), "--workspace", str(self._workspace))
+        return Component(
+            name="webserver",
+            prepare=lambda: self._dagster("dagster_webserver", *words),
+            answers=lambda _: probes.page_answers(settings.local_address, port, "/server_info"),
+            needs=("code-server",),
+            ready_seconds=120.0,
+            ports={"webserver": port},
+            address=settings.dagster.webserver_url,
+            version=version("dagster-webserver"),
+            look_at="assets, runs, metadata",
+        )
+
+    def _daemon(self) -> Component:
+        return Component(
+            name="daemon",
+            prepare=lambda: self._dagster("dagster._daemon", "run", "--workspace", str(self._workspace)),
+            answers=self._log_says("daemon", b"Instance is configured with the following daemons"),
+            needs=("webserver",),  # the first of the two makes Dagster's tables: not both at once
+            version=version("dagster"),
+            look_at="schedules, sensors and queued runs",
+        )
+
+    def _agent(self) -> Component:
+        return self._resident("agent", needs=("migrations",), look_at="collectors agent status")
+
+    def _scorer(self) -> Component:
+        return self._resident("scorer", needs=("migrations", "mlflow"), look_at="incidents, as they happen")
+
+    def _resident(self, name: str, *, needs: tuple[str, ...], look_at: str) -> Component:
+        return Component(
+            name=name,
+            prepare=lambda: self._ours(name, "run"),
+            answers=self._tells(name),
+            needs=needs,
+            ending=Ending(seconds=20.0),
+            version=__version__,
+            look_at=look_at,
+        )
+
+    @property
+    def _workspace(self) -> Path:
+        return self.settings.home / "dagster" / "workspace.yaml"
+
+    def _log_says(self, name: str, sentence: bytes) -> Probe:
+        log = self.home.log_of(name)
+        return lambda running: probes.log_says(log, sentence, running.log_offset)
+
+    def _tells(self, name: str) -> Probe:
+        """Probe a process of ours by the file in which it tells about itself."""
+        told = self.home.run / f"{name}.json"
+        return lambda running: probes.is_newer(told, running.started_at)
+
+    def _dagster(self, module: str, *words: str) -> Launch:
+        render_dagster_home(self.settings)
+        return self._python("-m", module, *words, environment=dagster_environment(self.settings))
+
+    def _ours(self, *words: str) -> Launch:
+        return self._python("-m", "collectors_dagster.cli", *words, environment=dagster_environment(self.settings))
+
+    def _python(self, *words: str, environment: dict[str, str], directory: Path = PROJECT_ROOT) -> Launch:
+        inherited = dict(process_environment())
+        known = location(self.settings) | {"PYTHONPATH": str(PROJECT_ROOT), "PYTHONUNBUFFERED": "1"}
+        return self._marked(Launch((sys.executable, *words), directory, inherited | known | environment))
+
+    def _marked(self, launch: Launch) -> Launch:
+        return replace(launch, environment={**launch.environment, MARK: str(self.settings.home)})
+
+    def _secret(self, name: str) -> str:
+        return read_or_create(self.settings, name).get_secret_value()
+
+
+def location(settings: Settings) -> dict[str, str]:
+    """Return the variables by which another process finds the same settings."""
+    return {
+        "COLLECTORS_HOME": str(settings.home),
+        "COLLECTORS_CONFIG_DIR": str(settings.config_dir),
+        "COLLECTORS_ENVIRONMENT": settings.environment,
+    }
