@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
@@ -44,8 +45,8 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    app.callback()(_nothing)
-    asked = next((word for word in arguments if not word.startswith("-")), "")
+    app.callback()(_with_settings)
+    asked = next((word for word in arguments if word in ENTRIES), "")
     for name, entry in ENTRIES.items():
         _attach(app, name, entry, imported=name == asked)
     return app
@@ -73,6 +74,19 @@ def _attach(app: typer.Typer, name: str, entry: Entry, *, imported: bool) -> Non
         app.add_typer(part, name=name, help=entry.help)
     else:
         app.registered_commands += [command for command in part.registered_commands if command.name == name]
+
+
+def _with_settings(
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting over all files and variables; repeat for more."),
+    ] = None,
+) -> None:
+    """Let settings of the command line hold here and in everything started from here."""
+    if assignments:
+        from collectors_dagster.config.command_line import apply_command_line
+
+        apply_command_line(assignments)
 
 
 def _nothing() -> None:

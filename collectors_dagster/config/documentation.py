@@ -1,6 +1,7 @@
 """``docs/settings.md`` and ``.env.example``, written from the code.
 
-``python -m collectors_dagster.config.documentation`` prints both. With ``settings`` or ``env`` it prints one of them; with ``write`` it writes both into the checkout.
+``python -m collectors_dagster.config.documentation`` prints both. With
+``settings`` or ``env`` it prints one of them; with ``write`` it writes both into the checkout.
 """
 
 import sys
