@@ -3,6 +3,7 @@
 Times are aware and in UTC. Ratios and scores are 0..1.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -191,3 +192,43 @@ class HealthReport:
     score: int | None
     reasons: tuple[HealthReason, ...]
     recommendations: tuple[Recommendation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlantedIncident:
+    """The truth behind a synthetic history: what was wrong on which host, and in which signals it shows."""
+
+    host: str
+    started_at: datetime
+    ended_at: datetime
+    kind: str
+    signals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPackage:
+    """What a registry stores beside a trained model's files.
+
+    Attributes
+    ----------
+    kind : str
+        ``anomaly`` or ``forecast``.
+    loader : str
+        Module that rebuilds a servable model from the files; named instead of pickled.
+    plots : mapping
+        File name to PNG bytes.
+    card : str
+        What the model is, was trained on, can and cannot do: Markdown, in plain words.
+    example, answer : mapping
+        Three to five rows of input by column, and what the model says to them.
+    """
+
+    kind: str
+    loader: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    plots: Mapping[str, bytes]
+    card: str
+    tags: Mapping[str, str]
+    example: Mapping[str, Sequence[object]]
+    answer: Mapping[str, Sequence[object]]

@@ -4,7 +4,6 @@ A batch's samples, its counts and the spool's cursor are one transaction. A batc
 but never acknowledged is recognised by its numbers and ignored.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pydantic import SecretStr
 from collectors_dagster.integrations.timescale.backend import Backend, PlainPostgres
 from collectors_dagster.integrations.timescale.database import Cursor, Database
 from collectors_dagster.integrations.timescale.queries import load_queries
-from collectors_dagster.integrations.timescale.series import SeriesTable
+from collectors_dagster.integrations.timescale.series import LARGEST_VALUE, SeriesTable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.samples import Sample
 
@@ -77,7 +76,7 @@ class DeliveryResult:
     acked_seq : int
         Everything up to here is stored; the spool may forget it.
     rows, duplicates, refused : int
-        Samples added, there already, and not storable (NaN or infinite).
+        Samples added, there already, and not storable (NaN, or beyond 1e100 in magnitude).
     """
 
     applied: bool
@@ -145,7 +144,7 @@ class DeliveryStore:
             The tenant is unknown, or the schema is not what this code needs.
         """
         tenant_key = self.tenants.key(batch.tenant_id)
-        samples = [sample for sample in batch.samples if math.isfinite(sample.value)]
+        samples = [sample for sample in batch.samples if abs(sample.value) <= LARGEST_VALUE]
         series_ids = self._series.ids(tenant_key, [sample.series for sample in samples])
         spool = {"agent_id": batch.agent_id, "epoch": batch.epoch, "tenant_key": tenant_key}
         with self._database.transaction("deliver samples") as cursor:

@@ -9,6 +9,9 @@ from collectors_dagster.samples import Labels, SeriesKey
 
 QUERIES = load_queries("series")
 
+LARGEST_VALUE = 1e100
+"""The largest magnitude that ``core.sample`` takes: squares of it still add up."""
+
 Identity = tuple[str, str, str, Labels]
 
 

@@ -45,11 +45,12 @@ create table core.series (
 );
 
 -- One value per series and instant. Partitions (one a day) are made before each load.
+-- The bound refuses NaN and infinity, and keeps sums of squares finite.
 create table core.sample (
     tenant_key  integer not null,
     series_id   integer not null,
     ts          timestamptz not null,
-    value       double precision not null,
+    value       double precision not null check (value between '-1e100' and '1e100'),
     unique (tenant_key, series_id, ts)
 ) partition by range (ts);
 
@@ -158,7 +159,8 @@ create table core.incident (
     model_version text not null
 );
 -- At most one open incident per host of the stream, whoever writes.
-create unique index incident_open on core.incident (tenant_key, host, source) where resolved_at is null;
+create unique index incident_open on core.incident (tenant_key, host)
+    where resolved_at is null and source = 'stream';
 create index incident_by_time on core.incident (tenant_key, opened_at);
 
 create table core.incident_event (

@@ -1,0 +1,50 @@
+"""The ledger of alerts: one row per event and target, so that none is sent twice."""
+
+from dataclasses import dataclass
+
+from collectors_dagster.integrations.timescale.database import Database
+from collectors_dagster.integrations.timescale.incidents import event_from
+from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.records import IncidentEvent
+
+QUERIES = load_queries("alerts")
+
+
+@dataclass(frozen=True, slots=True)
+class PendingAlert:
+    """An alert that was tried and is not delivered."""
+
+    event: IncidentEvent
+    target: str
+    attempts: int
+    last_error: str | None
+
+
+class AlertLedger:
+    """``core.alert``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, event_id: int, target: str) -> bool:
+        """Say whether the caller may send this alert now.
+
+        True for a new alert, one that failed, or one that was claimed over a minute ago by a sender
+        that never finished. Of several callers at once, one gets True.
+        """
+        with self._database.transaction("claim an alert") as cursor:
+            row = cursor.execute(QUERIES["claim"], {"event_id": event_id, "target": target}).fetchone()
+        return row is not None
+
+    def finish(self, event_id: int, target: str, error: str | None) -> None:
+        """Book the end of a sending: delivered, or failed with a reason that holds no secret."""
+        with self._database.transaction("book an alert") as cursor:
+            cursor.execute(QUERIES["finish"], {"event_id": event_id, "target": target, "error": error})
+
+    def pending(self, limit: int) -> list[PendingAlert]:
+        """Return alerts that can be claimed again, oldest first."""
+        with self._database.transaction("list pending alerts") as cursor:
+            return [
+                PendingAlert(event_from(*event), target, attempts, last_error)
+                for target, attempts, last_error, *event in cursor.execute(QUERIES["pending"], {"limit": limit})
+            ]

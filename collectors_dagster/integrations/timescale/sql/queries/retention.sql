@@ -1,0 +1,49 @@
+-- name: size
+-- Bytes of all our tables, with indexes.
+select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+from pg_class c
+where c.relnamespace = 'core'::regnamespace and c.relkind = 'r';
+
+-- name: set_horizons
+-- Says from when on a tenant's samples and hours are kept; a horizon never goes back.
+update core.tenant set
+    raw_kept_from = greatest(raw_kept_from, %(raw_from)s::timestamptz),
+    hourly_kept_from = greatest(hourly_kept_from, %(hourly_from)s::timestamptz)
+where tenant_key = %(tenant_key)s::integer
+returning raw_kept_from;
+
+-- name: prune_hourly
+-- Forgets hourly aggregates.
+delete from core.sample_1h where tenant_key = %(tenant_key)s::integer and bucket < %(before)s::timestamptz;
+
+-- name: prune_features
+-- Forgets features.
+delete from core.feature where tenant_key = %(tenant_key)s::integer and ts < %(before)s::timestamptz;
+
+-- name: prune_scores
+-- Forgets scored minutes.
+delete from core.score where tenant_key = %(tenant_key)s::integer and ts < %(before)s::timestamptz;
+
+-- name: prune_forecasts
+-- Forgets forecasts.
+delete from core.forecast where tenant_key = %(tenant_key)s::integer and ts < %(before)s::timestamptz;
+
+-- name: prune_health
+-- Forgets health reports.
+delete from core.health where tenant_key = %(tenant_key)s::integer and ts < %(before)s::timestamptz;
+
+-- name: prune_incidents
+-- Forgets resolved incidents, with their events and alerts.
+delete from core.incident where tenant_key = %(tenant_key)s::integer and resolved_at < %(before)s::timestamptz;
+
+-- name: prune_planted
+-- Forgets planted incidents.
+delete from core.planted_incident where tenant_key = %(tenant_key)s::integer and ended_at < %(before)s::timestamptz;
+
+-- name: prune_deliveries
+-- Forgets the hourly books of deliveries.
+delete from core.delivery where tenant_key = %(tenant_key)s::integer and hour < %(before)s::timestamptz;
+
+-- name: prune_ledger
+-- Forgets the books of loads.
+delete from core.load where tenant_key = %(tenant_key)s::integer and window_end < %(before)s::timestamptz;

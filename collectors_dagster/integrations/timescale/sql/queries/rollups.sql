@@ -1,0 +1,61 @@
+-- name: horizons
+-- From when on a tenant's samples and hourly aggregates are kept; holds retention off until the transaction ends.
+select raw_kept_from, hourly_kept_from from core.tenant where tenant_key = %(tenant_key)s::integer for share;
+
+-- name: lock
+-- Lets one roll-up of a tenant run at a time, until its transaction ends.
+select pg_advisory_xact_lock(hashtextextended('collectors:rollup', %(tenant_key)s::bigint));
+
+-- name: delete_hourly
+-- Empties hours of a tenant.
+delete from core.sample_1h
+where tenant_key = %(tenant_key)s::integer
+  and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz;
+
+-- name: insert_hourly
+-- Adds up samples per series and hour, in the order of time: the same samples give the same bits.
+with hours as (
+    select series_id, date_bin('1 hour', ts, '2000-01-01 00:00+00') as bucket, count(*) as n, sum(value) as sum,
+           min(value) as min, max(value) as max,
+           sum(case when abs(value) < '1e-150' then 0 else value * value end) as sumsq, max(ts) as last_ts
+    from (
+        select series_id, ts, value from core.sample
+        where tenant_key = %(tenant_key)s::integer
+          and ts >= %(start)s::timestamptz and ts < %(end)s::timestamptz
+        order by series_id, ts
+    ) ordered
+    group by 1, 2
+),
+added as (
+    insert into core.sample_1h (tenant_key, series_id, bucket, n, sum, min, max, sumsq, last)
+    select %(tenant_key)s::integer, h.series_id, h.bucket, h.n, h.sum, h.min, h.max, h.sumsq, (
+        select p.value from core.sample p
+        where p.tenant_key = %(tenant_key)s::integer and p.series_id = h.series_id and p.ts = h.last_ts
+    )
+    from hours h
+    returning series_id, n
+)
+select count(*), count(distinct series_id), coalesce(sum(n), 0)::bigint from added;
+
+-- name: delete_daily
+-- Empties days of a tenant.
+delete from core.sample_1d
+where tenant_key = %(tenant_key)s::integer
+  and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz;
+
+-- name: insert_daily
+-- Adds up hours per series and day.
+with added as (
+    insert into core.sample_1d (tenant_key, series_id, bucket, n, sum, min, max, sumsq, last)
+    select %(tenant_key)s::integer, series_id, date_bin('1 day', bucket, '2000-01-01 00:00+00'), sum(n)::bigint, sum(sum),
+           min(min), max(max), sum(sumsq), (array_agg(last order by bucket desc))[1]
+    from (
+        select * from core.sample_1h
+        where tenant_key = %(tenant_key)s::integer
+          and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz
+        order by series_id, bucket
+    ) ordered
+    group by 2, 3
+    returning series_id, n
+)
+select count(*), count(distinct series_id), coalesce(sum(n), 0)::bigint from added;
