@@ -25,6 +25,7 @@ LIMITS = {
     # Sums of floats depend on their order; one process adds them in the order we ask for.
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
+    "work_mem": "16MB",
 }
 
 

@@ -24,7 +24,7 @@ order by window_start, window_end;
 with bounds as (
     select %(start)s::timestamptz as start, least(%(end)s::timestamptz, now()) as until
 ),
-seen as (
+seen as materialized (
     select s.host, s.collector, s.series_id,
            greatest(b.start, oldest.ts - %(resolution)s::interval) as since, b.until
     from core.series s
@@ -40,7 +40,7 @@ seen as (
           and p.ts > b.start - interval '1 day' and p.ts <= b.until
     )
 ),
-stored as (
+stored as materialized (
     select series_id, count(*) as rows, max(ts) as last_ts
     from core.sample
     where tenant_key = %(tenant_key)s::integer and series_id = any (array(select series_id from seen))

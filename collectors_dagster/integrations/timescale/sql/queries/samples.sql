@@ -32,7 +32,7 @@ binned as (
       and ts > %(start)s::timestamptz and ts <= %(end)s::timestamptz
     group by 1, 2
 ),
-packed as (
+packed as materialized (
     select series_id, string_agg(
         timestamptz_send(bucket + %(step)s::interval - interval '1 microsecond')
         || float8send(mean) || float8send(maximum), ''::bytea order by bucket) as content

@@ -1,0 +1,341 @@
+-- The whole schema as all migrations leave it; a test compares the two. Change it together with each
+-- new migration, and read it instead of them.
+
+-- The platform's tables. Isolation is by the security-barrier views in "api"; nobody but the
+-- application's role has rights on "core".
+create schema core;
+create schema api;
+
+create table core.tenant (
+    tenant_key  integer generated always as identity primary key,
+    tenant_id   text not null unique check (tenant_id ~ '^[a-z][a-z0-9-]{0,38}[a-z0-9]$'),
+    name        text not null,
+    tier        text not null check (tier in ('premium', 'standard')),
+    synthetic   boolean not null default false,
+    status      text not null default 'active' check (status in ('active', 'removed')),
+    created_at  timestamptz not null default now(),
+    raw_kept_from    timestamptz,  -- retention's horizon: samples before it are gone on purpose
+    hourly_kept_from timestamptz   -- the same for hourly aggregates; aggregates are never rebuilt from before it
+);
+
+-- Which migrations were applied, and with which text.
+create table core.schema_migration (
+    version     integer primary key,
+    name        text not null,
+    sha256      text not null,
+    applied_at  timestamptz not null,
+    seconds     double precision not null
+);
+
+-- Which login roles may read which tenant through "api".
+create table core.tenant_member (
+    role_name   name not null,
+    tenant_key  integer not null references core.tenant,
+    primary key (role_name, tenant_key)
+);
+
+create table core.series (
+    series_id   integer generated always as identity primary key,
+    tenant_key  integer not null references core.tenant,
+    host        text not null,
+    collector   text not null,
+    metric      text not null,
+    labels      jsonb not null default '{}',
+    unit        text not null default '',
+    kind        text not null check (kind in ('gauge', 'counter')),
+    created_at  timestamptz not null default now(),
+    unique (tenant_key, host, collector, metric, labels)
+);
+
+-- One value per series and instant. Partitions (one a day) are made before each load.
+-- The bound refuses NaN and infinity, and keeps sums of squares finite.
+create table core.sample (
+    tenant_key  integer not null,
+    series_id   integer not null,
+    ts          timestamptz not null,
+    value       double precision not null check (value between '-1e100' and '1e100'),
+    unique (tenant_key, series_id, ts)
+) partition by range (ts);
+
+create table core.sample_1h (
+    tenant_key  integer not null,
+    series_id   integer not null,
+    bucket      timestamptz not null,
+    n           bigint not null,
+    sum         double precision not null,
+    min         double precision not null,
+    max         double precision not null,
+    sumsq       double precision not null,
+    last        double precision not null,
+    primary key (tenant_key, series_id, bucket)
+);
+
+create table core.sample_1d (like core.sample_1h including all);
+
+-- What was loaded or computed for which window: the books of every asset.
+create table core.load (
+    tenant_key   integer not null references core.tenant,
+    dataset      text not null,
+    window_start timestamptz not null,
+    window_end   timestamptz not null check (window_end > window_start),
+    run_id       text not null,
+    rows         bigint not null,
+    sha256       text,
+    detail       jsonb not null default '{}',
+    loaded_at    timestamptz not null default now(),
+    primary key (tenant_key, dataset, window_start, window_end)
+);
+
+-- How far each agent's spool is delivered; written in the data's transaction.
+create table core.agent_cursor (
+    agent_id    text not null,
+    epoch       text not null,
+    tenant_key  integer not null references core.tenant,
+    acked_seq   bigint not null,
+    acked_at    timestamptz not null default now(),
+    primary key (agent_id, epoch, tenant_key)
+);
+
+create table core.agent (
+    agent_id    text primary key,
+    host        text not null,
+    version     text not null,
+    started_at  timestamptz not null,
+    seen_at     timestamptz not null default now(),
+    state       jsonb not null default '{}'
+);
+
+-- What the agents sent per tenant, host, source and hour: expected against received.
+create table core.delivery (
+    tenant_key     integer not null references core.tenant,
+    host           text not null,
+    collector      text not null,
+    hour           timestamptz not null,
+    intervals      bigint not null default 0,  -- resolution intervals covered by the spool
+    samples        bigint not null default 0,  -- rows sent
+    duplicates     bigint not null default 0,  -- rows refused because they were there already
+    late           bigint not null default 0,  -- rows that arrived more than 5 minutes after their time
+    gap_seconds    double precision not null default 0,
+    bytes          bigint not null default 0,  -- spool bytes read for them
+    primary key (tenant_key, host, collector, hour)
+);
+
+create table core.feature_set (
+    version     text primary key,
+    columns     text[] not null,
+    created_at  timestamptz not null default now()
+);
+
+create table core.feature (
+    tenant_key  integer not null references core.tenant,
+    host        text not null,
+    ts          timestamptz not null,
+    version     text not null references core.feature_set,
+    "values"    double precision[] not null,
+    primary key (tenant_key, host, ts)
+);
+
+create table core.score (
+    tenant_key    integer not null references core.tenant,
+    host          text not null,
+    ts            timestamptz not null,
+    source        text not null check (source in ('stream', 'batch')),
+    score         double precision not null check (score between 0 and 1),
+    state         text not null,
+    model_version text not null,
+    contributions jsonb not null default '[]',
+    primary key (tenant_key, host, source, ts)
+);
+
+create table core.incident (
+    incident_id   bigint generated always as identity primary key,
+    tenant_key    integer not null references core.tenant,
+    host          text not null,
+    source        text not null check (source in ('stream', 'batch')),
+    opened_at     timestamptz not null,
+    updated_at    timestamptz not null,
+    resolved_at   timestamptz,
+    severity      text not null check (severity in ('notice', 'warning', 'critical')),
+    peak_score    double precision not null,
+    title         text not null,
+    contributions jsonb not null default '[]',
+    model_version text not null
+);
+-- At most one open incident per host of the stream, whoever writes.
+create unique index incident_open on core.incident (tenant_key, host)
+    where resolved_at is null and source = 'stream';
+create index incident_by_time on core.incident (tenant_key, opened_at);
+
+create table core.incident_event (
+    event_id     bigint generated always as identity primary key,
+    incident_id  bigint not null references core.incident on delete cascade,
+    kind         text not null check (kind in ('opened', 'updated', 'resolved')),
+    at           timestamptz not null,
+    snapshot     jsonb not null
+);
+
+-- One row per event and target: an alert is never sent twice.
+create table core.alert (
+    event_id     bigint not null references core.incident_event on delete cascade,
+    target       text not null,
+    status       text not null check (status in ('pending', 'delivered', 'failed')),
+    attempts     integer not null default 0,
+    last_error   text,
+    updated_at   timestamptz not null default now(),
+    primary key (event_id, target)
+);
+
+create table core.forecast (
+    tenant_key    integer not null references core.tenant,
+    host          text not null,
+    signal        text not null,
+    issued_at     timestamptz not null,
+    ts            timestamptz not null,
+    mean          double precision not null,
+    low80         double precision not null,
+    high80        double precision not null,
+    low95         double precision not null,
+    high95        double precision not null,
+    model_version text not null,
+    primary key (tenant_key, host, signal, issued_at, ts)
+);
+
+create table core.health (
+    tenant_key      integer not null references core.tenant,
+    host            text not null,
+    ts              timestamptz not null,
+    score           smallint check (score between 0 and 100),
+    reasons         jsonb not null default '[]',
+    recommendations jsonb not null default '[]',
+    primary key (tenant_key, host, ts)
+);
+
+-- The truth behind synthetic histories, for comparison with what was detected.
+create table core.planted_incident (
+    tenant_key  integer not null references core.tenant,
+    host        text not null,
+    started_at  timestamptz not null,
+    ended_at    timestamptz not null check (ended_at > started_at),
+    kind        text not null,
+    signals     text[] not null,
+    primary key (tenant_key, host, started_at)
+);
+
+-- What tenants may see: security-barrier views that show a login role the tenants it is a member of.
+-- Everybody may ask; a role without membership gets no rows. Nobody has rights on "core".
+
+create view api.series with (security_barrier) as
+select
+    s.series_id,
+    t.tenant_id,
+    s.host,
+    s.collector as collector_name,
+    s.metric as metric_name,
+    s.labels,
+    s.unit,
+    s.kind
+from core.series s
+join core.tenant t using (tenant_key)
+where s.tenant_key = any (array(select m.tenant_key from core.tenant_member m where m.role_name = session_user));
+
+create view api.metrics with (security_barrier) as
+select
+    p.ts as "timestamp",
+    s.collector as collector_name,
+    s.metric as metric_name,
+    p.value as metric_value,
+    t.tenant_id,
+    s.labels || jsonb_build_object('host', s.host, 'unit', s.unit, 'kind', s.kind) as metadata
+from core.sample p
+join core.series s on s.series_id = p.series_id and s.tenant_key = p.tenant_key
+join core.tenant t on t.tenant_key = p.tenant_key
+where p.tenant_key = any (array(select m.tenant_key from core.tenant_member m where m.role_name = session_user));
+
+create view api.metrics_hourly with (security_barrier) as
+select
+    h.bucket,
+    s.collector as collector_name,
+    s.metric as metric_name,
+    h.sum / h.n as avg_value,
+    h.max as max_value,
+    h.min as min_value,
+    h.n as sample_count,
+    t.tenant_id,
+    s.labels || jsonb_build_object('host', s.host, 'unit', s.unit, 'kind', s.kind) as metadata
+from core.sample_1h h
+join core.series s on s.series_id = h.series_id and s.tenant_key = h.tenant_key
+join core.tenant t on t.tenant_key = h.tenant_key
+where h.tenant_key = any (array(select m.tenant_key from core.tenant_member m where m.role_name = session_user));
+
+grant usage on schema api to public;
+grant select on api.series, api.metrics, api.metrics_hourly to public;
+
+-- Partitions of core.sample: one per UTC day, named core.sample_YYYYMMDD.
+
+-- Makes the missing partitions of these days. Attaching takes a weaker lock than creating in place:
+-- readers and writers of the other days go on.
+create function core.ensure_sample_partitions(days date[]) returns void
+language plpgsql as $$
+declare
+    wanted date;
+    partition_name text;
+begin
+    foreach wanted in array days loop
+        partition_name := 'sample_' || to_char(wanted, 'YYYYMMDD');
+        continue when to_regclass('core.' || partition_name) is not null;
+        perform pg_advisory_xact_lock(hashtextextended('collectors:partitions', 0));
+        continue when to_regclass('core.' || partition_name) is not null;
+        execute format('create table core.%I (like core.sample including all)', partition_name);
+        execute format(
+            'alter table core.sample attach partition core.%I for values from (%L) to (%L)',
+            partition_name,
+            wanted::timestamp at time zone 'UTC',
+            (wanted + 1)::timestamp at time zone 'UTC'
+        );
+    end loop;
+end
+$$;
+
+-- Forgets one tenant's samples before an instant. A partition is dropped whole if no active tenant
+-- needs a row of it (core.tenant.raw_kept_from says what each still needs); else rows are deleted.
+create function core.drop_raw_samples(
+    for_tenant integer, before timestamptz, out rows_deleted bigint, out partitions_dropped integer
+)
+language plpgsql as $$
+declare
+    part record;
+    needed boolean;
+    touched bigint;
+begin
+    rows_deleted := 0;
+    partitions_dropped := 0;
+    perform pg_advisory_xact_lock(hashtextextended('collectors:partitions', 0));
+    for part in
+        select c.oid::regclass as name,
+               (to_date(right(c.relname, 8), 'YYYYMMDD') + 1)::timestamp at time zone 'UTC' as ends_at
+        from pg_inherits i
+        join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'core.sample'::regclass
+        order by c.relname
+    loop
+        continue when part.ends_at > before;
+        execute format(
+            'select exists (
+                 select from core.tenant t
+                 where t.status = ''active'' and t.tenant_key <> $1
+                   and (t.raw_kept_from is null or t.raw_kept_from < $2)
+                   and exists (select from %s s where s.tenant_key = t.tenant_key)
+             )', part.name)
+        into needed using for_tenant, part.ends_at;
+        if needed then
+            execute format('delete from %s where tenant_key = $1', part.name) using for_tenant;
+            get diagnostics touched = row_count;
+        else
+            execute format('select count(*) from %s', part.name) into touched;
+            execute format('drop table %s', part.name);
+            partitions_dropped := partitions_dropped + 1;
+        end if;
+        rows_deleted := rows_deleted + touched;
+    end loop;
+end
+$$;
