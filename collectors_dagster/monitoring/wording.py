@@ -1,5 +1,7 @@
 """How signals and their values are said to people."""
 
+import math
+
 from collectors_dagster.records import Contribution
 
 _SUFFIXES = ("_bytes_per_second", "_per_second", "_ratio", "_bytes")
@@ -56,7 +58,7 @@ def _bytes(value: float) -> str:
 
 
 def contribution_text(part: Contribution) -> str:
-    """Return what was seen against what was expected.
+    """Return what was seen against what was expected, as far as anything is.
 
     Examples
     --------
@@ -64,5 +66,7 @@ def contribution_text(part: Contribution) -> str:
     'CPU utilization 99 % (expected 2.0 % to 31 %)'
     """
     seen = quantity(part.signal, part.value)
+    if not math.isfinite(part.expected_low) or not math.isfinite(part.expected_high):
+        return f"{signal_name(part.signal)} {seen}"
     low, high = (quantity(part.signal, edge) for edge in (part.expected_low, part.expected_high))
     return f"{signal_name(part.signal)} {seen} (expected {low} to {high})"

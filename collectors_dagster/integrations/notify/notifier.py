@@ -1,0 +1,128 @@
+"""The one way out: sends a message to a target, under the policies."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from collectors_dagster.clock import Clock
+from collectors_dagster.config.sections import Patterns
+from collectors_dagster.errors import CircuitOpenError, CollectorsError, ConfigurationError, RateLimitedError
+from collectors_dagster.integrations.notify import log, webhook
+from collectors_dagster.integrations.notify.message import AlertMessage
+from collectors_dagster.patterns import (
+    BreakerPolicy,
+    BucketPolicy,
+    CircuitBreaker,
+    RetryPolicy,
+    TokenBucket,
+    failed_if_transient,
+    retry,
+)
+from collectors_dagster.tenants import AlertTarget
+
+RETRY = RetryPolicy(attempts=2, base_seconds=0.5, cap_seconds=2.0, deadline_seconds=8.0)
+"""Short: whoever sends has a ledger and comes again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Guards:
+    breaker: CircuitBreaker
+    bucket: TokenBucket
+
+
+class Notifier:
+    """Sends messages; each target has its own circuit and its own rate. Safe to share between threads.
+
+    Parameters
+    ----------
+    patterns : Patterns
+        ``settings.patterns``.
+    random : callable
+        Like ``random.Random().random``: the jitter.
+
+    Notes
+    -----
+    Circuits live in this object: keep it for as long as the process, and close it at the end.
+    """
+
+    def __init__(self, patterns: Patterns, *, clock: Clock, random: Callable[[], float]) -> None:
+        breaker, limiter = patterns.circuit_breaker, patterns.rate_limiter
+        self._breaker = BreakerPolicy(
+            breaker.failure_threshold,
+            recovery_seconds=breaker.recovery_timeout,
+            window_calls=breaker.failure_threshold,  # the setting counts failures in a row
+        )
+        self._bucket = BucketPolicy(limiter.requests_per_second, limiter.burst_size)
+        self._clock = clock
+        self._random = random
+        self._lock = threading.Lock()
+        self._guards: dict[tuple[str, str], _Guards] = {}
+        self._client: httpx.Client | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def send(self, target: AlertTarget, message: AlertMessage) -> None:
+        """Send `message` to `target`; return once it is accepted.
+
+        Raises
+        ------
+        CollectorsError
+            If it was not; whether to come again is told by ``transient`` and ``retry_after_seconds``.
+        """
+        if target.kind == "log":
+            log.write(message)
+        elif target.kind == "webhook" and target.url:
+            self._post(target, target.url, message)
+        else:
+            raise ConfigurationError(f"alert target {target.name!r} of kind {target.kind!r} cannot be served")
+
+    def _post(self, target: AlertTarget, url: str, message: AlertMessage) -> None:
+        service = f"{message.tenant.id}/{target.name}"
+        guards = self._guards_of(service, url)
+
+        def attempt() -> None:
+            guards.bucket.acquire(timeout_seconds=webhook.TIMEOUT_SECONDS)
+            guards.breaker.call(
+                lambda: webhook.post(self._shared_client(), url, message, service=service, now=self._clock.now())
+            )
+
+        try:
+            retry(attempt, policy=RETRY, retry_on=_worth_repeating, clock=self._clock, random=self._random)
+        except RateLimitedError as error:
+            guards.bucket.pause(error.retry_after_seconds or 0.0)
+            raise
+
+    def _guards_of(self, service: str, url: str) -> _Guards:
+        """Return the target's guards; a new address is a new target."""
+        with self._lock:
+            if (service, url) not in self._guards:
+                breaker = CircuitBreaker(service, self._breaker, classify=failed_if_transient, clock=self._clock)
+                self._guards[service, url] = _Guards(breaker, TokenBucket(service, self._bucket, clock=self._clock))
+            return self._guards[service, url]
+
+    def _shared_client(self) -> httpx.Client:
+        with self._lock:
+            if self._client is None:
+                self._client = webhook.new_client()
+            return self._client
+
+
+def _worth_repeating(error: Exception) -> bool:
+    return isinstance(error, CollectorsError) and error.transient and not isinstance(error, CircuitOpenError)
