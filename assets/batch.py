@@ -1,0 +1,113 @@
+"""A run for many tenants: each is served in turn, and one that fails leaves the others stored.
+
+Dagster marks *all* partitions of a range when an asset's result is returned, and none when its step fails. So: if
+everybody was served, results are returned (their events are written in batches, and checks in the same run follow);
+if somebody failed, every stage that was done is reported by itself and the step fails afterwards. Then exactly the
+failed tenants' partitions show as failed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import dagster as dg
+
+from assets.shown import Metadata, table
+from collectors_dagster.clock import Clock
+
+FAILED_PARTITIONS = "failed_partitions"
+"""Metadata key of a failed step: what failed, readable by the failure sensor."""
+
+W = TypeVar("W")
+Stages = Mapping[str, Callable[[W], Metadata]]
+"""Asset name -> its work for one partition, in the order of their dependencies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What became of one partition.
+
+    Attributes
+    ----------
+    shown : metadata of each stage that was done
+    failed_stage, reason : set if a stage failed; the stages after it were not tried
+    """
+
+    partition: str
+    shown: dict[str, Metadata]
+    failed_stage: str | None = None
+    reason: str = ""
+
+
+def serve_batch(
+    context: dg.AssetExecutionContext, stages: Stages[W], work_for: Callable[[str], W], clock: Clock
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
+    """Run the selected stages for every partition of the run.
+
+    Parameters
+    ----------
+    work_for
+        Makes a stage's argument of a partition key; may fail like a stage.
+
+    Raises
+    ------
+    dagster.Failure
+        After everything that was done is reported, if any partition failed.
+    """
+    selected = {name: stage for name, stage in stages.items() if dg.AssetKey(name) in context.selected_asset_keys}
+    served = [_serve(context, selected, work_for, key, clock) for key in sorted(context.partition_keys)]
+    failed = [one for one in served if one.failed_stage]
+    if failed:
+        yield from _materializations(served)
+        raise _failure(failed, len(served))
+    _attach(context, served)
+    for name in selected:
+        yield dg.MaterializeResult(asset_key=name)
+
+
+def _serve(
+    context: dg.AssetExecutionContext,
+    stages: Stages[W],
+    work_for: Callable[[str], W],
+    partition: str,
+    clock: Clock,
+) -> Served:
+    shown: dict[str, Metadata] = {}
+    stage = "configuration"
+    try:
+        work = work_for(partition)
+        for stage, act in stages.items():
+            started = clock.monotonic()
+            shown[stage] = {**act(work), "seconds": dg.MetadataValue.float(round(clock.monotonic() - started, 3))}
+    except Exception as error:
+        context.log.exception(f"{partition}: {stage} failed")
+        return Served(partition, shown, stage, f"{type(error).__name__}: {error}")
+    return Served(partition, shown)
+
+
+def _attach(context: dg.AssetExecutionContext, served: Sequence[Served]) -> None:
+    for one in served:
+        for name, metadata in one.shown.items():
+            context.add_asset_metadata(metadata, asset_key=name, partition_key=one.partition)
+
+
+def _materializations(served: Sequence[Served]) -> Iterator[dg.AssetMaterialization]:
+    for one in served:
+        for name, metadata in one.shown.items():
+            yield dg.AssetMaterialization(asset_key=name, partition=one.partition, metadata=metadata)
+
+
+def _failure(failed: Sequence[Served], total: int) -> dg.Failure:
+    first = failed[0]
+    return dg.Failure(
+        description=f"{len(failed)} of {total} failed, the others are stored; {first.partition}: {first.reason}",
+        metadata={
+            FAILED_PARTITIONS: dg.MetadataValue.json([one.partition for one in failed]),
+            "failures": table(
+                ("partition", "stage", "reason"),
+                [(one.partition, one.failed_stage, one.reason) for one in failed],
+                empty="",
+            ),
+        },
+        allow_retries=False,
+    )

@@ -1,0 +1,113 @@
+"""A tenant's day from collection to health, in one step.
+
+One step for seven assets, because a run costs seconds and a step that serves fifty tenants costs them once; and
+because a tenant that fails must not stop the others. Any subset can be launched. The models stand between
+``feature_table`` and ``anomaly_scores`` in the graph, though they are trained by runs of their own: a day is scored
+with the champion there is.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import dagster as dg
+
+from assets.aggregates import daily_metrics, hourly_metrics
+from assets.batch import serve_batch
+from assets.catalog import tenant_day_asset
+from assets.collection import seal_collection
+from assets.features import feature_rows
+from assets.recall import Recall
+from assets.scoring import forecast_day, judge_health, score_day
+from assets.work import TenantDay, Tools
+from resources.registry import Registry
+from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.records import Window
+from resources.deployment import Deployment
+
+STAGES = {
+    "collection_run": seal_collection,
+    "metrics_hourly": hourly_metrics,
+    "metrics_daily": daily_metrics,
+    "feature_table": feature_rows,
+    "anomaly_scores": score_day,
+    "load_forecast": forecast_day,
+    "health_report": judge_health,
+}
+
+SPECS = [
+    tenant_day_asset(
+        "collection_run",
+        group="collection",
+        description="The day's samples counted per host and source against what should have come: gaps, late rows, "
+        "duplicates refused. The agent writes the samples all day; this asset keeps the books.",
+        deps=[],
+        kinds={"postgres"},
+    ),
+    tenant_day_asset(
+        "metrics_hourly",
+        group="aggregates",
+        description="Count, sum, minimum, maximum, sum of squares and last value of every series and hour.",
+        deps=["collection_run"],
+        kinds={"postgres"},
+    ),
+    tenant_day_asset(
+        "metrics_daily",
+        group="aggregates",
+        description="The same figures per series and UTC day, from the hours.",
+        deps=["metrics_hourly"],
+        kinds={"postgres"},
+    ),
+    tenant_day_asset(
+        "feature_table",
+        group="features",
+        description="One row per host and minute: level, seasonal normal, residual, rate, roughness and missingness "
+        "of fourteen signals. Causal: no row knows what came after it. Versioned.",
+        deps=["collection_run"],
+        kinds={"postgres", "numpy"},
+    ),
+    tenant_day_asset(
+        "anomaly_scores",
+        group="scoring",
+        description="A score 0..1 for every host and minute by the champion model, and the incidents it makes: the "
+        "record to which the live scorer is compared. Never alerts.",
+        deps=["feature_table", "anomaly_model"],
+        kinds={"postgres", "scikitlearn"},
+    ),
+    tenant_day_asset(
+        "load_forecast",
+        group="scoring",
+        description="What the next 24 hours of every host will look like, with intervals of 80 and 95 %.",
+        deps=["feature_table", "forecast_model"],
+        kinds={"postgres", "numpy"},
+    ),
+    tenant_day_asset(
+        "health_report",
+        group="scoring",
+        description="Health of every host, 0 to 100, with the reasons for each missing point and what to do about it.",
+        deps=["anomaly_scores", "load_forecast"],
+        kinds={"postgres"},
+    ),
+]
+
+
+@dg.multi_asset(
+    name="tenant_day_chain",
+    specs=SPECS,
+    can_subset=True,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def tenant_day_chain(
+    context: dg.AssetExecutionContext,
+    store: dg.ResourceParam[Store],
+    registry: dg.ResourceParam[Registry],
+    deployment: dg.ResourceParam[Deployment],
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
+    """Serve every tenant and day of the run."""
+    tools = Tools(store, registry, deployment, Recall(store), context.run_id)
+    yield from serve_batch(context, STAGES, lambda key: _work(tools, key), deployment.clock)
+
+
+def _work(tools: Tools, partition: str) -> TenantDay:
+    tenant_id, day = partition.split("|")
+    tenant = tools.deployment.directory().find(tenant_id)
+    return TenantDay(tools, tenant, tools.deployment.clock.now(), Window.of_day(day))

@@ -1,0 +1,39 @@
+"""The jobs: what schedules, people and `collectors run pipeline` launch."""
+
+import dagster as dg
+
+from assets.chain import STAGES as TENANT_DAY_STAGES
+from assets.models import STAGES as MODEL_STAGES
+
+
+def _assets(*names: str) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(*names).without_checks()
+
+
+TENANT_DAY_JOB = dg.define_asset_job(
+    "tenant_day",
+    selection=_assets(*TENANT_DAY_STAGES),
+    description="A day of one or many tenants, from collection to health. Hourly for today, once more after midnight.",
+)
+TRAINING_JOB = dg.define_asset_job(
+    "training",
+    selection=_assets(*MODEL_STAGES),
+    description="Train, evaluate and register the models of one or many tenants. Daily.",
+)
+RETENTION_JOB = dg.define_asset_job(
+    "retention",
+    selection=_assets("retention"),
+    description="Delete what is older than each tenant's retention. Daily.",
+)
+EVENT_LOG_JOB = dg.define_asset_job(
+    "event_log_pruning",
+    selection=_assets("event_log"),
+    description="Keep Dagster's own event log small. Every six hours.",
+)
+CHECKS_JOB = dg.define_asset_job(
+    "checks",
+    selection=dg.AssetSelection.all_asset_checks(),
+    description="Judge what all tenants have: freshness, completeness, schema, scores, forecasts. Hourly.",
+)
+
+JOBS = [TENANT_DAY_JOB, TRAINING_JOB, RETENTION_JOB, EVENT_LOG_JOB, CHECKS_JOB]

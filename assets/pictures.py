@@ -1,0 +1,99 @@
+"""The pictures in the metadata of scores, forecasts and health."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from assets.shown import Metadata
+from collectors_dagster.monitoring.plots import Line, Picture, as_markdown
+from collectors_dagster.records import ForecastPoint, HealthReport, Incident, ScoredMinute, Window
+
+if TYPE_CHECKING:
+    from collectors_dagster.frames import SignalFrame
+
+MOST_HOSTS = 3
+"""Pictures per asset and tenant; hosts beyond these are in the tables only."""
+
+
+def score_picture(
+    scored: Sequence[ScoredMinute], incidents: Sequence[Incident], window: Window, threshold: float
+) -> Metadata:
+    """Draw each host's score over the day, incidents shaded, the alert threshold dashed."""
+    hosts = sorted({one.host for one in scored})[:MOST_HOSTS]
+    pictures = [
+        Picture(
+            title=f"{host}: anomaly score (dashed: threshold {threshold:g}; shaded: incidents)",
+            window=window,
+            low=0.0,
+            high=1.0,
+            lines=[Line([(one.ts, one.score) for one in scored if one.host == host])],
+            marks=[threshold],
+            shaded=[_episode(one, window) for one in incidents if one.host == host],
+        )
+        for host in hosts
+    ]
+    return _shown("scores", pictures)
+
+
+def forecast_picture(points: Sequence[ForecastPoint], today: "Sequence[SignalFrame]") -> Metadata:
+    """Draw the newest forecast of each host's processor use with its 95 % interval, after what was measured."""
+    signal = "cpu_utilization_ratio"
+    newest = max((one.issued_at for one in points), default=None)
+    pictures = []
+    for host in sorted({one.host for one in points})[:MOST_HOSTS]:
+        ahead = [p for p in points if (p.host, p.signal, p.issued_at) == (host, signal, newest)]
+        before = _measured(today, host, signal)
+        if ahead:
+            pictures.append(_forecast_of(host, before, ahead))
+    return _shown("forecast", pictures)
+
+
+def health_picture(reports: Sequence[HealthReport]) -> Metadata:
+    """Draw each host's health as a bar."""
+    known = [one for one in reports if one.score is not None]
+    if not known:
+        return {}
+    bars = "\n".join(
+        f"{one.host}: {'█' * ((one.score or 0) // 5)}{'░' * (20 - (one.score or 0) // 5)} {one.score}" for one in known
+    )
+    return {"health": dg.MetadataValue.md(f"```\n{bars}\n```")}
+
+
+def _forecast_of(host: str, before: list[tuple[datetime, float]], ahead: Sequence[ForecastPoint]) -> Picture:
+    start = before[0][0] if before else ahead[0].issued_at
+    highest = max([value for _, value in before if value == value] + [p.high95 for p in ahead], default=1.0)
+    return Picture(
+        title=f"{host}: processor use, measured and forecast (band: 95 %)",
+        window=Window(start, ahead[-1].ts),
+        low=0.0,
+        high=min(max(highest, 0.1), 1.0),
+        lines=[
+            Line(before),
+            Line(
+                [(p.ts, p.mean) for p in ahead],
+                color="#d9822b",
+                band=[(p.ts, p.low95, p.high95) for p in ahead],
+            ),
+        ],
+    )
+
+
+def _measured(frames: "Sequence[SignalFrame]", host: str, signal: str) -> list[tuple[datetime, float]]:
+    for frame in frames:
+        if frame.host == host and signal in frame.signals:
+            column = frame.values[:, frame.signals.index(signal)]
+            times = frame.ts.astype("datetime64[s]").astype(int)
+            return [(datetime.fromtimestamp(int(t), tz=UTC), float(v)) for t, v in zip(times, column, strict=True)]
+    return []
+
+
+def _episode(incident: Incident, window: Window) -> Window:
+    return Window(incident.opened_at, incident.resolved_at or window.end)
+
+
+def _shown(name: str, pictures: Sequence[Picture]) -> Metadata:
+    if not pictures:
+        return {}
+    return {name: dg.MetadataValue.md("\n\n".join(as_markdown(picture) for picture in pictures))}

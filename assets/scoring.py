@@ -1,0 +1,164 @@
+"""Scoring: the scores of record with their incidents, the forecast, and the health of every host."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from assets.champions import detector_of, forecaster_of
+from assets.pictures import forecast_picture, health_picture, score_picture
+from assets.shown import Metadata, minute, span, table
+from assets.work import TenantDay
+from collectors_dagster.records import ForecastPoint, HealthReport, Incident, ModelState, Window
+
+if TYPE_CHECKING:
+    from collectors_dagster.frames import SignalFrame
+
+HISTORY_DAYS = 7
+PAST_DAY_HOURS = (0, 6, 12, 18)
+"""Hours at which a day that is over is forecast afterwards, each time from what was known then."""
+SHOWN_HORIZONS = (timedelta(hours=1), timedelta(hours=24))
+RECENT = timedelta(hours=1)
+
+
+def score_day(day: TenantDay) -> Metadata:
+    """Score every minute with the champion and group the anomalous ones to incidents."""
+    from collectors_dagster.monitoring.incidents import group_incidents
+
+    store, recall, tenant = day.tools.store, day.tools.recall, day.tenant
+    detector, past = detector_of(day), recall.past(tenant.id, day.window, HISTORY_DAYS)
+    scored = [
+        scored_minute
+        for frame in recall.day(tenant.id, day.window)
+        for scored_minute in detector.detector(frame.host).score(frame, past.get(frame.host))
+    ]
+    incidents = group_incidents(scored, tenant.system.anomaly_threshold, tenant_id=tenant.id)
+    store.scores.replace(tenant.id, "batch", day.window, scored)
+    store.incidents.replace_batch(tenant.id, day.window, incidents)
+    return {
+        "dagster/row_count": dg.MetadataValue.int(len(scored)),
+        "window": span(day.elapsed),
+        "incidents": dg.MetadataValue.int(len(incidents)),
+        "model": dg.MetadataValue.text(detector.version),
+        "model_state": dg.MetadataValue.text(_states(detector.states())),
+        "episodes": table(
+            ("host", "from", "to", "severity", "what"),
+            [_episode(one) for one in incidents],
+            empty="No incident.",
+        ),
+        **score_picture(scored, incidents, day.elapsed, tenant.system.anomaly_threshold),
+    }
+
+
+def forecast_day(day: TenantDay) -> Metadata:
+    """Forecast the next day of every host; a day that is over is forecast as it would have been then."""
+    store, recall, tenant = day.tools.store, day.tools.recall, day.tenant
+    forecaster, version = forecaster_of(day)
+    past, today = recall.past(tenant.id, day.window, HISTORY_DAYS), recall.day(tenant.id, day.window)
+    points = [
+        point
+        for issued_at in _issue_times(day)
+        for known in _known_hosts(past, today)
+        for point in forecaster.forecast(known, issued_at)
+    ]
+    store.forecasts.write(tenant.id, points, version)
+    return {
+        "dagster/row_count": dg.MetadataValue.int(len(points)),
+        "issued": dg.MetadataValue.text(", ".join(minute(at) for at in _issue_times(day)) + " UTC"),
+        "model": dg.MetadataValue.text(version),
+        "model_state": dg.MetadataValue.text(_states(forecaster.states())),
+        "latest": _latest(points),
+        **forecast_picture(points, today),
+    }
+
+
+def judge_health(day: TenantDay) -> Metadata:
+    """Judge every host at the end of the day, or now."""
+    reports = [_judged(day, frame) for frame in day.tools.recall.day(day.tenant.id, day.window)]
+    day.tools.store.health.write(day.tenant.id, reports)
+    return {
+        "dagster/row_count": dg.MetadataValue.int(len(reports)),
+        "lowest": dg.MetadataValue.text(_lowest(reports)),
+        "hosts": table(
+            ("host", "health", "because", "advice"),
+            [_health_row(one) for one in reports],
+            empty="No host is known on this day.",
+        ),
+        **health_picture(reports),
+    }
+
+
+def _judged(day: TenantDay, frame: "SignalFrame") -> HealthReport:
+    from collectors_dagster.monitoring.health import judge
+
+    now, store, tenant_id = day.elapsed.end, day.tools.store, day.tenant.id
+    ahead = Window(now, now + timedelta(hours=24))
+    return judge(
+        frame.host,
+        now,
+        recent=frame,
+        scores=store.scores.read(tenant_id, "batch", Window(now - RECENT, now), frame.host),
+        forecast=store.forecasts.read(tenant_id, ahead, frame.host),
+        last_sample_age_seconds=_age_seconds(frame, now),
+    )
+
+
+def _age_seconds(frame: "SignalFrame", now: datetime) -> float | None:
+    """Return how old the newest minute was at `now`."""
+    if not len(frame.ts):
+        return None
+    return now.timestamp() - float(frame.ts[-1].astype("datetime64[s]").astype(int))
+
+
+def _issue_times(day: TenantDay) -> list[datetime]:
+    if not day.is_over:
+        return [day.elapsed.end]
+    return [day.window.start + timedelta(hours=hour) for hour in PAST_DAY_HOURS]
+
+
+def _known_hosts(past: "dict[str, SignalFrame]", today: "Sequence[SignalFrame]") -> "list[SignalFrame]":
+    """Return what is known of each host; the forecaster itself looks at nothing later than its issue."""
+    from collectors_dagster.features.timeline import joined
+
+    hosts = {frame.host: frame for frame in today}
+    names = sorted(past.keys() | hosts.keys())
+    known = {name: [one[name] for one in (past, hosts) if name in one] for name in names}
+    return [joined(frames, days=HISTORY_DAYS + 1).frame(name) for name, frames in known.items()]
+
+
+def _latest(points: Sequence[ForecastPoint]) -> dg.MarkdownMetadataValue:
+    newest = max((point.issued_at for point in points), default=None)
+    rows = [
+        (p.host, p.signal, minute(p.ts), f"{p.mean:.4g}", _between(p.low80, p.high80), _between(p.low95, p.high95))
+        for p in points
+        if p.issued_at == newest and (p.ts - p.issued_at) in SHOWN_HORIZONS
+    ]
+    columns = ("host", "signal", "for", "mean", "80 %", "95 %")
+    return table(columns, rows, empty="Nothing can be said yet: no minute of these hosts is known.")
+
+
+def _between(low: float, high: float) -> str:
+    return f"{low:.4g} to {high:.4g}"
+
+
+def _states(states: Mapping[str, ModelState]) -> str:
+    """Say how much history is behind each host's model."""
+    said = ", ".join(f"{host}: {state}" for host, state in states.items())
+    return said or "no model yet: train the models first; until then only what is certain is said"
+
+
+def _episode(incident: Incident) -> tuple[object, ...]:
+    end = minute(incident.resolved_at) if incident.resolved_at else "open"
+    return incident.host, minute(incident.opened_at), end, incident.severity, incident.title
+
+
+def _lowest(reports: Sequence[HealthReport]) -> str:
+    known = [(one.score, one.host) for one in reports if one.score is not None]
+    return "unknown: no data" if not known else "{0} of 100 on {1}".format(*min(known))
+
+
+def _health_row(report: HealthReport) -> tuple[object, ...]:
+    because = "; ".join(reason.text for reason in report.reasons) or "nothing is missing"
+    advice = "; ".join(one.text for one in report.recommendations) or "none"
+    return report.host, "unknown" if report.score is None else report.score, because, advice

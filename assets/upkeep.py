@@ -1,0 +1,84 @@
+"""Upkeep: what is old leaves, so that a week of running stays small."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.batch import serve_batch
+from assets.catalog import OWNERS, tenant_asset
+from assets.recall import Recall
+from assets.shown import Metadata
+from assets.work import TenantWork, Tools
+from collectors_dagster.integrations.timescale import Store
+from resources.deployment import Deployment
+from resources.registry import Registry
+
+
+def apply_retention(work: TenantWork) -> Metadata:
+    """Delete the tenant's rows older than its retention."""
+    keep = work.tenant.retention
+    report = work.tools.store.retention.apply(work.tenant.id, keep.raw_days, keep.hourly_days, work.now)
+    return {
+        "rows_deleted": dg.MetadataValue.int(report.rows_deleted),
+        "partitions_dropped": dg.MetadataValue.int(report.partitions_dropped),
+        "bytes_before": dg.MetadataValue.int(report.bytes_before),
+        "bytes_after": dg.MetadataValue.int(report.bytes_after),
+        "keeps": dg.MetadataValue.text(f"samples {keep.raw_days} days, hourly aggregates {keep.hourly_days} days"),
+    }
+
+
+STAGES = {"retention": apply_retention}
+
+
+@dg.multi_asset(
+    name="tenant_retention",
+    specs=[
+        tenant_asset(
+            "retention",
+            group="upkeep",
+            description="Deletes what is older than the tenant's retention; bytes before and after.",
+            deps=[],
+            kinds={"postgres"},
+        )
+    ],
+    can_subset=True,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def tenant_retention(
+    context: dg.AssetExecutionContext,
+    store: dg.ResourceParam[Store],
+    registry: dg.ResourceParam[Registry],
+    deployment: dg.ResourceParam[Deployment],
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
+    """Apply the retention of every tenant of the run."""
+    tools = Tools(store, registry, deployment, Recall(store), context.run_id)
+    clock = deployment.clock
+
+    def work(tenant_id: str) -> TenantWork:
+        return TenantWork(tools, deployment.directory().find(tenant_id), clock.now())
+
+    yield from serve_batch(context, STAGES, work, clock)
+
+
+@dg.asset(
+    group_name="upkeep",
+    kinds={"postgres", "dagster"},
+    owners=OWNERS,
+    description="Dagster's own tables: narratives of old runs and superseded events leave, materialisations stay.",
+)
+def event_log(
+    context: dg.AssetExecutionContext, deployment: dg.ResourceParam[Deployment]
+) -> dg.MaterializeResult[None]:
+    """Prune Dagster's event log."""
+    from collectors_dagster.integrations.orchestrator.event_log import EventLog
+
+    settings = deployment.settings
+    log = EventLog(settings.database_conninfo("dagster"))
+    report = log.prune(deployment.clock.now(), keep_days=settings.dagster.partition_days)
+    return dg.MaterializeResult(
+        metadata={
+            "rows_deleted": report.rows_deleted,
+            "bytes_before": report.bytes_before,
+            "bytes_after": report.bytes_after,
+        }
+    )

@@ -1,0 +1,40 @@
+"""Everything Dagster loads, wired. The only file of the core that knows Dagster."""
+
+import dagster as dg
+
+from assets.chain import tenant_day_chain
+from assets.checks import CHECKS
+from assets.jobs import JOBS
+from assets.models import tenant_models
+from assets.partitions import check_partition_budget
+from assets.upkeep import event_log, tenant_retention
+from collectors_dagster.config.tenants import load_tenants
+from resources.deployment import deployment_resource, local_deployment
+from resources.registry import registry_resource
+from resources.store import store_resource
+from sensors.anomalies import anomaly_sensor
+from sensors.failures import failure_sensor
+from sensors.schedules import SCHEDULES
+from sensors.tenants import tenant_sensor
+
+
+def _definitions() -> dg.Definitions:
+    settings = local_deployment().settings
+    check_partition_budget(len(load_tenants(settings).tenants), settings.dagster.partition_days)
+    return dg.Definitions(
+        assets=[tenant_day_chain, tenant_models, tenant_retention, event_log],
+        asset_checks=CHECKS,
+        jobs=JOBS,
+        schedules=SCHEDULES,
+        sensors=[tenant_sensor, anomaly_sensor, failure_sensor],
+        resources={
+            "deployment": deployment_resource,
+            "store": store_resource,
+            "registry": registry_resource,
+        },
+        # One step per run: a process of its own for each would double the cost of a run.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = _definitions()

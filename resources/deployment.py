@@ -1,0 +1,42 @@
+"""The installation as assets and sensors see it: settings, time, tenants."""
+
+from functools import cache
+
+import dagster as dg
+
+from collectors_dagster.clock import Clock, SystemClock
+from collectors_dagster.config import Settings, load_settings
+from collectors_dagster.config.tenants import TenantDirectory, TenantWatcher
+
+
+class Deployment:
+    """Settings, clock and the configured tenants.
+
+    Parameters
+    ----------
+    watcher
+        Anything whose ``current()`` returns the tenants as configured now.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, watcher: TenantWatcher) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._watcher = watcher
+
+    def directory(self) -> TenantDirectory:
+        """Return the tenants as configured now (a bad file keeps its last good content)."""
+        return self._watcher.current()
+
+
+@cache
+def local_deployment() -> Deployment:
+    """Return this process's deployment: one watcher, so that the last good files are remembered over ticks."""
+    clock = SystemClock()
+    settings = load_settings()
+    return Deployment(settings, clock, TenantWatcher(settings, clock))
+
+
+@dg.resource(description="Settings, clock and the configured tenants.")
+def deployment_resource(context: dg.InitResourceContext) -> Deployment:
+    """Return the deployment of this process; there is nothing to close."""
+    return local_deployment()

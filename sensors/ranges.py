@@ -1,0 +1,46 @@
+"""Batches of tenants as run requests: the one place that knows Dagster's tags for ranges."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.partitions import TENANT
+from collectors_dagster.strategies.batches import Batch, plan_batches
+from collectors_dagster.tenants import Tier
+from resources.deployment import Deployment
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+PARTITION = "dagster/partition"
+PRIORITY = "dagster/priority"
+TIER = "collectors/tier"
+BATCH = "collectors/batch"
+
+PRIORITIES = {Tier.PREMIUM: 10, Tier.STANDARD: 0}
+
+
+def planned(deployment: Deployment, instance: dg.DagsterInstance) -> list[Batch]:
+    """Plan the runs for all configured tenants that have a partition."""
+    order = instance.get_dynamic_partitions(TENANT)
+    tiers = {tenant.id: tenant.tier for tenant in deployment.directory().tenants}
+    return plan_batches(order, tiers, deployment.settings.dagster.batch_size)
+
+
+def tenant_requests(batches: list[Batch], occasion: str) -> Iterator[dg.RunRequest]:
+    """Ask for one run per batch of tenants; `occasion` makes it happen once."""
+    for batch in batches:
+        yield _request(batch, occasion, batch.first, batch.last)
+
+
+def tenant_day_requests(batches: list[Batch], occasion: str, day: str) -> Iterator[dg.RunRequest]:
+    """Ask for one run per batch of tenants, for one day."""
+    for batch in batches:
+        yield _request(batch, occasion, f"{batch.first}|{day}", f"{batch.last}|{day}")
+
+
+def _request(batch: Batch, occasion: str, first: str, last: str) -> dg.RunRequest:
+    tags = {PRIORITY: str(PRIORITIES[batch.tier]), TIER: str(batch.tier), BATCH: batch.name}
+    run_key = f"{occasion}-{batch.name}"
+    if first == last:
+        return dg.RunRequest(run_key=run_key, partition_key=first, tags=tags)
+    return dg.RunRequest(run_key=run_key, tags={**tags, RANGE_START: first, RANGE_END: last})

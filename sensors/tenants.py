@@ -1,0 +1,97 @@
+"""Dynamic partitions and the tenants' table equal to the configured tenants, within seconds and without a restart."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import dagster as dg
+
+from assets.partitions import TENANT, TENANTS, check_partition_budget
+from collectors_dagster.config.tenants import TenantDirectory
+from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.strategies.batches import tenants_between
+from collectors_dagster.strategies.offboarding import PartitionChanges, partition_changes
+from collectors_dagster.tenants import Tenant, Tier
+from resources.deployment import Deployment
+from sensors.ranges import PARTITION, RANGE_END, RANGE_START
+
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dg.sensor(
+    name="tenants",
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Adds a partition for every configured tenant and takes away those that are gone.",
+)
+def tenant_sensor(
+    context: dg.SensorEvaluationContext,
+    deployment: dg.ResourceParam[Deployment],
+    store: dg.ResourceParam[Store],
+) -> dg.SensorResult:
+    """Compare the configured tenants with the partitions; the cursor remembers what the database was told."""
+    directory = deployment.directory()
+    changes = _changes(context.instance, directory.tenants)
+    check_partition_budget(len(directory.tenants), deployment.settings.dagster.partition_days)
+    told = _digest(directory)
+    if told != context.cursor or changes.add or changes.remove:
+        store.tenants.sync(directory.tenants)
+    return dg.SensorResult(
+        dynamic_partitions_requests=_requests(changes), cursor=told, skip_reason=_said(changes, directory)
+    )
+
+
+def covered_tenants(tags: Mapping[str, str], order: Sequence[str]) -> tuple[str, ...]:
+    """Return the tenants of a run by its tags.
+
+    Examples
+    --------
+    >>> covered_tenants({RANGE_START: "b|2026-11-22", RANGE_END: "a|2026-11-22"}, ["b", "d", "a", "c"])
+    ('b', 'd', 'a')
+    >>> covered_tenants({PARTITION: "c"}, ["b", "d", "a", "c"])
+    ('c',)
+    """
+    first = tags.get(RANGE_START) or tags.get(PARTITION)
+    last = tags.get(RANGE_END) or first
+    if first is None or last is None:
+        return ()
+    return tenants_between(order, first.split("|")[0], last.split("|")[0])
+
+
+def _changes(instance: dg.DagsterInstance, tenants: Sequence[Tenant]) -> PartitionChanges:
+    order = instance.get_dynamic_partitions(TENANT)
+    # Standard tenants side by side: batches are contiguous stretches of them.
+    configured = [tenant.id for tenant in sorted(tenants, key=lambda one: (one.tier is Tier.STANDARD, one.id))]
+    gone = set(order) - set(configured)
+    return partition_changes(configured, order, _in_use(instance, order) if gone else ())
+
+
+def _in_use(instance: dg.DagsterInstance, order: Sequence[str]) -> set[str]:
+    runs = instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
+    return {tenant for run in runs for tenant in covered_tenants(run.tags, order)}
+
+
+def _requests(
+    changes: PartitionChanges,
+) -> list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]:
+    add = [TENANTS.build_add_request(list(changes.add))] if changes.add else []
+    return [*add, *([TENANTS.build_delete_request(list(changes.remove))] if changes.remove else [])]
+
+
+def _digest(directory: TenantDirectory) -> str:
+    rows: Iterable[str] = (f"{one.id} {one.name} {one.tier} {one.synthetic}" for one in directory.tenants)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
+
+
+def _said(changes: PartitionChanges, directory: TenantDirectory) -> str | None:
+    """Say why nothing is asked for; bad tenant files are named, since their last good version is used."""
+    if changes.add or changes.remove:
+        return None
+    waiting = f"; waiting for runs of {', '.join(changes.waiting)}" if changes.waiting else ""
+    problems = f"; {len(directory.problems)} bad tenant files, see `collectors status`" if directory.problems else ""
+    return f"{len(directory.tenants)} tenants have their partitions{waiting}{problems}"
