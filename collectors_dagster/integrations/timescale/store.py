@@ -1,14 +1,14 @@
 """The platform's side of the store: one object per deployment's database, one attribute per table."""
 
+from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import SecretStr
 
 from collectors_dagster.integrations.timescale.alerts import AlertLedger
 from collectors_dagster.integrations.timescale.backend import Backend, PlainPostgres
 from collectors_dagster.integrations.timescale.database import Database
-from collectors_dagster.integrations.timescale.features import FeatureTable
 from collectors_dagster.integrations.timescale.forecasts import ForecastTable
 from collectors_dagster.integrations.timescale.health import HealthTable
 from collectors_dagster.integrations.timescale.incidents import IncidentTable
@@ -16,10 +16,13 @@ from collectors_dagster.integrations.timescale.ledger import LoadLedger
 from collectors_dagster.integrations.timescale.planted import PlantedTable
 from collectors_dagster.integrations.timescale.retention import RetentionPolicy
 from collectors_dagster.integrations.timescale.rollups import RollupTable
-from collectors_dagster.integrations.timescale.samples import SampleTable
 from collectors_dagster.integrations.timescale.scores import ScoreTable
 from collectors_dagster.integrations.timescale.series import SeriesTable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
+
+if TYPE_CHECKING:
+    from collectors_dagster.integrations.timescale.features import FeatureTable
+    from collectors_dagster.integrations.timescale.samples import SampleTable
 
 
 class Store:
@@ -47,11 +50,10 @@ class Store:
         chosen = backend or PlainPostgres()
         tenants = TenantTable(database)
         self._database = database
+        self._backend = chosen
         self.tenants = tenants
-        self.samples = SampleTable(database, tenants, SeriesTable(database), chosen)
         self.ledger = LoadLedger(database, tenants)
         self.rollups = RollupTable(database, tenants)
-        self.features = FeatureTable(database, tenants)
         self.scores = ScoreTable(database, tenants)
         self.incidents = IncidentTable(database, tenants)
         self.alerts = AlertLedger(database)
@@ -59,6 +61,20 @@ class Store:
         self.health = HealthTable(database, tenants)
         self.planted = PlantedTable(database, tenants)
         self.retention = RetentionPolicy(database, tenants, chosen)
+
+    @cached_property
+    def samples(self) -> "SampleTable":
+        """The samples; numpy is imported for them, so only by who asks."""
+        from collectors_dagster.integrations.timescale.samples import SampleTable  # noqa: PLC0415  # numpy
+
+        return SampleTable(self._database, self.tenants, SeriesTable(self._database), self._backend)
+
+    @cached_property
+    def features(self) -> "FeatureTable":
+        """The feature table; as with the samples."""
+        from collectors_dagster.integrations.timescale.features import FeatureTable  # noqa: PLC0415  # numpy
+
+        return FeatureTable(self._database, self.tenants)
 
     def __enter__(self) -> Self:
         return self
