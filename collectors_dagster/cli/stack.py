@@ -1,31 +1,92 @@
-"""`collectors up | down | status | logs`: the local stack."""
+"""`collectors up | down | status | logs`: the local stack.
+
+Exit codes: 0 done, 1 it could not be done (one line says why and what helps), 2 wrong usage, 130 interrupted.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from collectors_dagster.cli import stack_output as output
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.config import load_settings
-from collectors_dagster.supervisor import control
+from collectors_dagster.errors import StartupError
+from collectors_dagster.supervisor import control, first_use, tails
+from collectors_dagster.supervisor.home import Home
+from collectors_dagster.supervisor.status import report
 
-app = typer.Typer()
-_ONLY = typer.Option("", help="Only these components, e.g. postgres,redis,migrations; what they need is left out.")
+app = typer.Typer(rich_markup_mode=None)
+
+_Only = Annotated[
+    str, typer.Option(metavar="NAMES", help="Only these components, e.g. postgres,redis,migrations; no first run.")
+]
+_Demo = Annotated[bool, typer.Option("--demo/--no-demo", help="Give the tenant showcase a synthetic history.")]
+_Pipeline = Annotated[bool, typer.Option("--pipeline/--no-pipeline", help="Run the pipeline once a day.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command("up")
-def up(only: str = _ONLY) -> None:
-    """Start everything on this machine, or what is missing of it; return when it is ready."""
-    settings = load_settings()
-    with output.progress() as watch:
-        state = control.bring_up(settings, _names(only), SystemClock(), watch)
-    output.print_table(state)
+def up(only: _Only = "", demo: _Demo = True, pipeline: _Pipeline = True, as_json: _Json = False) -> None:
+    """Start what is missing, return when everything is ready; harmless if it is already."""
+    settings, clock = load_settings(), SystemClock()
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    with output.progress(clock) as watch:
+        control.bring_up(settings, names, clock, watch)
+    for step in first_use.steps(settings, clock, demo=demo and not names, pipeline=pipeline and not names):
+        output.say(f"{step.title} ...")
+        step.run()
+    _show(as_json=as_json)
 
 
 @app.command("down")
 def down() -> None:
-    """Stop exactly what `up` started."""
+    """Stop exactly what `up` started, and nothing else."""
     stopped = control.take_down(load_settings(), SystemClock())
-    typer.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+    output.say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+@app.command("status")
+def status(as_json: _Json = False) -> None:
+    """Show every component: state, address, version, what to look at."""
+    _show(as_json=as_json)
+
+
+@app.command("logs")
+def logs(
+    component: Annotated[str, typer.Argument(help="Whose log; by default all.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Lines of each log to begin with.")] = 20,
+) -> None:
+    """Show the end of the components' logs."""
+    clock = SystemClock()
+    chosen = _logs(Home(load_settings().home), component)
+    _print_lines(tails.last_lines(chosen, lines), named=len(chosen) > 1)
+    if follow:
+        _print_lines(tails.follow(chosen, clock), named=len(chosen) > 1)
+
+
+def _show(*, as_json: bool) -> None:
+    found = report(load_settings(), SystemClock())
+    if as_json:
+        output.say(json.dumps(found.as_json(), indent=2))
+    else:
+        output.print_report(found)
+
+
+def _logs(home: Home, component: str) -> list[Path]:
+    every = sorted(home.logs.glob("*.log"))
+    chosen = [log for log in every if component in {"", log.stem}]
+    if component and not chosen:
+        known = ", ".join(log.stem for log in every) or "none yet"
+        raise StartupError(f"there is no log of {component[:40]!r}; there are: {known}")
+    return chosen
+
+
+def _print_lines(lines: Iterable[tails.Line], *, named: bool) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line.component} | {line.text}\n" if named else f"{line.text}\n")
+        sys.stdout.flush()

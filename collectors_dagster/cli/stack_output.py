@@ -1,28 +1,115 @@
-"""What the stack's commands print."""
+"""What the stack's commands print: a table, and the progress of a start; plain lines without a terminal."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
-from collectors_dagster.supervisor.snapshot import StackSnapshot
+from collectors_dagster.clock import Clock
+from collectors_dagster.supervisor.lifecycle import State
+from collectors_dagster.supervisor.snapshot import ComponentSnapshot, StackSnapshot
+from collectors_dagster.supervisor.status import Report
+
+Watch = Callable[[StackSnapshot], None]
+_HEADINGS = ("COMPONENT", "STATE", "SINCE", "ADDRESS", "VERSION", "WHAT TO LOOK AT")
+_COLOURS = {
+    State.READY: "green",
+    State.DONE: "green",
+    State.EXTERNAL: "green",
+    State.FAILED: "bold red",
+    State.SILENT: "red",
+    State.STOPPED: "dim",
+}
+
+
+def say(line: str) -> None:
+    """Print a line at once: who reads it through a pipe waits for it too."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[StackSnapshot], None]]:
-    """Yield a function that shows how the start goes on."""
-    seen: dict[str, str] = {}
+def progress(clock: Clock) -> Iterator[Watch]:
+    """Yield what shows the start going on."""
+    if sys.stdout.isatty():
+        with _live_progress() as watch:
+            yield watch
+    else:
+        yield _plain_progress(clock)
+
+
+def print_report(report: Report) -> None:
+    """Print the table, then what is wrong, then other addresses."""
+    rows = [_row(each) for each in report.components]
+    if sys.stdout.isatty():
+        _print_rich(rows, [each.state for each in report.components])
+    else:
+        _print_plain(rows)
+    for each in report.components:
+        if each.message:
+            say(f"{each.name}: {each.message}")
+    for problem in report.problems:
+        say(f"configuration: {problem}")
+    for name, address in report.links.items():
+        say(f"{name}: {address}")
+
+
+def _row(each: ComponentSnapshot) -> tuple[str, ...]:
+    restarts = f" ({each.restarts}x)" if each.restarts else ""
+    since = f"{datetime.fromisoformat(each.since):%m-%d %H:%M:%S}" if each.since else "-"
+    return (each.name, f"{each.state}{restarts}", since, each.address or "-", each.version or "-", each.look_at)
+
+
+def _print_plain(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    for row in (_HEADINGS, *rows):
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_rich(rows: Sequence[tuple[str, ...]], states: Sequence[State]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*(heading.capitalize() for heading in _HEADINGS), box=None, pad_edge=False)
+    for row, state in zip(rows, states, strict=True):
+        colour = _COLOURS.get(state, "yellow")
+        table.add_row(row[0], f"[{colour}]{row[1]}[/]", *row[2:])
+    Console().print(table)
+
+
+def _plain_progress(clock: Clock) -> Watch:
+    begun = clock.monotonic()
+    seen: dict[str, State] = {}
 
     def watch(state: StackSnapshot) -> None:
         for each in state.components:
-            if seen.get(each.name) != each.state:
+            if seen.get(each.name) is not each.state:
                 seen[each.name] = each.state
-                sys.stdout.write(f"{each.name}: {each.state} {each.message}\n")
-                sys.stdout.flush()
+                say(_progress_line(each, clock.monotonic() - begun))
 
-    yield watch
+    return watch
 
 
-def print_table(state: StackSnapshot) -> None:
-    """Print component, state, address, what to look at."""
-    for each in state.components:
-        sys.stdout.write(f"{each.name:14} {each.state:10} {each.address:26} {each.look_at}\n")
+def _progress_line(each: ComponentSnapshot, seconds: float) -> str:
+    reason = f": {each.message}" if each.message else ""
+    return f"{seconds:6.1f} s  {each.name} {each.state}{reason}"
+
+
+@contextmanager
+def _live_progress() -> Iterator[Watch]:
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description:14}"), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("[dim]{task.fields[state]}")) as shown:
+        tasks = {}
+
+        def watch(state: StackSnapshot) -> None:
+            for each in state.components:
+                if each.name not in tasks:
+                    tasks[each.name] = shown.add_task(each.name, total=1, start=False, state="")
+                if each.state is not State.WAITING:
+                    shown.start_task(tasks[each.name])
+                words = f"{each.state}{': ' + each.message if each.message else ''}"
+                shown.update(tasks[each.name], completed=int(each.state.is_settled), state=words)
+
+        yield watch

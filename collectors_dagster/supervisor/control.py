@@ -51,7 +51,9 @@ def bring_up(settings: Settings, only: Sequence[str], clock: Clock, watch: Watch
     home = Home(settings.home)
     home.make()
     running = _running(home)
-    wanted = {component.name for component in selection(Stack(settings, clock).components(), only)}
+    stack = Stack(settings, clock)
+    stack.check()
+    wanted = {component.name for component in selection(stack.components(), only)}
     if running:
         _widen(home, running, only)
         return _Follower(home, wanted, running.supervisor, running.requests, clock).follow(watch)

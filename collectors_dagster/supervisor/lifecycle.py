@@ -23,6 +23,8 @@ class State(StrEnum):
     FAILED = "failed"
     """It was given up; `collectors up` tries again."""
     STOPPED = "stopped"
+    UNSUPERVISED = "unsupervised"
+    """It runs, but its supervisor is gone; `collectors up` and `down` see to it."""
     EXTERNAL = "external"
     """Not ours: named by the configuration."""
 

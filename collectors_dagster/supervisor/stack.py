@@ -11,6 +11,7 @@ from collectors_dagster.clock import Clock
 from collectors_dagster.config import Settings
 from collectors_dagster.config.environment import process_environment
 from collectors_dagster.config.settings import PROJECT_ROOT
+from collectors_dagster.errors import StartupError
 from collectors_dagster.security.secrets import read_or_create
 from collectors_dagster.supervisor import postgres, probes, redis
 from collectors_dagster.supervisor.component import Component, Ending, Launch, Probe
@@ -49,38 +50,70 @@ class Stack:
         ]
         return [make() for make in build]
 
+    def check(self) -> None:
+        """Look for the servers' programs, and for the account that the database steps down to.
+
+        Raises
+        ------
+        StartupError
+            If one is missing.
+        """
+        if self.settings.postgres_embedded:
+            postgres.find_place(self.settings.home, self.settings.postgres.account)
+        if self.settings.redis_embedded:
+            redis.find_server()
+
+    def externals(self) -> dict[str, str]:
+        """Return the addresses of the servers that take the place of a component of ours."""
+        settings = self.settings
+        found = {
+            "postgres": "" if settings.postgres_embedded else f"{settings.postgres.host}:{settings.postgres.port}",
+            "redis": "" if settings.redis_embedded else f"{settings.redis.host}:{settings.redis.port}",
+            "mlflow": "" if settings.mlflow_embedded else settings.mlflow.tracking_uri,
+        }
+        return {name: address for name, address in found.items() if address}
+
     def _postgres(self) -> Component:
         settings = self.settings
-        place = postgres.find_place(settings.home, settings.postgres.account)
-        passwords = {role: self._secret(f"{role}.password") for role in postgres.ROLES}
         port = settings.ports.postgres
-        server = postgres.EmbeddedPostgres(place, settings.bind_address, port, passwords, self.clock)
         return Component(
             name="postgres",
-            prepare=lambda: self._marked(server.prepare()),
+            prepare=self._prepare_postgres,
             answers=lambda _: probes.postgres_answers(settings.local_address, port),
             ready_seconds=120.0,  # after a crash it replays its log first
             ending=postgres.ENDING,
             ports={"postgres": port},
             address=f"{settings.local_address}:{port}",
-            version=postgres.version_of(place.binaries),
+            version=_if_found(lambda: postgres.version_of(postgres.find_binaries())),
             look_at="databases collectors, dagster, mlflow",
         )
 
+    def _prepare_postgres(self) -> Launch:
+        settings = self.settings
+        place = postgres.find_place(settings.home, settings.postgres.account)
+        passwords = {role: self._secret(f"{role}.password") for role in postgres.ROLES}
+        server = postgres.EmbeddedPostgres(place, settings.bind_address, settings.ports.postgres, passwords, self.clock)
+        return self._marked(server.prepare())
+
     def _redis(self) -> Component:
         settings = self.settings
-        port, password = settings.ports.redis, self._secret("redis.password")
-        program = redis.find_server()
-        server = redis.EmbeddedRedis(program, settings.home / "redis", settings.bind_address, port, password)
+        port = settings.ports.redis
         return Component(
             name="redis",
-            prepare=lambda: self._marked(server.prepare()),
-            answers=lambda _: probes.redis_answers(settings.local_address, port, password),
+            prepare=self._prepare_redis,
+            answers=lambda _: probes.redis_answers(settings.local_address, port, self._secret("redis.password")),
             ports={"redis": port},
             address=f"{settings.local_address}:{port}",
-            version=redis.version_of(program),
+            version=_if_found(lambda: redis.version_of(redis.find_server())),
             look_at="shared state of policies",
         )
+
+    def _prepare_redis(self) -> Launch:
+        settings = self.settings
+        place = settings.home / "redis"
+        password = self._secret("redis.password")
+        server = redis.EmbeddedRedis(redis.find_server(), place, settings.bind_address, settings.ports.redis, password)
+        return self._marked(server.prepare())
 
     def _migrations(self) -> Component:
         return Component(
@@ -220,3 +253,11 @@ def location(settings: Settings) -> dict[str, str]:
         "COLLECTORS_CONFIG_DIR": str(settings.config_dir),
         "COLLECTORS_ENVIRONMENT": settings.environment,
     }
+
+
+def _if_found(version_of_server: Callable[[], str]) -> str:
+    """Return a version, or nothing where the program is missing: who only asks for the state need not have it."""
+    try:
+        return version_of_server()
+    except StartupError:
+        return ""
