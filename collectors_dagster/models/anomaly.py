@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from collectors_dagster.features.feature_set import VERSION
 from collectors_dagster.features.signals import SIGNALS
-from collectors_dagster.features.timeline import EMPTY, Timeline, in_order, joined, minutes_of
+from collectors_dagster.features.timeline import EMPTY, Timeline, joined, minutes_of
 from collectors_dagster.frames import Floats, SignalFrame
 from collectors_dagster.models import bundle, limits
 from collectors_dagster.models.acceptance import unlearned

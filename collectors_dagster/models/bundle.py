@@ -3,7 +3,6 @@
 Loading a forest builds only the types on our own list, whatever the file says.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,12 +83,3 @@ def read_forest(path: Path) -> Any:
         message = f"{path.name} was refused: it wants to build {sorted(unknown)}, which no model of ours holds"
         raise ModelError(message)
     return skops.io.load(path, trusted=list(TRUSTED_TYPES))
-
-
-def digest(directory: Path) -> str:
-    """Return the SHA-256 of a bundle: of every file's relative path and content."""
-    total = hashlib.sha256()
-    for path in sorted(one for one in directory.rglob("*") if one.is_file()):
-        total.update(path.relative_to(directory).as_posix().encode() + b"\0")
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()

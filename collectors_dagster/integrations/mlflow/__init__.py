@@ -1,0 +1,12 @@
+"""The model registry on MLflow. Importing this costs seconds and 100 MB: do it where it is used, not at the top."""
+
+from collectors_dagster.integrations.mlflow.registry import (
+    CHALLENGER,
+    CHAMPION,
+    ChampionModel,
+    Gate,
+    ModelRegistry,
+    PublishedModel,
+)
+
+__all__ = ["CHALLENGER", "CHAMPION", "ChampionModel", "Gate", "ModelRegistry", "PublishedModel"]

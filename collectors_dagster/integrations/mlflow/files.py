@@ -1,0 +1,34 @@
+"""A model's files on disk: what they amount to, and how they arrive whole."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def digest(directory: Path) -> str:
+    """Return the SHA-256 of a directory: of every file's relative path and content."""
+    total = hashlib.sha256()
+    for path in sorted(one for one in directory.rglob("*") if one.is_file()):
+        total.update(path.relative_to(directory).as_posix().encode() + b"\0")
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def place(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a directory and put it at `path` in one step: others see all of it or nothing.
+
+    Two processes may do so at once; the first one's stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".incoming-", dir=path.parent))
+    try:
+        write(scratch / "files")
+        if not path.exists():
+            (scratch / "files").rename(path)
+    except OSError:
+        if not path.exists():
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

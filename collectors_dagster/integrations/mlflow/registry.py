@@ -1,0 +1,265 @@
+"""Every tenant's models in MLflow: logged with all that a person needs to judge them, registered, aliased.
+
+The alias ``champion`` is what serves. It is moved here when a new version passes its gate, or by a person in MLflow's
+user interface: both count the same, because nothing else is asked.
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow.artifacts
+from mlflow.entities import LoggedModelOutput, Metric, Param, RunStatus, RunTag
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from collectors_dagster.errors import ModelError
+from collectors_dagster.integrations.mlflow.failures import is_absent, mlflow_errors
+from collectors_dagster.integrations.mlflow.files import digest, place
+from collectors_dagster.integrations.mlflow.model_directory import FILES, write_model
+from collectors_dagster.records import ModelPackage
+from collectors_dagster.tenants import checked_tenant_id
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+_DIGEST = "bundle_sha256"
+
+Gate = Callable[[Mapping[str, float], Mapping[str, float]], Sequence[str]]
+"""(candidate's metrics, champion's metrics) to the reasons against promotion; none means promote."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedModel:
+    """A version just registered.
+
+    Attributes
+    ----------
+    alias : str
+        ``champion`` or ``challenger``.
+    reasons : tuple of str
+        Why it is only a challenger.
+    url : str
+        Its page in MLflow.
+    """
+
+    name: str
+    version: str
+    run_id: str
+    url: str
+    alias: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChampionModel:
+    """The champion's files, on this machine."""
+
+    path: Path
+    version: str
+    tags: Mapping[str, str]
+
+
+class ModelRegistry:
+    """Publishes and finds models.
+
+    Parameters
+    ----------
+    tracking_uri : str
+        Of the MLflow server. Nothing is connected before the first call.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        self._uri = tracking_uri
+        self._client_or_none: MlflowClient | None = None
+
+    @property
+    def _client(self) -> MlflowClient:
+        if self._client_or_none is None:
+            _be_patient_but_not_for_minutes()
+            self._client_or_none = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+        return self._client_or_none
+
+    @staticmethod
+    def name(tenant_id: str, kind: str) -> str:
+        """Return the registered model's name.
+
+        Examples
+        --------
+        >>> ModelRegistry.name("aurora", "anomaly")
+        'aurora.anomaly'
+        """
+        return f"{checked_tenant_id(tenant_id)}.{kind}"
+
+    def publish(self, tenant_id: str, package: ModelPackage, bundle_dir: Path, *, gate: Gate) -> PublishedModel:
+        """Log and register a trained model, and let the gate decide whether it serves from now on.
+
+        Parameters
+        ----------
+        package : ModelPackage
+            Everything but the files.
+        bundle_dir : Path
+            The model's files, as its ``save`` wrote them.
+        gate : Gate
+            Not asked for the first version: something must serve.
+
+        Raises
+        ------
+        IntegrationError
+            MLflow failed; the run, if there is one, is marked as failed and nothing serves.
+        """
+        name = self.name(tenant_id, package.kind)
+        with mlflow_errors(f"publishing {name}"):
+            run_id = self._start(name, package, tenant_id)
+            try:
+                found = self._register(name, package, bundle_dir, run_id)
+                published = self._promote(name, found, package, gate)
+            except BaseException:
+                self._client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+                raise
+            self._client.set_terminated(run_id)
+            return published
+
+    def champion(self, tenant_id: str, kind: str, cache_dir: Path) -> ChampionModel | None:
+        """Return the serving model's files, downloaded once per version; None if nothing serves yet.
+
+        Raises
+        ------
+        ModelError
+            If what MLflow delivers is not what was registered.
+        IntegrationError
+            MLflow failed.
+        """
+        name = self.name(tenant_id, kind)
+        with mlflow_errors(f"finding the champion of {name}"):
+            serving = self._by_alias(name, CHAMPION)
+            if serving is None:
+                return None
+            path = cache_dir / name / str(serving.version)
+            if not path.exists():
+                place(path, lambda target: self._download(serving, target))
+            return ChampionModel(path, str(serving.version), dict(serving.tags))
+
+    def _by_alias(self, name: str, alias: str) -> ModelVersion | None:
+        try:
+            return self._client.get_model_version_by_alias(name, alias)
+        except MlflowException as error:
+            # An alias that is not set is answered as an invalid parameter, unlike an unknown model.
+            if is_absent(error) or f"alias {alias} not found" in str(error).lower():
+                return None
+            raise
+
+    def _download(self, serving: ModelVersion, target: Path) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            uri = f"models:/{serving.name}/{serving.version}"
+            local = mlflow.artifacts.download_artifacts(
+                artifact_uri=uri, dst_path=scratch, tracking_uri=self._uri, registry_uri=self._uri
+            )
+            bundle = Path(local, FILES)
+            if digest(bundle) != serving.tags.get(_DIGEST):
+                message = f"{uri} is not what was registered (its digest differs): refused"
+                raise ModelError(message)
+            bundle.rename(target)
+
+    def _start(self, name: str, package: ModelPackage, tenant_id: str) -> str:
+        experiment = self._experiment(tenant_id)
+        run = self._client.create_run(experiment, run_name=name, tags={"tenant": tenant_id, **package.tags})
+        run_id = str(run.info.run_id)
+        now = int(run.info.start_time)
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, now, 0) for key, value in package.metrics.items()],
+            params=[Param(key, value) for key, value in package.params.items()],
+            tags=[RunTag("mlflow.note.content", package.card)],
+        )
+        for file_name, png in package.plots.items():
+            self._log_bytes(run_id, file_name, png)
+        return run_id
+
+    def _experiment(self, tenant_id: str) -> str:
+        found = self._client.get_experiment_by_name(tenant_id)
+        if found is not None:
+            return str(found.experiment_id)
+        try:
+            return str(self._client.create_experiment(tenant_id))
+        except MlflowException:
+            found = self._client.get_experiment_by_name(tenant_id)  # another run was a moment faster
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+    def _log_bytes(self, run_id: str, file_name: str, content: bytes) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch, file_name)
+            path.write_bytes(content)
+            self._client.log_artifact(run_id, str(path), "plots")
+
+    def _register(self, name: str, package: ModelPackage, bundle_dir: Path, run_id: str) -> ModelVersion:
+        run = self._client.get_run(run_id)
+        tags = {"tenant": name.split(".", maxsplit=1)[0], **package.tags, _DIGEST: digest(bundle_dir)}
+        logged = self._client.create_logged_model(
+            run.info.experiment_id,
+            name=name.replace(".", "-"),
+            source_run_id=run_id,
+            tags=tags,
+            params=dict(package.params),
+            model_type=package.kind,
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            local = Path(scratch, "model")
+            write_model(local, package, bundle_dir, model_id=logged.model_id, run_id=run_id)
+            self._client.log_model_artifacts(logged.model_id, str(local))
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+        for key, value in package.metrics.items():
+            self._client.log_metric(run_id, key, value, model_id=logged.model_id)
+        self._ensure_registered(name, package)
+        return self._client.create_model_version(
+            name,
+            f"models:/{logged.model_id}",
+            run_id=run_id,
+            tags=tags,
+            description=package.card,
+            model_id=logged.model_id,
+        )
+
+    def _ensure_registered(self, name: str, package: ModelPackage) -> None:
+        try:
+            self._client.create_registered_model(name, tags={"kind": package.kind})
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _promote(self, name: str, found: ModelVersion, package: ModelPackage, gate: Gate) -> PublishedModel:
+        serving = self._by_alias(name, CHAMPION)
+        reasons = tuple(gate(package.metrics, self._metrics_of(serving))) if serving is not None else ()
+        alias = CHALLENGER if reasons else CHAMPION
+        self._client.set_registered_model_alias(name, alias, found.version)
+        self._client.set_model_version_tag(name, found.version, "validation_status", alias)
+        if reasons:
+            self._client.set_model_version_tag(name, found.version, "rejected", "; ".join(reasons))
+        version = str(found.version)
+        url = f"{self._uri.rstrip('/')}/#/models/{name}/versions/{version}"
+        return PublishedModel(name, version, str(found.run_id), url, alias, reasons)
+
+    def _metrics_of(self, found: ModelVersion) -> Mapping[str, float]:
+        """Return the metrics of a version; none if its run is gone (a person may delete runs)."""
+        try:
+            return dict(self._client.get_run(str(found.run_id)).data.metrics)
+        except MlflowException as error:
+            if is_absent(error):
+                return {}
+            raise
+
+
+def _be_patient_but_not_for_minutes() -> None:
+    """Bound what a server that is away may cost: MLflow's defaults wait for minutes.
+
+    These are MLflow's own settings of the process; it knows no per-client ones. Its chatter goes to our log's debug.
+    """
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(2)
+    MLFLOW_HTTP_REQUEST_TIMEOUT.set(20)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)

@@ -1,0 +1,207 @@
+"""How good a candidate is, and whether it may replace the champion."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from collectors_dagster.features.timeline import DAY_MINUTES
+from collectors_dagster.frames import Floats, SignalFrame, Times
+from collectors_dagster.models.anomaly import HostDetector
+from collectors_dagster.models.cells import DAY_CELLS
+from collectors_dagster.models.forecast import HostForecaster
+from collectors_dagster.models.forest_expert import STEPS
+from collectors_dagster.models.injection import FAULTS, Injected, inject
+
+EPISODE_GAP_MINUTES = 5
+TIMES_PER_FAULT = 3
+_LATE_ROWS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorTrial:
+    """One host's trial.
+
+    Attributes
+    ----------
+    ts, scores : the untouched rows
+    found, planted : by kind of fault
+    delays : minutes from the start of each found fault to its first alert
+    held_out : bool
+        Whether the rows were unknown to the detector on trial.
+    """
+
+    host: str
+    ts: Times
+    scores: Floats
+    found: Mapping[str, int]
+    planted: Mapping[str, int]
+    delays: tuple[float, ...]
+    held_out: bool
+
+
+def try_detector(
+    detector: HostDetector, rows: SignalFrame, *, threshold: float, seed: int, held_out: bool
+) -> DetectorTrial:
+    """Score untouched rows and rows with known faults.
+
+    Parameters
+    ----------
+    rows : SignalFrame
+        Minutes after the detector's training, or (with `held_out` False) the training itself.
+    threshold : float
+        Shown score from which a minute alerts.
+    """
+    clean = detector.score(rows, None)
+    scores = np.array([one.score for one in clean])
+    ts = np.array([np.datetime64(one.ts.replace(tzinfo=None), "s") for one in clean], dtype="datetime64[s]")
+    found, planted, delays = {}, {}, []
+    for fault in FAULTS:
+        injected = inject(rows, fault, times=TIMES_PER_FAULT, seed=seed)
+        if len(injected.starts):
+            own = _delays(detector, injected, threshold)
+            found[fault.kind], planted[fault.kind] = len(own), len(injected.starts)
+            delays += own
+    return DetectorTrial(detector.host, ts, scores, found, planted, tuple(delays), held_out)
+
+
+def _delays(detector: HostDetector, injected: Injected, threshold: float) -> list[float]:
+    """Return the minutes until each fault was noticed; faults that were not are missing."""
+    stamps = {
+        np.datetime64(one.ts.replace(tzinfo=None), "s"): one.score for one in detector.score(injected.frame, None)
+    }
+    delays = []
+    for start in injected.starts:
+        end = min(int(start) + injected.fault.minutes + _LATE_ROWS, len(injected.frame.ts))
+        for row in range(int(start), end):
+            if stamps.get(injected.frame.ts[row].astype("datetime64[s]"), 0.0) >= threshold:
+                delays.append(float(row - start + 1))
+                break
+    return delays
+
+
+def episodes(scores: Floats, threshold: float) -> int:
+    """Count runs of alerting rows, joined over gaps of five.
+
+    Examples
+    --------
+    >>> episodes(np.array([0.0, 0.95, 0.2, 0.95, 0.0]), 0.9)
+    1
+    """
+    rows = np.flatnonzero(scores >= threshold)
+    return int((np.diff(rows) > EPISODE_GAP_MINUTES).sum() + 1) if len(rows) else 0
+
+
+def detector_metrics(trials: Sequence[DetectorTrial], threshold: float) -> dict[str, float]:
+    """Return one tenant's metrics over the trials of its hosts.
+
+    Recall is missing where nothing could be planted; it is never assumed.
+    """
+    planted = sum(sum(trial.planted.values()) for trial in trials)
+    days = sum(len(trial.scores) for trial in trials) / DAY_MINUTES
+    metrics = {
+        "hosts": float(len(trials)),
+        "hosts_held_out": float(sum(trial.held_out for trial in trials)),
+        "evaluated_days": days,
+    }
+    if days:
+        alerts = sum(episodes(trial.scores, threshold) for trial in trials)
+        metrics["alert_episodes"] = float(alerts)
+        metrics["alert_episodes_per_host_day"] = alerts / max(days, 1.0)
+    if planted:
+        metrics["injected_recall"] = sum(sum(trial.found.values()) for trial in trials) / planted
+        metrics |= {f"injected_recall_{kind}": share for kind, share in recall_by_kind(trials).items()}
+    delays = [delay for trial in trials for delay in trial.delays]
+    if delays:
+        metrics["detection_delay_minutes"] = float(np.mean(delays))
+    return metrics
+
+
+def recall_by_kind(trials: Sequence[DetectorTrial]) -> dict[str, float]:
+    """Return the share of found faults per kind."""
+    kinds = [fault.kind for fault in FAULTS]
+    planted = {kind: sum(trial.planted.get(kind, 0) for trial in trials) for kind in kinds}
+    found = {kind: sum(trial.found.get(kind, 0) for trial in trials) for kind in kinds}
+    return {kind: found[kind] / planted[kind] for kind in kinds if planted[kind]}
+
+
+HORIZON_NAMES: dict[int, str] = {1: "10min", 6: "1h", 36: "6h", 144: "1d"}
+"""Cells ahead that are reported."""
+
+
+def forecaster_metrics(forecasters: Sequence[HostForecaster]) -> dict[str, float]:
+    """Return accuracy and observed coverage of what the mixture said in time over the last week.
+
+    ``mae_vs_yesterday_<horizon>`` is a geometric mean over signals of mean absolute errors, relative to "as yesterday".
+    Horizons and comparisons that were never observed are missing.
+    """
+    ratios: dict[str, list[float]] = {name: [] for name in HORIZON_NAMES.values()}
+    coverage: dict[str, list[float]] = {"coverage80": [], "coverage95": []}
+    for forecaster in forecasters:
+        outlook = forecaster.outlook(None)
+        if outlook is None:
+            continue
+        coverage["coverage80"] += _known(outlook.interval.coverage[0])
+        coverage["coverage95"] += _known(outlook.interval.coverage[1])
+        values, miss = outlook.cells.values, outlook.backtest.miss
+        for step, name in HORIZON_NAMES.items():
+            ratios[name] += _ratios(values, miss[:, :, STEPS.index(step)])
+    metrics = {"hosts": float(len(forecasters))}
+    metrics |= {f"mae_vs_yesterday_{k}": float(np.exp(np.mean(np.log(v)))) for k, v in ratios.items() if v}
+    metrics |= {name: float(np.mean(shares)) for name, shares in coverage.items() if shares}
+    return metrics
+
+
+def _known(values: Floats) -> list[float]:
+    return [float(one) for one in values.ravel() if np.isfinite(one)]
+
+
+def _ratios(values: Floats, miss: Floats) -> list[float]:
+    """Return the mixture's error over that of "as yesterday" per signal, over the last week."""
+    naive = np.full(values.shape, np.nan)
+    naive[DAY_CELLS:] = values[DAY_CELLS:] - values[:-DAY_CELLS]
+    both = np.isfinite(naive) & np.isfinite(miss)
+    both[: max(len(values) - 7 * DAY_CELLS, 0)] = False
+    ratios = []
+    for signal in range(values.shape[1]):
+        rows = both[:, signal]
+        yesterday = np.abs(naive[rows, signal]).mean() if rows.any() else 0.0
+        if yesterday > 0:
+            ratios.append(max(float(np.abs(miss[rows, signal]).mean() / yesterday), 1e-3))
+    return ratios
+
+
+def anomaly_gate(candidate: Mapping[str, float], champion: Mapping[str, float]) -> list[str]:
+    """Return the reasons why a detector must not replace the champion; none means that it may.
+
+    Examples
+    --------
+    >>> anomaly_gate({"injected_recall": 0.5}, {"injected_recall": 0.9})
+    ['finds 50 % of planted faults, the champion 90 %']
+    """
+    reasons = []
+    recall, before = candidate.get("injected_recall"), champion.get("injected_recall")
+    if recall is not None and before is not None and recall < before - 0.1:
+        reasons.append(f"finds {recall:.0%} of planted faults, the champion {before:.0%}".replace("%", " %"))
+    alerts = candidate.get("alert_episodes_per_host_day")
+    allowed = max(2.0 * champion.get("alert_episodes_per_host_day", 0.0), 3.0)
+    if alerts is not None and alerts > allowed:
+        reasons.append(f"{alerts:.1f} alerts per host and day on untouched data, {allowed:.1f} allowed")
+    if candidate.get("hosts", 0.0) < champion.get("hosts", 0.0):
+        reasons.append(f"knows {candidate.get('hosts', 0):.0f} hosts, the champion {champion['hosts']:.0f}")
+    return reasons
+
+
+def forecast_gate(candidate: Mapping[str, float], champion: Mapping[str, float]) -> list[str]:
+    """Return the reasons why a forecaster must not replace the champion; none means that it may."""
+    reasons = []
+    for name in HORIZON_NAMES.values():
+        key = f"mae_vs_yesterday_{name}"
+        if key in candidate and key in champion and candidate[key] > champion[key] * 1.25 + 0.05:
+            reasons.append(f"error at {name} is {candidate[key]:.2f} of yesterday's, champion {champion[key]:.2f}")
+    for key, promised in (("coverage80", 0.8), ("coverage95", 0.95)):
+        if key in candidate and key in champion:
+            off, before = abs(candidate[key] - promised), abs(champion[key] - promised)
+            if off > before + 0.1:
+                reasons.append(f"{key} is off by {off:.2f}, the champion by {before:.2f}")
+    return reasons
