@@ -1,0 +1,253 @@
+"""From sweeps to a tenant's resolution: means, maxima and exact rates. Pure.
+
+An interval is ``[k*resolution, (k+1)*resolution)`` of the wall clock and is named by its END. Gauges become the mean
+of their readings (and the maximum where a peak matters). Counters become increase divided by time, both taken over
+the monotonic readings whose later end lies in the interval: consecutive intervals share their border reading, so
+nothing is counted twice or lost. Where a counter goes back (a reset, a wrap, a device that came anew), that one step
+is left out of both sums: the rate is that of the rest, and never negative.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from collectors_dagster.agent.reader import Observation
+from collectors_dagster.collectors.runner import Column
+from collectors_dagster.samples import Kind, Sample, SeriesKey
+
+NANOSECONDS = 1_000_000_000
+HOUR_NS = 3600 * NANOSECONDS
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LATE_FACTOR = 1.5
+"""A pause longer than this many sampling intervals is a gap: nothing was seen in it."""
+LONGEST_STEP = 2.5
+"""A counter's readings further apart than this many sampling intervals belong to no common interval."""
+VALUE_BYTES = 8
+
+
+@dataclass(slots=True)
+class SourceNote:
+    """What one source gave in one hour of a closed interval's time."""
+
+    intervals: int = 0
+    gap_seconds: float = 0.0
+    bytes: int = 0
+
+
+Notes = dict[tuple[str, datetime], SourceNote]
+"""By collector and start of the hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedInterval:
+    """All samples of one interval.
+
+    Attributes
+    ----------
+    last_seq : int
+        Last record in it: delivered up to here.
+    """
+
+    end: datetime
+    last_seq: int
+    samples: list[Sample]
+    notes: Notes
+
+
+@dataclass(slots=True)
+class _Gauge:
+    """A gauge's readings in the present interval."""
+
+    series: SeriesKey
+    peak: SeriesKey | None
+    sum: float = 0.0
+    count: int = 0
+    maximum: float = -math.inf
+
+    def add(self, mono_ns: int, value: float) -> None:
+        self.sum += value
+        self.count += 1
+        self.maximum = max(self.maximum, value)
+
+    def interrupt(self) -> None:
+        """Do nothing: a gauge needs no continuity."""
+
+    def take(self, end: datetime) -> list[Sample]:
+        if not self.count:
+            return []
+        samples = [Sample(self.series, end, self.sum / self.count)]
+        if self.peak is not None:
+            samples.append(Sample(self.peak, end, self.maximum))
+        self.sum, self.count, self.maximum = 0.0, 0, -math.inf
+        return samples
+
+
+@dataclass(slots=True)
+class _Counter:
+    """A counter's increase in the present interval: finished runs as sums, the present run by its two ends."""
+
+    series: SeriesKey
+    longest_step_ns: int
+    increase: float = 0.0
+    elapsed_ns: int = 0
+    first_ns: int = 0
+    first: float = math.nan
+    last_ns: int = 0
+    last: float = math.nan
+
+    def add(self, mono_ns: int, value: float) -> None:
+        if not (value >= self.last and 0 < mono_ns - self.last_ns <= self.longest_step_ns):
+            self._fold()
+            self.first_ns, self.first = mono_ns, value
+        self.last_ns, self.last = mono_ns, value
+
+    def interrupt(self) -> None:
+        """Begin anew with the next reading: it cannot be compared with the last one."""
+        self._fold()
+        self.last = math.nan
+
+    def take(self, end: datetime) -> list[Sample]:
+        self._fold()
+        increase, elapsed_ns = self.increase, self.elapsed_ns
+        self.increase, self.elapsed_ns = 0.0, 0
+        return [Sample(self.series, end, increase * NANOSECONDS / elapsed_ns)] if elapsed_ns else []
+
+    def _fold(self) -> None:
+        if self.last_ns > self.first_ns and not math.isnan(self.last):
+            self.increase += self.last - self.first
+            self.elapsed_ns += self.last_ns - self.first_ns
+        self.first_ns, self.first = self.last_ns, self.last
+
+
+_Track = _Gauge | _Counter
+
+
+@dataclass(slots=True)
+class _Source:
+    """A collector of the tenant and its columns in the present schema."""
+
+    name: str
+    tracks: list[tuple[int, _Track]] = field(default_factory=list)
+    readings: int = 0
+
+    def add(self, seen: Observation) -> bool:
+        """Add a sweep's values; tell whether the source answered."""
+        values, mono_ns, answered = seen.values, seen.mono_ns, False
+        for index, track in self.tracks:
+            value = values[index]
+            if value == value:  # noqa: PLR0124 - the fastest way to ask for NaN
+                track.add(mono_ns, value)
+                answered = True
+        self.readings += answered
+        return answered
+
+
+class Intervals:
+    """Collects the observations of one host for one tenant into closed intervals.
+
+    Parameters
+    ----------
+    collectors : iterable of str
+        The tenant's sources.
+    sample_interval_seconds : float
+        Pause between sweeps; longer pauses count as gaps.
+    """
+
+    def __init__(
+        self, host: str, collectors: Iterable[str], *, resolution_seconds: float, sample_interval_seconds: float
+    ) -> None:
+        self._host = host
+        self._sources = {name: _Source(name) for name in collectors}
+        self._resolution_ns = round(resolution_seconds * NANOSECONDS)
+        self._sample_ns = round(sample_interval_seconds * NANOSECONDS)
+        self._tracks: dict[Column, _Track] = {}
+        self._columns: tuple[Column, ...] = ()
+        self._bucket: int | None = None
+        self._last: Observation | None = None
+        self._notes: Notes = {}
+
+    def prime(self, seen: Observation) -> None:
+        """Take an observation that was delivered before: only the border of what follows."""
+        self._take(seen)
+        for track in self._tracks.values():
+            track.take(_EPOCH)
+        for source in self._sources.values():
+            source.readings = 0
+        self._notes.clear()
+
+    def add(self, seen: Observation) -> ClosedInterval | None:
+        """Add the next observation; return the interval that it proves complete, if any."""
+        bucket = seen.wall_ns // self._resolution_ns
+        closed = self._close() if self._bucket is not None and bucket != self._bucket else None
+        self._bucket = bucket
+        self._take(seen)
+        return closed
+
+    def _take(self, seen: Observation) -> None:
+        if seen.columns is not self._columns:
+            self._plan(seen.columns)
+        if self._last is not None:
+            self._note_pause(self._last, seen)
+        for source in self._sources.values():
+            if not source.add(seen):
+                self._miss(source.name, seen.wall_ns, self._sample_ns)
+        self._last = seen
+
+    def _plan(self, columns: tuple[Column, ...]) -> None:
+        self._columns = columns
+        for source in self._sources.values():
+            source.tracks = [
+                (index, self._track(column)) for index, column in enumerate(columns) if column.collector == source.name
+            ]
+        self._tracks = {column: track for column, track in self._tracks.items() if column in set(columns)}
+
+    def _track(self, column: Column) -> _Track:
+        track = self._tracks.get(column)
+        if track is None:
+            track = self._tracks[column] = self._new_track(column)
+        return track
+
+    def _new_track(self, column: Column) -> _Track:
+        metric = column.metric
+        series = SeriesKey(
+            self._host, column.collector, metric.delivered_name, column.labels, metric.delivered_unit, metric.kind
+        )
+        if metric.kind is Kind.COUNTER:
+            return _Counter(series, round(LONGEST_STEP * self._sample_ns))
+        return _Gauge(series, replace(series, metric=f"{metric.name}_max") if metric.peak else None)
+
+    def _note_pause(self, before: Observation, seen: Observation) -> None:
+        if seen.boot_id != before.boot_id:
+            for track in self._tracks.values():
+                track.interrupt()
+        if seen.wall_ns - before.wall_ns > LATE_FACTOR * self._sample_ns:
+            for name in self._sources:
+                self._miss(name, before.wall_ns + self._sample_ns, seen.wall_ns - before.wall_ns - self._sample_ns)
+
+    def _miss(self, source: str, from_ns: int, length_ns: int) -> None:
+        """Book missing time to the hours it lies in."""
+        end_ns = from_ns + length_ns
+        while from_ns < end_ns:
+            border_ns = min(end_ns, (from_ns // HOUR_NS + 1) * HOUR_NS)
+            self._note(source, from_ns).gap_seconds += (border_ns - from_ns) / NANOSECONDS
+            from_ns = border_ns
+
+    def _note(self, source: str, wall_ns: int) -> SourceNote:
+        hour = _EPOCH + timedelta(hours=wall_ns // HOUR_NS)
+        return self._notes.setdefault((source, hour), SourceNote())
+
+    def _close(self) -> ClosedInterval:
+        assert self._bucket is not None
+        assert self._last is not None
+        end_ns = (self._bucket + 1) * self._resolution_ns
+        end = _EPOCH + timedelta(microseconds=end_ns // 1000)
+        samples = [sample for track in self._tracks.values() for sample in track.take(end)]
+        for source in self._sources.values():
+            if source.readings:
+                note = self._note(source.name, end_ns)
+                note.intervals += 1
+                note.bytes += source.readings * len(source.tracks) * VALUE_BYTES
+                source.readings = 0
+        notes, self._notes = self._notes, {}
+        return ClosedInterval(end, self._last.seq, samples, notes)

@@ -1,0 +1,170 @@
+"""The agent as a process: two threads, one lock, an orderly end."""
+
+import gc
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import structlog
+
+from collectors_dagster import __version__
+from collectors_dagster.agent.delivery import Delivery, Policies
+from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id
+from collectors_dagster.agent.lock import spool_lock
+from collectors_dagster.agent.records import SegmentHeader
+from collectors_dagster.agent.sampling import Sampler
+from collectors_dagster.agent.spool import Spool, SpoolLimits
+from collectors_dagster.agent.status import (
+    delivery_status,
+    identity_status,
+    sampling_status,
+    spool_status,
+    status_path,
+    write_status,
+)
+from collectors_dagster.clock import Clock
+from collectors_dagster.collectors import collectors_of
+from collectors_dagster.collectors.protocol import Host
+from collectors_dagster.collectors.runner import Runner
+from collectors_dagster.config import Settings
+from collectors_dagster.config.tenants import TenantWatcher
+from collectors_dagster.integrations.timescale.delivery import DeliveryStore
+from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
+from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
+from collectors_dagster.patterns.retry import Backoff
+
+log = structlog.get_logger("agent")
+
+TURN_SECONDS = 1.0
+HEARTBEAT_SECONDS = 5.0
+FAREWELL_SECONDS = 1.2
+"""After SIGTERM, delivery has this long to send what is ready."""
+
+
+def run_agent(settings: Settings, clock: Clock) -> None:
+    """Sample and deliver until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    SpoolError
+        If another agent uses the spool.
+    """
+    root = settings.home / "agent" / "spool"
+    root.mkdir(parents=True, exist_ok=True)
+    with spool_lock(root), _stop_signals() as stop:
+        Agent(settings, clock, load_identity(root)).run(stop)
+
+
+class Agent:
+    """All parts of the agent, put together."""
+
+    def __init__(self, settings: Settings, clock: Clock, identity: Identity) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._identity = identity
+        self._started_at = clock.now()
+        host = Host(clock=clock)
+        self._spool = _spool(settings, clock, identity, host)
+        self._runner = Runner(collectors_of(host), clock)
+        self._sampler = Sampler(self._runner, self._spool, clock)
+        self._watcher = TenantWatcher(settings, clock)
+        self._delivery = Delivery(
+            identity,
+            lambda: DeliveryStore(settings.database_conninfo(), application_name="collectors-agent"),
+            _policies(settings, clock),
+            clock,
+            sample_interval_seconds=settings.agent.sample_interval_seconds,
+        )
+        self._heartbeat_due = clock.monotonic()
+
+    def run(self, stop: threading.Event) -> None:
+        """Sample in this thread and deliver in another until `stop` is set."""
+        self._delivery.follow(self._watcher.current(), self._spool.next_seq)
+        courier = threading.Thread(target=self._deliver, args=(stop,), name="delivery", daemon=True)
+        courier.start()
+        log.info("agent runs", agent_id=self._identity.agent_id, epoch=self._identity.epoch)
+        gc.freeze()
+        self._sampler.run(self._settings.agent.sample_interval_seconds, stop)
+        self._spool.close()
+        self._runner.close()
+        courier.join(FAREWELL_SECONDS)
+        self._publish("stopped")
+        log.info("agent stopped", delivered=not courier.is_alive())
+
+    def _deliver(self, stop: threading.Event) -> None:
+        while not stop.wait(TURN_SECONDS):
+            self._turn()
+        self._delivery.turn()
+        self._delivery.close()
+
+    def _turn(self) -> None:
+        try:
+            self._delivery.follow(self._watcher.current(), self._spool.next_seq)
+            self._delivery.turn()
+            self._spool.release(self._delivery.delivered_seq)
+            if self._clock.monotonic() >= self._heartbeat_due:
+                self._heartbeat_due = self._clock.monotonic() + HEARTBEAT_SECONDS
+                self._delivery.heartbeat(__version__, self._started_at, self._publish("running"))
+        except Exception:
+            log.exception("delivery stumbled; it goes on")
+
+    def _publish(self, state: str) -> dict[str, Any]:
+        status = self._status(state)
+        write_status(status_path(self._settings), status)
+        return status
+
+    def _status(self, state: str) -> dict[str, Any]:
+        interval = self._settings.agent.sample_interval_seconds
+        return {
+            **identity_status(self._identity, self._started_at),
+            "state": state,
+            "updated_at": self._clock.now().isoformat(),
+            "sampling": sampling_status(self._sampler, self._runner, interval),
+            "spool": spool_status(self._spool),
+            "delivery": delivery_status(self._delivery),
+            "tenant_problems": list(self._delivery.tenant_problems),
+        }
+
+
+def _spool(settings: Settings, clock: Clock, identity: Identity, host: Host) -> Spool:
+    header = SegmentHeader(identity.agent_id, identity.epoch, read_boot_id(host.proc_root), identity.host)
+    limits = SpoolLimits(
+        max_bytes=settings.agent.spool_max_bytes,
+        hours=settings.agent.flight_recorder_hours,
+        fsync_interval_seconds=settings.agent.fsync_interval_seconds,
+    )
+    return Spool(identity.directory, header, limits, clock)
+
+
+def _policies(settings: Settings, clock: Clock) -> Policies:
+    breaker, limiter = settings.patterns.circuit_breaker, settings.patterns.rate_limiter
+    return Policies(
+        CircuitBreaker(
+            "delivery",
+            BreakerPolicy(breaker.failure_threshold, breaker.recovery_timeout),
+            classify=failed_if_transient,
+            clock=clock,
+        ),
+        TokenBucket("delivery", BucketPolicy(limiter.requests_per_second, limiter.burst_size), clock=clock),
+        Backoff(base_seconds=0.5, cap_seconds=15.0, random=random.SystemRandom().random),
+    )
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,184 @@
+"""The spool's wire format: framed records with checksums. Pure; files are in ``segments``.
+
+A segment is `MAGIC` followed by records, little-endian::
+
+    length u32 | crc32 u32 | seq u64 | wall_ns i64 | mono_ns i64 | schema u32 | payload
+
+`length` counts what follows the checksum, which covers the same bytes. A payload is the schema's values as float64;
+schema 0 marks a control record, whose payload is JSON:
+
+``{"segment": {"version", "agent_id", "epoch", "boot_id", "host"}}``
+    always the first record;
+``{"schema": n, "columns": [[collector, metric, kind, unit, peak, labels], ...]}``
+    before the first record of that schema in the segment, so that every segment can be read alone;
+``{"gap": {"from_ns", "to_ns", "records", "reason"}}``
+    records that could not be written, or were given up.
+
+Control records carry the sequence number of the sample record after them.
+"""
+
+import json
+import struct
+import zlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from collectors_dagster.collectors.runner import Column
+from collectors_dagster.errors import SpoolError
+from collectors_dagster.samples import Kind, Metric
+
+MAGIC = b"CDSPOOL1"
+FORMAT_VERSION = 1
+CONTROL = 0
+LARGEST_BODY = 64 * 1024 * 1024
+
+_FRAME = struct.Struct("<II")
+_HEAD = struct.Struct("<QqqI")
+_FLOAT_BYTES = 8
+
+
+class Record(NamedTuple):
+    """One framed record; the checksum was right."""
+
+    seq: int
+    wall_ns: int
+    mono_ns: int
+    schema: int
+    payload: bytes
+
+
+class SegmentHeader(NamedTuple):
+    """Where a segment comes from.
+
+    Attributes
+    ----------
+    boot_id : str
+        Monotonic times and counters are comparable within one boot only.
+    """
+
+    agent_id: str
+    epoch: str
+    boot_id: str
+    host: str
+
+
+class Gap(NamedTuple):
+    """Records that are missing, and why."""
+
+    from_ns: int
+    to_ns: int
+    records: int
+    reason: str
+
+
+class Scan(NamedTuple):
+    """What a stretch of bytes holds.
+
+    Attributes
+    ----------
+    end : int
+        Offset behind the last whole record.
+    damaged : bool
+        The bytes at `end` are not merely incomplete: length or checksum are wrong.
+    """
+
+    records: list[Record]
+    end: int
+    damaged: bool
+
+
+def frame(record: Record) -> bytes:
+    """Return the bytes of a record.
+
+    Examples
+    --------
+    >>> record = Record(7, 1, 2, 3, b"payload")
+    >>> scan(frame(record) + b"torn").records == [record]
+    True
+    """
+    body = _HEAD.pack(record.seq, record.wall_ns, record.mono_ns, record.schema) + record.payload
+    return _FRAME.pack(len(body), zlib.crc32(body)) + body
+
+
+def scan(data: bytes, offset: int = 0) -> Scan:
+    """Return all whole records from `offset` up to the first that is incomplete or damaged."""
+    records: list[Record] = []
+    while offset + _FRAME.size <= len(data):
+        length, checksum = _FRAME.unpack_from(data, offset)
+        if not _HEAD.size <= length <= LARGEST_BODY:
+            return Scan(records, offset, damaged=True)
+        start, end = offset + _FRAME.size, offset + _FRAME.size + length
+        if end > len(data):
+            break
+        if zlib.crc32(data[start:end]) != checksum:
+            return Scan(records, offset, damaged=True)
+        seq, wall_ns, mono_ns, schema = _HEAD.unpack_from(data, start)
+        records.append(Record(seq, wall_ns, mono_ns, schema, data[start + _HEAD.size : end]))
+        offset = end
+    return Scan(records, offset, damaged=False)
+
+
+def header_payload(header: SegmentHeader) -> bytes:
+    """Return the payload of a segment's first record."""
+    return _json({"segment": {"version": FORMAT_VERSION, **header._asdict()}})
+
+
+def schema_payload(schema: int, columns: Iterable[Column]) -> bytes:
+    """Return the payload that explains the values of `schema`."""
+    rows = [
+        [
+            column.collector,
+            column.metric.name,
+            column.metric.kind,
+            column.metric.unit,
+            column.metric.peak,
+            column.labels,
+        ]
+        for column in columns
+    ]
+    return _json({"schema": schema, "columns": rows})
+
+
+def gap_payload(gap: Gap) -> bytes:
+    """Return the payload that tells of missing records."""
+    return _json({"gap": gap._asdict()})
+
+
+def parse_control(payload: bytes) -> SegmentHeader | tuple[int, tuple[Column, ...]] | Gap:
+    """Return what a control record says.
+
+    Raises
+    ------
+    SpoolError
+        If it says something this version does not know.
+    """
+    try:
+        return _parsed(json.loads(payload))
+    except (ValueError, LookupError, TypeError) as error:
+        raise SpoolError(f"a spool record cannot be understood: {error}") from error
+
+
+def values_of(payload: bytes) -> tuple[float, ...]:
+    """Return a sample record's values."""
+    return struct.unpack(f"<{len(payload) // _FLOAT_BYTES}d", payload)
+
+
+def _parsed(content: dict[str, Any]) -> SegmentHeader | tuple[int, tuple[Column, ...]] | Gap:
+    if "schema" in content:
+        return int(content["schema"]), tuple(_column(row) for row in content["columns"])
+    if "gap" in content:
+        return Gap(**content["gap"])
+    segment = dict(content["segment"])
+    if segment.pop("version") != FORMAT_VERSION:
+        raise ValueError("another version of the format")
+    return SegmentHeader(**segment)
+
+
+def _column(row: list[Any]) -> Column:
+    collector, name, kind, unit, peak, labels = row
+    metric = Metric(name, Kind(kind), unit, "", peak=peak)
+    return Column(collector, metric, tuple((key, value) for key, value in labels))
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()

@@ -1,0 +1,86 @@
+"""Segments of the spool as files: names, listing, compression, durable writing."""
+
+import os
+import re
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+from collectors_dagster.config.files import write_atomically
+
+OPEN_SUFFIX = ".seg"
+CLOSED_SUFFIX = ".segz"
+_NAME = re.compile(r"(\d{12})\.segz?")
+
+
+class Segment(NamedTuple):
+    """A file of the spool; its name is the first sequence number in it."""
+
+    first_seq: int
+    path: Path
+
+    @property
+    def compressed(self) -> bool:
+        """Whether it is closed and compressed."""
+        return self.path.suffix == CLOSED_SUFFIX
+
+
+def open_path(directory: Path, first_seq: int) -> Path:
+    """Return the file of a segment being written.
+
+    Examples
+    --------
+    >>> open_path(Path("spool"), 42).name
+    '000000000042.seg'
+    """
+    return directory / f"{first_seq:012d}{OPEN_SUFFIX}"
+
+
+def list_segments(directory: Path) -> list[Segment]:
+    """Return the segments, oldest first; of a segment that is there twice, the compressed one."""
+    found: dict[int, Segment] = {}
+    for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):  # .seg before .segz
+        match = _NAME.fullmatch(entry.name)
+        if match:
+            found[int(match[1])] = Segment(int(match[1]), Path(entry.path))
+    return [found[first_seq] for first_seq in sorted(found)]
+
+
+def read_segment(segment: Segment) -> bytes:
+    """Return a segment's plain content; of a damaged compressed one, as much as can be recovered.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it was closed or dropped in the meantime: list again.
+    """
+    data = segment.path.read_bytes()
+    return _inflated(data) if segment.compressed else data
+
+
+def _inflated(data: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    plain = bytearray()
+    try:
+        for start in range(0, len(data), 4096):
+            plain += stream.decompress(data[start : start + 4096])
+    except zlib.error:  # what came before the damage is whole: records carry checksums of their own
+        pass
+    return bytes(plain)
+
+
+def compress_segment(path: Path) -> Path:
+    """Replace a closed segment by its compressed form, durably; return the new file."""
+    target = path.with_suffix(CLOSED_SUFFIX)
+    write_atomically(target, zlib.compress(path.read_bytes(), 1), mode=0o640)
+    path.unlink()
+    return target
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
