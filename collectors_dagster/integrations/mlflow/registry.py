@@ -5,6 +5,7 @@ user interface: both count the same, because nothing else is asked.
 """
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,11 @@ from pathlib import Path
 import mlflow.artifacts
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunStatus, RunTag
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+from mlflow.environment_variables import (
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    MLFLOW_HTTP_REQUEST_TIMEOUT,
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -26,6 +31,7 @@ from collectors_dagster.tenants import checked_tenant_id
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+PREVIOUS = "previous"
 _DIGEST = "bundle_sha256"
 
 Gate = Callable[[Mapping[str, float], Mapping[str, float]], Sequence[str]]
@@ -153,16 +159,20 @@ class ModelRegistry:
             raise
 
     def _download(self, serving: ModelVersion, target: Path) -> None:
+        label = f"{serving.name} version {serving.version}"
+        model_id = str(serving.source).removeprefix("models:/")
+        if not model_id.startswith("m-") or _DIGEST not in serving.tags:
+            message = f"{label} was not registered by this platform: refused; move the alias back"
+            raise ModelError(message)
+        location = self._client.get_logged_model(model_id).artifact_location
         with tempfile.TemporaryDirectory() as scratch:
-            uri = f"models:/{serving.name}/{serving.version}"
             local = mlflow.artifacts.download_artifacts(
-                artifact_uri=uri, dst_path=scratch, tracking_uri=self._uri, registry_uri=self._uri
+                artifact_uri=f"{location}/{FILES}", dst_path=scratch, tracking_uri=self._uri
             )
-            bundle = Path(local, FILES)
-            if digest(bundle) != serving.tags.get(_DIGEST):
-                message = f"{uri} is not what was registered (its digest differs): refused"
+            if digest(Path(local)) != serving.tags[_DIGEST]:
+                message = f"{label} is not what was registered (its digest differs): refused"
                 raise ModelError(message)
-            bundle.rename(target)
+            shutil.move(local, target)
 
     def _start(self, name: str, package: ModelPackage, tenant_id: str) -> str:
         experiment = self._experiment(tenant_id)
@@ -237,6 +247,8 @@ class ModelRegistry:
         serving = self._by_alias(name, CHAMPION)
         reasons = tuple(gate(package.metrics, self._metrics_of(serving))) if serving is not None else ()
         alias = CHALLENGER if reasons else CHAMPION
+        if serving is not None and not reasons:
+            self._client.set_registered_model_alias(name, PREVIOUS, serving.version)
         self._client.set_registered_model_alias(name, alias, found.version)
         self._client.set_model_version_tag(name, found.version, "validation_status", alias)
         if reasons:
@@ -258,8 +270,9 @@ class ModelRegistry:
 def _be_patient_but_not_for_minutes() -> None:
     """Bound what a server that is away may cost: MLflow's defaults wait for minutes.
 
-    These are MLflow's own settings of the process; it knows no per-client ones. Its chatter goes to our log's debug.
+    These are MLflow's own settings of the process; it knows no per-client ones. Its chatter is kept off standard output.
     """
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set("true")
     MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(2)
     MLFLOW_HTTP_REQUEST_TIMEOUT.set(20)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
