@@ -1,6 +1,7 @@
 """The ledger of alerts: one row per event and target, so that none is sent twice."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from collectors_dagster.integrations.timescale.database import Database
 from collectors_dagster.integrations.timescale.incidents import event_from
@@ -17,6 +18,7 @@ class PendingAlert:
     event: IncidentEvent
     target: str
     attempts: int
+    tried_at: datetime
     last_error: str | None
 
 
@@ -41,10 +43,11 @@ class AlertLedger:
         with self._database.transaction("book an alert") as cursor:
             cursor.execute(QUERIES["finish"], {"event_id": event_id, "target": target, "error": error})
 
-    def pending(self, limit: int) -> list[PendingAlert]:
-        """Return alerts that can be claimed again, oldest first."""
+    def pending(self, limit: int, *, since: datetime) -> list[PendingAlert]:
+        """Return alerts about events after `since` that can be claimed again, oldest first."""
+        wanted = {"limit": limit, "since": since}
         with self._database.transaction("list pending alerts") as cursor:
             return [
-                PendingAlert(event_from(*event), target, attempts, last_error)
-                for target, attempts, last_error, *event in cursor.execute(QUERIES["pending"], {"limit": limit})
+                PendingAlert(event_from(*event), target, attempts, tried_at, error)
+                for target, attempts, tried_at, error, *event in cursor.execute(QUERIES["pending"], wanted)
             ]

@@ -14,8 +14,10 @@ from collectors_dagster.integrations.timescale.border import SERVICE, mapped_err
 
 Cursor = psycopg.Cursor[TupleRow]
 
+PROBE_SECONDS = 0.3
+"""A connection that takes longer makes us look whether the database is away."""
 WAIT_SECONDS = 5.0
-"""How long to wait for a connection before saying that the database is away."""
+"""How long to wait for another caller to give one back."""
 IDLE_SECONDS = 120.0
 LIMITS = {
     "statement_timeout": "120s",
@@ -87,11 +89,7 @@ class Database:
     @contextmanager
     def _connection(self, operation: str) -> Iterator[psycopg.Connection[TupleRow]]:
         pool = self._opened_pool()
-        try:
-            connection = pool.getconn(timeout=WAIT_SECONDS)
-        except PoolTimeout:
-            self._explain_timeout(operation)
-            raise
+        connection = self._taken(pool, operation)
         try:
             with connection:
                 yield connection
@@ -122,15 +120,24 @@ class Database:
             check=ConnectionPool.check_connection,
         )
 
-    def _explain_timeout(self, operation: str) -> None:
-        """Find out why the pool gave nothing: the server's own words, or that all connections are busy."""
+    def _taken(
+        self, pool: ConnectionPool[psycopg.Connection[TupleRow]], operation: str
+    ) -> psycopg.Connection[TupleRow]:
+        """Take a connection; when none comes at once, find out whether the database is away."""
+        try:
+            return pool.getconn(timeout=PROBE_SECONDS)
+        except PoolTimeout:
+            self._probe(operation)
+        try:
+            return pool.getconn(timeout=WAIT_SECONDS)
+        except PoolTimeout:
+            message = f"cannot {operation}: all {self._max} connections of {self._name!r} are busy"
+            raise ServiceTimeoutError(message, service=SERVICE, operation=operation) from None
+
+    def _probe(self, operation: str) -> None:
+        """Connect outside of the pool, which keeps the server's own words to itself."""
         try:
             with psycopg.connect(self._conninfo.get_secret_value(), connect_timeout=3):
                 pass
         except psycopg.Error as error:
             raise translated(error, operation) from None
-        raise ServiceTimeoutError(
-            f"cannot {operation}: all {self._max} connections of {self._name!r} were busy for {WAIT_SECONDS:g} s",
-            service=SERVICE,
-            operation=operation,
-        )

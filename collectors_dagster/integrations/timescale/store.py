@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from collectors_dagster.integrations.timescale.alerts import AlertLedger
 from collectors_dagster.integrations.timescale.backend import Backend, PlainPostgres
 from collectors_dagster.integrations.timescale.database import Database
+from collectors_dagster.integrations.timescale.failures import FailureLedger
 from collectors_dagster.integrations.timescale.forecasts import ForecastTable
 from collectors_dagster.integrations.timescale.health import HealthTable
 from collectors_dagster.integrations.timescale.incidents import IncidentTable
@@ -57,6 +58,7 @@ class Store:
         self.scores = ScoreTable(database, tenants)
         self.incidents = IncidentTable(database, tenants)
         self.alerts = AlertLedger(database)
+        self.failures = FailureLedger(database, tenants)
         self.forecasts = ForecastTable(database, tenants)
         self.health = HealthTable(database, tenants)
         self.planted = PlantedTable(database, tenants)

@@ -14,9 +14,10 @@ update core.alert set
 where event_id = %(event_id)s::bigint and target = %(target)s::text and status <> 'delivered';
 
 -- name: pending
--- Alerts that can be claimed again, oldest first.
-select a.target, a.attempts, a.last_error, e.event_id, e.kind, e.at, e.snapshot
+-- Alerts about events since an instant that can be claimed again, oldest first.
+select a.target, a.attempts, a.updated_at, a.last_error, e.event_id, e.kind, e.at, e.snapshot
 from core.alert a
 join core.incident_event e using (event_id)
-where a.status = 'failed' or (a.status = 'pending' and a.updated_at < now() - interval '1 minute')
+where (a.status = 'failed' or (a.status = 'pending' and a.updated_at < now() - interval '1 minute'))
+  and e.at > %(since)s::timestamptz
 order by a.event_id, a.target limit %(limit)s::integer;
