@@ -164,7 +164,7 @@ class Stack:
             name="code-server",
             prepare=lambda: self._dagster("dagster", *words, *more),
             answers=lambda _: probes.accepts_connections(settings.local_address, port),
-            needs=("migrations",),
+            needs=("migrations", "redis"),
             ports={"code_server": port},
             address=f"{settings.local_address}:{port}",
             version=__version__,
@@ -198,10 +198,10 @@ class Stack:
         )
 
     def _agent(self) -> Component:
-        return self._resident("agent", needs=("migrations",), look_at="collectors agent status")
+        return self._resident("agent", needs=("migrations", "redis"), look_at="collectors agent status")
 
     def _scorer(self) -> Component:
-        return self._resident("scorer", needs=("migrations", "mlflow"), look_at="incidents, as they happen")
+        return self._resident("scorer", needs=("migrations", "redis", "mlflow"), look_at="incidents, as they happen")
 
     def _resident(self, name: str, *, needs: tuple[str, ...], look_at: str) -> Component:
         return Component(
@@ -229,7 +229,9 @@ class Stack:
 
     def _dagster(self, module: str, *words: str) -> Launch:
         render_dagster_home(self.settings)
-        return self._python("-m", module, *words, environment=dagster_environment(self.settings))
+        return self._python(
+            "-m", module, *words, "--log-format", "json", environment=dagster_environment(self.settings)
+        )
 
     def _ours(self, *words: str) -> Launch:
         return self._python("-m", "collectors_dagster.cli", *words, environment=dagster_environment(self.settings))
