@@ -81,7 +81,7 @@ class _Source:
     def _reduced(self, columns: list[Floats], reduce: Callable[[Floats], Floats]) -> Floats:
         if not columns:
             return np.full(len(self._axis), np.nan)
-        return reduce(np.vstack(columns))
+        return np.asarray(reduce(np.vstack(columns)))
 
 
 def _aligned(one: SeriesBuckets, axis: Times) -> Floats:
@@ -115,7 +115,7 @@ def _bounded(ratio: Floats) -> Floats:
 
 def _total(stacked: Floats) -> Floats:
     """Sum over devices; NaN only where no device was measured."""
-    sums = np.nansum(stacked, axis=0)
+    sums: Floats = np.nansum(stacked, axis=0)
     sums[np.isnan(stacked).all(axis=0)] = np.nan
     return sums
 

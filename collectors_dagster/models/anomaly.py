@@ -189,7 +189,7 @@ class HostDetector:
         span = np.arange(max(row + 1 - CONTEXT_MINUTES, 0), row + 1)
         profile = self._fitted.profile
         deviations = profile.deviation(context[span] - profile.normal(context, span))
-        return windowed(deviations)[-1]
+        return np.asarray(windowed(deviations)[-1])
 
     def _evidence(self, value: Floats, normal: Floats, judged: _Judged, row: int) -> Evidence:
         strength = np.maximum(judged.surprise[row], judged.limit[row])

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.ensemble import IsolationForest
-from threadpoolctl import threadpool_limits
 
 from collectors_dagster.features.rolling import trailing_mean
 from collectors_dagster.features.signals import SIGNALS
@@ -38,8 +37,7 @@ class HostForest:
 
     def strangeness(self, features: Floats) -> Floats:
         """Return 0..1 for rows made by :func:`windowed`."""
-        with threadpool_limits(limits=1):
-            return np.asarray(-self.forest.score_samples(features))
+        return np.asarray(-self.forest.score_samples(features))
 
     def save(self, path: Path) -> None:
         """Write the forest."""

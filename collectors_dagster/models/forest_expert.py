@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
-from threadpoolctl import threadpool_limits
 
 from collectors_dagster.frames import Floats
 from collectors_dagster.models.cells import DAY_CELLS
@@ -130,5 +129,4 @@ def _in_time(inputs: Floats, targets: Floats, seed: int) -> Floats:
 
 
 def _predict(forest: RandomForestRegressor, inputs: Floats) -> Floats:
-    with threadpool_limits(limits=1):
-        return np.asarray(forest.predict(inputs))
+    return np.asarray(forest.predict(inputs))

@@ -11,6 +11,8 @@ from collectors_dagster.frames import Floats, SignalFrame
 
 _MIB = float(2**20)
 
+Change = Callable[[Floats, Floats], Floats]
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -26,19 +28,28 @@ class Fault:
 
     kind: str
     minutes: int
-    changes: dict[str, Callable[[Floats, Floats], Floats]]
+    changes: dict[str, Change]
 
 
-def _to(level: float) -> Callable[[Floats, Floats], Floats]:
-    return lambda before, progress: np.maximum(before, level)
+def _to(level: float) -> Change:
+    def change(before: Floats, progress: Floats) -> Floats:
+        return np.asarray(np.maximum(before, level))
+
+    return change
 
 
-def _by(rise: float) -> Callable[[Floats, Floats], Floats]:
-    return lambda before, progress: before + rise
+def _by(rise: float) -> Change:
+    def change(before: Floats, progress: Floats) -> Floats:
+        return before + rise
+
+    return change
 
 
-def _ramp_to(level: float) -> Callable[[Floats, Floats], Floats]:
-    return lambda before, progress: np.maximum(before, before + (level - before) * progress)
+def _ramp_to(level: float) -> Change:
+    def change(before: Floats, progress: Floats) -> Floats:
+        return np.asarray(np.maximum(before, before + (level - before) * progress))
+
+    return change
 
 
 FAULTS: tuple[Fault, ...] = (

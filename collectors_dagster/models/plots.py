@@ -4,7 +4,6 @@ import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from collectors_dagster.models.evaluation import DetectorTrial
@@ -20,7 +19,7 @@ _BLUE, _RED, _GREY = "#2563eb", "#dc2626", "#6b7280"
 def _png(figure: Figure) -> bytes:
     figure.tight_layout()
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
+    figure.savefig(buffer, format="png")  # a figure without a window draws with Agg
     return buffer.getvalue()
 
 
@@ -90,6 +89,13 @@ def coverage_by_horizon(forecasters: Sequence[HostForecaster]) -> bytes:
         count = known.sum(axis=(0, 1))
         mean = np.where(known, seen, 0.0).sum(axis=(0, 1)) / np.maximum(count, 1)
         axes.plot(hours[count > 0], mean[count > 0], color=colour, marker="o", label=f"{promised:.0%} interval")
-    axes.set(xscale="log", xlim=(0.12, 30), ylim=(0, 1.02), xlabel="hours ahead", ylabel="observed", title="Do the intervals hold?")
+    axes.set(
+        xscale="log",
+        xlim=(0.12, 30),
+        ylim=(0, 1.02),
+        xlabel="hours ahead",
+        ylabel="observed",
+        title="Do the intervals hold?",
+    )
     axes.legend(fontsize=7)
     return _png(figure)

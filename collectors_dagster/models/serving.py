@@ -13,6 +13,7 @@ import pandas as pd
 
 from collectors_dagster.errors import ModelError
 from collectors_dagster.features.signals import SIGNALS
+from collectors_dagster.features.timeline import in_order
 from collectors_dagster.frames import SignalFrame
 from collectors_dagster.models import anomaly, forecast
 from collectors_dagster.records import ForecastPoint, ScoredMinute
@@ -40,7 +41,9 @@ class ServedDetector:
     def answer(self, frames: Sequence[SignalFrame]) -> dict[str, list[object]]:
         """Return score, state and the three first causes of every row."""
         minutes = [one for frame in frames for one in self._detector.detector(frame.host).score(frame, None)]
-        causes = {f"cause_{rank + 1}": [_cause(one, rank) for one in minutes] for rank in range(3)}
+        causes: dict[str, list[object]] = {
+            f"cause_{rank + 1}": [_cause(one, rank) for one in minutes] for rank in range(3)
+        }
         return {
             "host": [one.host for one in minutes],
             "timestamp": [_naive(one.ts) for one in minutes],
@@ -115,7 +118,7 @@ def _frame(host: str, ts: np.typing.NDArray[np.datetime64], values: np.typing.ND
 def columns_of(frame: SignalFrame) -> dict[str, list[object]]:
     """Return the table of a frame; the inverse of :func:`frames_of`."""
     stamps = [datetime.fromtimestamp(int(one), tz=UTC).replace(tzinfo=None) for one in frame.ts.astype(np.int64)]
-    signals = {name: frame.values[:, i].tolist() for i, name in enumerate(frame.signals)}
+    signals = dict(zip(SIGNALS, in_order(frame).T.tolist(), strict=True))
     return {"host": [frame.host] * len(stamps), "timestamp": list(stamps), **signals}
 
 

@@ -13,6 +13,7 @@ from collectors_dagster.features.timeline import DAY_MINUTES, Timeline, joined
 from collectors_dagster.frames import SignalFrame
 from collectors_dagster.models import anomaly, forecast, plots, serving
 from collectors_dagster.models.anomaly import HostDetector, TenantDetector
+from collectors_dagster.models.cells import FORECAST_SIGNALS
 from collectors_dagster.models.evaluation import (
     DetectorTrial,
     detector_metrics,
@@ -102,7 +103,7 @@ def train_forecaster(tenant_id: str, frames: Frames, *, seed: int, mask: Masks |
     first = forecasters[0]
     points = first.forecast(None, _newest(histories[first.host]), range(10, forecast.MAX_HORIZON + 1, 10))
     column = 0
-    shown = [one for one in points if one.signal == forecast.FORECAST_SIGNALS[column]]
+    shown = [one for one in points if one.signal == FORECAST_SIGNALS[column]]
     package = ModelPackage(
         kind=forecast.KIND,
         loader=serving.LOADER,

@@ -84,6 +84,7 @@ def judge(
     recent: SignalFrame,
     scores: Sequence[ScoredMinute],
     forecast: Sequence[ForecastPoint],
+    *,
     last_sample_age_seconds: float | None,
 ) -> HealthReport:
     """Judge one host.

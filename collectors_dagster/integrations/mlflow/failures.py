@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import requests
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import ERROR_CODE_TO_HTTP_STATUS, MlflowException
 
 from collectors_dagster.errors import (
     CollectorsError,
@@ -41,7 +41,9 @@ def _kind(error: MlflowException) -> type[IntegrationError]:
         return ServiceTimeoutError
     if any(isinstance(one, requests.exceptions.ConnectionError) for one in causes):
         return ServiceUnreachableError
-    status = error.get_http_status_code()
+    status = ERROR_CODE_TO_HTTP_STATUS.get(error.error_code, 500)
+    if status == 504:
+        return ServiceTimeoutError
     if status == 429:
         return RateLimitedError
     return RequestRejectedError if 400 <= status < 500 else ServiceFailedError

@@ -4,7 +4,6 @@ The alias ``champion`` is what serves. It is moved here when a new version passe
 user interface: both count the same, because nothing else is asked.
 """
 
-import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +13,6 @@ from pathlib import Path
 import mlflow.artifacts
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunStatus, RunTag
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.environment_variables import (
-    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
-    MLFLOW_HTTP_REQUEST_TIMEOUT,
-    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
-)
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -26,6 +20,7 @@ from collectors_dagster.errors import ModelError
 from collectors_dagster.integrations.mlflow.failures import is_absent, mlflow_errors
 from collectors_dagster.integrations.mlflow.files import digest, place
 from collectors_dagster.integrations.mlflow.model_directory import FILES, write_model
+from collectors_dagster.integrations.mlflow.process import settle_process
 from collectors_dagster.records import ModelPackage
 from collectors_dagster.tenants import checked_tenant_id
 
@@ -85,7 +80,7 @@ class ModelRegistry:
     @property
     def _client(self) -> MlflowClient:
         if self._client_or_none is None:
-            _be_patient_but_not_for_minutes()
+            settle_process()
             self._client_or_none = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
         return self._client_or_none
 
@@ -265,14 +260,3 @@ class ModelRegistry:
             if is_absent(error):
                 return {}
             raise
-
-
-def _be_patient_but_not_for_minutes() -> None:
-    """Bound what a server that is away may cost: MLflow's defaults wait for minutes.
-
-    These are MLflow's own settings of the process; it knows no per-client ones. Its chatter is kept off standard output.
-    """
-    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set("true")
-    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(2)
-    MLFLOW_HTTP_REQUEST_TIMEOUT.set(20)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)

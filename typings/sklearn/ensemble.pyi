@@ -1,0 +1,24 @@
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+class IsolationForest:
+    def __init__(
+        self, *, n_estimators: int = ..., max_samples: int = ..., random_state: int = ..., n_jobs: int = ...
+    ) -> None: ...
+    def fit(self, x: NDArray[np.float64], /) -> Self: ...
+    def score_samples(self, x: NDArray[np.float64], /) -> NDArray[np.float64]: ...
+
+class RandomForestRegressor:
+    def __init__(
+        self,
+        *,
+        n_estimators: int = ...,
+        max_depth: int = ...,
+        min_samples_leaf: int = ...,
+        random_state: int = ...,
+        n_jobs: int = ...,
+    ) -> None: ...
+    def fit(self, x: NDArray[np.float64], y: NDArray[np.float64], /) -> Self: ...
+    def predict(self, x: NDArray[np.float64], /) -> NDArray[np.float64]: ...
