@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+from hypothesis import settings
 from pydantic import SecretStr
 
 from collectors_dagster.clock import ManualClock, SystemClock
@@ -13,6 +14,10 @@ from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.redis import running_redis
 
 TEMPLATE = "collectors_template"
+
+# Generated examples are bounded in number; on a busy machine any one of them may be slow.
+settings.register_profile("collectors", deadline=None)
+settings.load_profile("collectors")
 
 
 @pytest.fixture(scope="session")

@@ -107,10 +107,11 @@ class KeyedFile:
     (b'MemTotal:', b'SwapFree:')
     """
 
-    __slots__ = ("_keys", "_positions", "present")
+    __slots__ = ("_keys", "_length", "_positions", "present")
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         self._keys = keys
+        self._length = -1
         self._positions: tuple[int, ...] = ()
         self.present: tuple[bytes, ...] = ()
 
@@ -122,14 +123,14 @@ class KeyedFile:
         return [natural(tokens[position]) for position in self._positions]
 
     def _fits(self, tokens: list[bytes]) -> bool:
-        last = self._positions[-1] if self._positions else len(tokens)
-        return last < len(tokens) and all(
+        return len(tokens) == self._length and all(
             tokens[position - 1] == key for position, key in zip(self._positions, self.present, strict=True)
         )
 
     def _find(self, tokens: list[bytes]) -> None:
         places = {token: at + 1 for at, token in reversed(list(enumerate(tokens[:-1])))}
         found = sorted((places[key], key) for key in self._keys if key in places)
+        self._length = len(tokens)
         self._positions = tuple(position for position, _ in found)
         self.present = tuple(key for _, key in found)
 

@@ -11,6 +11,7 @@ import structlog
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.protocol import Collector, Reading, Series
+from collectors_dagster.errors import InvalidSampleError
 from collectors_dagster.samples import Labels, Metric
 
 MAX_SERIES = 2000
@@ -85,6 +86,13 @@ class _Slot:
         self.tally.last_error = text
 
 
+def _checked(reading: Reading, source: str) -> Reading:
+    if len(reading.values) != len(reading.series):
+        message = f"{source}: {len(reading.values)} values for {len(reading.series)} series"
+        raise InvalidSampleError(message, source=source)
+    return reading
+
+
 class Runner:
     """Runs every collector once per sweep; one that fails costs no other.
 
@@ -124,7 +132,7 @@ class Runner:
     def _read(self, slot: _Slot) -> Sequence[float]:
         started = self._clock.monotonic()
         try:
-            reading = slot.collector.read()
+            reading = _checked(slot.collector.read(), slot.collector.name)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in one source must not cost another
             slot.fail(error)
             return [NAN] * len(slot.columns)

@@ -1,0 +1,128 @@
+"""The frame around collectors: isolation, counting, limits."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from collectors_dagster.clock import ManualClock
+from collectors_dagster.collectors.protocol import Reading, Series
+from collectors_dagster.collectors.runner import MAX_SERIES, Runner
+from collectors_dagster.errors import SourceUnavailableError
+from collectors_dagster.samples import Kind, Metric
+
+METRIC = Metric("things", Kind.GAUGE, "things", "Things.")
+ONE = (Series(METRIC),)
+TWO = (Series(METRIC), Series(METRIC, (("name", "b"),)))
+
+
+class Scripted:
+    """A collector that answers what a test says."""
+
+    metrics = (METRIC,)
+
+    def __init__(self, name: str, answer: Callable[[], Reading]) -> None:
+        self.name = name
+        self.answer = answer
+        self.closed = False
+
+    def read(self) -> Reading:
+        return self.answer()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def failing() -> Reading:
+    raise SourceUnavailableError("gone", source="test")
+
+
+def test_values_stand_in_the_order_of_columns() -> None:
+    first = Scripted("a", lambda: Reading(ONE, [1.0]))
+    second = Scripted("b", lambda: Reading(TWO, [2.0, 3.0]))
+    sweep = Runner([first, second], ManualClock()).sweep()
+    assert list(sweep.values) == [1.0, 2.0, 3.0]
+    assert [column.collector for column in sweep.columns] == ["a", "b", "b"]
+
+
+@pytest.mark.parametrize("error", [SourceUnavailableError("x", source="t"), ZeroDivisionError(), RuntimeError("bug")])
+def test_one_failing_source_costs_no_other(error: Exception) -> None:
+    def fail() -> Reading:
+        raise error
+
+    runner = Runner([Scripted("bad", fail), Scripted("good", lambda: Reading(ONE, [1.0]))], ManualClock())
+    assert list(runner.sweep().values) == [1.0]
+    assert runner.tallies["bad"].errors == {type(error).__name__: 1}
+    assert not runner.tallies["good"].errors
+
+
+def test_a_source_that_fails_later_keeps_its_columns_with_no_values() -> None:
+    source = Scripted("a", lambda: Reading(ONE, [1.0]))
+    runner = Runner([source], ManualClock())
+    before = runner.sweep()
+    source.answer = failing
+    after = runner.sweep()
+    assert after.columns is before.columns
+    assert math.isnan(after.values[0])
+
+
+def test_columns_are_the_same_object_until_the_series_change() -> None:
+    source = Scripted("a", lambda: Reading(ONE, [1.0]))
+    runner = Runner([source], ManualClock())
+    first = runner.sweep().columns
+    assert runner.sweep().columns is first
+    source.answer = lambda: Reading(TWO, [1.0, 2.0])
+    assert len(runner.sweep().columns) == 2
+
+
+def test_series_over_the_limit_are_refused_and_counted_and_the_sweep_goes_on() -> None:
+    many = tuple(Series(METRIC, (("n", str(n)),)) for n in range(MAX_SERIES + 5))
+    crowd = Scripted("crowd", lambda: Reading(many, [1.0] * len(many)))
+    runner = Runner([crowd, Scripted("good", lambda: Reading(ONE, [7.0]))], ManualClock())
+    sweep = runner.sweep()
+    assert len(sweep.columns) == len(sweep.values) == MAX_SERIES + 1
+    assert sweep.values[-1] == 7.0
+    assert runner.tallies["crowd"].refused_series == 5
+
+
+def test_a_wrong_number_of_values_is_an_error_not_a_shifted_sweep() -> None:
+    runner = Runner(
+        [Scripted("bad", lambda: Reading(TWO, [1.0])), Scripted("good", lambda: Reading(ONE, [7.0]))], ManualClock()
+    )
+    sweep = runner.sweep()
+    assert list(sweep.values) == [7.0]
+    assert sum(runner.tallies["bad"].errors.values()) == 1
+
+
+def test_each_source_is_timed_and_its_last_success_is_known() -> None:
+    clock = ManualClock()
+
+    def slow() -> Reading:
+        clock.sleep(0.25)
+        return Reading(ONE, [1.0])
+
+    source = Scripted("slow", slow)
+    runner = Runner([source], clock)
+    runner.sweep()
+    succeeded_at = clock.now()
+    source.answer = failing
+    clock.sleep(1)
+    runner.sweep()
+    tally = runner.tallies["slow"]
+    assert (tally.readings, tally.points) == (2, 1)
+    assert tally.total_seconds == pytest.approx(0.25)
+    assert tally.last_success == succeeded_at
+    assert tally.last_error == "gone"
+
+
+def test_a_part_that_fails_is_counted_while_the_rest_is_kept() -> None:
+    error = SourceUnavailableError("half of it", source="test")
+    runner = Runner([Scripted("a", lambda: Reading(ONE, [1.0], (error,)))], ManualClock())
+    assert list(runner.sweep().values) == [1.0]
+    assert runner.tallies["a"].errors == {"SourceUnavailableError": 1}
+
+
+def test_the_runner_closes_its_collectors() -> None:
+    source = Scripted("a", lambda: Reading(ONE, [1.0]))
+    Runner([source], ManualClock()).close()
+    assert source.closed
