@@ -1,16 +1,16 @@
 """The environment: the one file that reads it, and the names it understands."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_origin
 
-import yaml
 from dotenv import dotenv_values
 from pydantic import BaseModel
 
 from collectors_dagster.config.documents import KeyPath
-from collectors_dagster.config.fields import field_at, is_secret, is_section, type_at
+from collectors_dagster.config.fields import describe, field_at, is_secret, is_section, type_at
 from collectors_dagster.config.layers import Layer
 from collectors_dagster.errors import ConfigurationError
 
@@ -166,15 +166,15 @@ def _secret_from(name: str, path: str) -> str:
 
 
 def _typed(name: str, text: str, path: tuple[str, ...], model: type[BaseModel]) -> Any:
-    """Read a mapping or list, given as JSON or YAML; leave everything else to the field."""
+    """Read a mapping or list, given as JSON; leave everything else to the field."""
     kind = type_at(model, path)
     if not is_section(kind) and get_origin(kind) not in (dict, tuple):
         return text
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        pass
-    raise ConfigurationError(f"environment variable {name}: is neither JSON nor YAML")
+        return json.loads(text)
+    except ValueError:
+        pass  # raised below: the parser's error holds the text
+    raise ConfigurationError(f"environment variable {name}: must be JSON, {describe(kind)}")
 
 
 def _put(values: dict[str, Any], path: tuple[str, ...], value: Any, name: str) -> None:
@@ -186,6 +186,7 @@ def _put(values: dict[str, Any], path: tuple[str, ...], value: Any, name: str) -
 
 
 def _nearest(places: Mapping[KeyPath, str], path: KeyPath) -> str:
-    while path and path not in places:
-        path = path[:-1]
-    return places.get(path, "environment")
+    """Return the place of `path`, of what holds it, or of the first thing that it holds."""
+    below = (place for target, place in places.items() if target[: len(path)] == path)
+    above = (places[path[:length]] for length in range(len(path), 0, -1) if path[:length] in places)
+    return next(above, None) or next(below, "environment")
