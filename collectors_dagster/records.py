@@ -195,6 +195,31 @@ class HealthReport:
 
 
 @dataclass(frozen=True, slots=True)
+class RunFailure:
+    """A run, or one tenant's part of it, that failed.
+
+    Attributes
+    ----------
+    key : str
+        Names the failure for good: it is told once per target, whoever reports it again.
+    what : str
+        What failed: a job, an asset or a step. The same thing failing again soon is not told again.
+    error : str
+        Without secrets.
+    url : str or None
+        Where to look.
+    """
+
+    tenant_id: str
+    key: str
+    run_id: str
+    what: str
+    error: str
+    at: datetime
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PlantedIncident:
     """The truth behind a synthetic history: what was wrong on which host, and in which signals it shows."""
 

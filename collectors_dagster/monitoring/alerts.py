@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from collectors_dagster.integrations.notify.message import (
     AlertKind,
@@ -14,7 +14,7 @@ from collectors_dagster.integrations.notify.message import (
     TenantPart,
 )
 from collectors_dagster.monitoring.wording import contribution_text
-from collectors_dagster.records import Contribution, Incident, IncidentEvent, IncidentEventKind
+from collectors_dagster.records import Contribution, Incident, IncidentEvent, IncidentEventKind, RunFailure
 from collectors_dagster.tenants import AlertTarget, Tenant
 
 _KINDS = {
@@ -23,26 +23,6 @@ _KINDS = {
     IncidentEventKind.RESOLVED: AlertKind.RESOLVED,
 }
 _ERROR_CHARACTERS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A run, or one tenant's part of it, that failed.
-
-    Attributes
-    ----------
-    key : str
-        Names the failure for good: it is told once per key and target, whoever reports it again.
-    error : str
-        Without secrets; cut to a few lines.
-    """
-
-    key: str
-    run_id: str
-    what: str
-    error: str
-    at: datetime
-    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +66,7 @@ def incident_message(event: IncidentEvent, tenant: Tenant) -> AlertMessage:
     )
 
 
-def failure_message(failure: Failure, tenant: Tenant) -> AlertMessage:
+def failure_message(failure: RunFailure, tenant: Tenant) -> AlertMessage:
     """Return the message about a failed run."""
     error = failure.error.strip()[:_ERROR_CHARACTERS]
     return AlertMessage(

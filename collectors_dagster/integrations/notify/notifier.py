@@ -43,13 +43,22 @@ class Notifier:
         ``settings.patterns``.
     random : callable
         Like ``random.Random().random``: the jitter.
+    timeout_seconds : float
+        For each step of a webhook's answer.
 
     Notes
     -----
     Circuits live in this object: keep it for as long as the process, and close it at the end.
     """
 
-    def __init__(self, patterns: Patterns, *, clock: Clock, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        patterns: Patterns,
+        *,
+        clock: Clock,
+        random: Callable[[], float],
+        timeout_seconds: float = webhook.TIMEOUT_SECONDS,
+    ) -> None:
         breaker, limiter = patterns.circuit_breaker, patterns.rate_limiter
         self._breaker = BreakerPolicy(
             breaker.failure_threshold,
@@ -59,6 +68,7 @@ class Notifier:
         self._bucket = BucketPolicy(limiter.requests_per_second, limiter.burst_size)
         self._clock = clock
         self._random = random
+        self._timeout = timeout_seconds
         self._lock = threading.Lock()
         self._guards: dict[tuple[str, str], _Guards] = {}
         self._client: httpx.Client | None = None
@@ -98,7 +108,7 @@ class Notifier:
         guards = self._guards_of(service, url)
 
         def attempt() -> None:
-            guards.bucket.acquire(timeout_seconds=webhook.TIMEOUT_SECONDS)
+            guards.bucket.acquire(timeout_seconds=self._timeout)
             guards.breaker.call(
                 lambda: webhook.post(self._shared_client(), url, message, service=service, now=self._clock.now())
             )
@@ -120,7 +130,7 @@ class Notifier:
     def _shared_client(self) -> httpx.Client:
         with self._lock:
             if self._client is None:
-                self._client = webhook.new_client()
+                self._client = webhook.new_client(self._timeout)
             return self._client
 
 

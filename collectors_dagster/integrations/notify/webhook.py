@@ -27,12 +27,12 @@ for _name in ("httpx", "httpcore"):  # both log whole addresses, httpx already a
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
-def new_client() -> httpx.Client:
+def new_client(timeout_seconds: float) -> httpx.Client:
     """Return a client for :func:`post`; whoever made it closes it.
 
     Proxies and ``.netrc`` of the environment are not used: an alert goes where its tenant said, or nowhere.
     """
-    return httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False)
+    return httpx.Client(timeout=timeout_seconds, follow_redirects=False, trust_env=False)
 
 
 def post(client: httpx.Client, url: str, message: AlertMessage, *, service: str, now: datetime) -> None:
@@ -57,7 +57,7 @@ def post(client: httpx.Client, url: str, message: AlertMessage, *, service: str,
             error = _refusal(response, service, now)
     except httpx.TimeoutException:
         error = ServiceTimeoutError(
-            f"{service}: no answer within {TIMEOUT_SECONDS:g} s", service=service, operation=_OPERATION
+            f"{service}: no answer within {client.timeout.read:g} s", service=service, operation=_OPERATION
         )
     except httpx.TransportError as problem:
         error = ServiceUnreachableError(
