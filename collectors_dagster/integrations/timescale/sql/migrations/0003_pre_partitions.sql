@@ -12,7 +12,11 @@ begin
         partition_name := 'sample_' || to_char(wanted, 'YYYYMMDD');
         continue when to_regclass('core.' || partition_name) is not null;
         perform pg_advisory_xact_lock(hashtextextended('collectors:partitions', 0));
-        continue when to_regclass('core.' || partition_name) is not null;
+        -- Somebody may have made it while we waited; only a scan of the catalogue sees that.
+        continue when exists (
+            select from pg_catalog.pg_class
+            where relname = partition_name and relnamespace = 'core'::regnamespace
+        );
         execute format('create table core.%I (like core.sample including all)', partition_name);
         execute format(
             'alter table core.sample attach partition core.%I for values from (%L) to (%L)',
