@@ -1,5 +1,6 @@
 """What the local stack consists of: one function per component, in the order of the table."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -238,7 +239,8 @@ class Stack:
 
     def _python(self, *words: str, environment: dict[str, str], directory: Path = PROJECT_ROOT) -> Launch:
         inherited = dict(process_environment())
-        known = location(self.settings) | {"PYTHONPATH": str(PROJECT_ROOT), "PYTHONUNBUFFERED": "1"}
+        paths = [str(PROJECT_ROOT), *filter(None, [inherited.get("PYTHONPATH")])]
+        known = location(self.settings) | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
         return self._marked(Launch((sys.executable, *words), directory, inherited | known | environment))
 
     def _marked(self, launch: Launch) -> Launch:

@@ -1,0 +1,322 @@
+"""The local stack as a user meets it: started, looked at, killed, started again, stopped."""
+
+import json
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from tests.support.stack import BASE, LocalStack, python_for
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[LocalStack]:
+    """Yield a stack at rest, and leave nothing of it."""
+    with tempfile.TemporaryDirectory(prefix="collectors-stack-") as folder:
+        Path(folder).chmod(0o755)
+        ours = LocalStack(Path(folder) / "home")
+        try:
+            yield ours
+        finally:
+            ours.run("down")
+            for left in ours.processes():
+                left.kill()
+
+
+@pytest.fixture
+def running(stack: LocalStack) -> LocalStack:
+    done = stack.up()
+    assert done.returncode == 0, done.stderr
+    return stack
+
+
+def nobodys_python() -> str:
+    python = python_for("nobody")
+    if python is None:
+        pytest.skip("no interpreter that the account nobody may run")
+    return python
+
+
+def commit_rows(stack: LocalStack, count: int) -> None:
+    """Commit rows one by one, each in a transaction of its own."""
+    with stack.connect() as connection:
+        connection.autocommit = True
+        connection.execute("create table if not exists kept (n integer primary key)")
+        for number in range(count):
+            connection.execute("insert into kept values (%s)", [number])
+
+
+def kept_rows(stack: LocalStack) -> int:
+    with stack.connect() as connection:
+        row = connection.execute("select count(*) from kept").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def wait_until_replaced(stack: LocalStack, name: str, pid: int) -> None:
+    def replaced() -> bool:
+        found = stack.component(name)
+        return found["state"] == "ready" and found["pid"] not in {None, pid}
+
+    wait_until(replaced, 60, f"another {name}")
+
+
+def test_up_starts_in_order_and_status_tells_of_every_component(stack: LocalStack) -> None:
+    done = stack.up()
+    assert done.returncode == 0, done.stderr
+    found = stack.status()
+    states = {each["name"]: each["state"] for each in found["components"]}
+    assert found["ready"]
+    assert {name: states[name] for name in BASE.split(",")} == {
+        "postgres": "ready",
+        "redis": "ready",
+        "migrations": "done",
+    }
+    assert set(states) >= {"supervisor", "mlflow", "code-server", "webserver", "daemon", "agent", "scorer"}
+    for name in ("supervisor", "postgres", "redis"):
+        told = stack.component(name)
+        assert told["pid"]
+        assert told["since"]
+        assert told["version"]
+    assert stack.component("postgres")["address"] == f"127.0.0.1:{stack.ports['postgres']}"
+    assert done.stdout.index("postgres ready") < done.stdout.index("migrations starting")
+
+
+def test_the_database_is_durable_local_and_asks_for_a_password(running: LocalStack) -> None:
+    with running.connect() as connection:
+        asked = ("fsync", "full_page_writes", "data_checksums", "listen_addresses", "password_encryption")
+        shown = [connection.execute(f"show {name}").fetchone() for name in asked]
+    assert [row[0] for row in shown if row] == ["on", "on", "on", "127.0.0.1", "scram-sha-256"]
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(
+            host="127.0.0.1", port=running.ports["postgres"], dbname="collectors", user="collectors", password="wrong"
+        )
+
+
+def test_a_second_up_changes_nothing(running: LocalStack) -> None:
+    before = {name: running.pid(name) for name in ("supervisor", "postgres", "redis")}
+    again = running.up()
+    assert again.returncode == 0, again.stderr
+    assert {name: running.pid(name) for name in before} == before
+
+
+def test_a_later_up_adds_components_to_those_that_run(stack: LocalStack) -> None:
+    assert stack.up("postgres").returncode == 0
+    before = stack.pid("postgres")
+    assert stack.up("redis").returncode == 0
+    assert stack.component("redis")["state"] == "ready"
+    assert stack.pid("postgres") == before
+
+
+def test_down_leaves_nothing_of_ours_and_everything_else(running: LocalStack) -> None:
+    with subprocess.Popen(["sleep", "600"]) as bystander:
+        done = running.run("down")
+        assert done.returncode == 0
+        assert running.processes() == []
+        assert bystander.poll() is None
+        bystander.kill()
+    assert all(each["state"] == "stopped" for each in running.status()["components"])
+    for name in ("postgres", "redis"):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", running.ports[name]), 5).close()
+
+
+def test_down_twice_is_harmless(stack: LocalStack) -> None:
+    done = stack.run("down")
+    assert (done.returncode, done.stdout.strip()) == (0, "nothing was running")
+
+
+def test_no_committed_row_is_lost_when_the_supervisor_is_killed(running: LocalStack) -> None:
+    commit_rows(running, 200)
+    orphan = running.pid("postgres")
+    running.kill("supervisor")
+    assert running.component("postgres")["state"] == "unsupervised"
+    assert running.up().returncode == 0
+    assert kept_rows(running) == 200
+    assert running.component("postgres")["state"] == "ready"
+    assert running.pid("postgres") != orphan
+    assert not psutil.pid_exists(orphan)
+
+
+def test_down_stops_what_a_killed_supervisor_left(running: LocalStack) -> None:
+    running.kill("supervisor")
+    assert running.run("down").returncode == 0
+    assert running.processes() == []
+
+
+def test_a_killed_postmaster_is_replaced_while_the_stack_runs(running: LocalStack) -> None:
+    commit_rows(running, 200)
+    killed = running.kill("postgres")
+    wait_until_replaced(running, "postgres", killed)
+    assert kept_rows(running) == 200
+    assert running.component("postgres")["restarts"] >= 1
+
+
+def test_no_committed_row_is_lost_when_everything_is_killed_at_once(running: LocalStack) -> None:
+    commit_rows(running, 200)
+    busy = running.connect()
+    busy.execute("insert into kept values (1000)")  # never committed
+    for process in running.processes():
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    done = running.up()
+    busy.close()
+    assert done.returncode == 0, done.stderr
+    assert kept_rows(running) == 200
+
+
+def test_a_postmaster_that_dies_with_its_supervisor_is_recovered(running: LocalStack) -> None:
+    commit_rows(running, 50)
+    postmaster = running.pid("postgres")
+    running.kill("supervisor")
+    os.kill(postmaster, signal.SIGKILL)
+    assert running.up().returncode == 0
+    assert kept_rows(running) == 50
+
+
+def test_a_stale_mark_with_a_reused_number_does_not_stop_the_start(running: LocalStack) -> None:
+    running.run("down")
+    place = json.loads((running.home / "postgres.place.json").read_text()) if os.geteuid() == 0 else None
+    data = Path(place["root"] if place else running.home / "postgres") / "data"
+    with subprocess.Popen(["sleep", "600"], user="nobody" if os.geteuid() == 0 else None) as bystander:
+        (data / "postmaster.pid").write_text(f"{bystander.pid}\n{data}\n")
+        done = running.up()
+        assert done.returncode == 0, done.stderr
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_a_number_that_now_belongs_to_somebody_else_is_left_alone(running: LocalStack) -> None:
+    running.run("down")
+    state = running.home / "run" / "stack.json"
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as bystander:
+        told = json.loads(state.read_text())
+        for each in told["components"]:
+            each["process"] = {"pid": bystander.pid, "born": "another boot/1"}
+        told["supervisor"] = {"pid": bystander.pid, "born": "another boot/1"}
+        state.write_text(json.dumps(told))
+        assert running.run("down").returncode == 0
+        assert running.up("redis").returncode == 0
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+@pytest.mark.parametrize("name", ["postgres", "redis"])
+def test_a_taken_port_is_named_with_its_setting_and_nothing_is_left(stack: LocalStack, name: str) -> None:
+    with socket.socket() as somebody:
+        somebody.bind(("127.0.0.1", stack.ports[name]))
+        somebody.listen()
+        done = stack.up()
+    assert done.returncode == 1
+    assert f"COLLECTORS__PORTS__{name.upper()}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert stack.processes() == []
+
+
+def test_a_home_that_cannot_be_made_is_named_with_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = LocalStack(tmp_path / "file" / "home").up()
+    assert done.returncode == 1
+    assert "COLLECTORS_HOME" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_component_that_cannot_start_takes_the_whole_start_back(stack: LocalStack) -> None:
+    assert stack.up().returncode == 0
+    with stack.connect() as connection:  # a schema that no migration of ours made
+        connection.execute("drop schema core cascade")
+        connection.execute("create schema core")
+        connection.execute("drop schema if exists api cascade")
+    stack.run("down")
+    done = stack.up()
+    assert done.returncode == 1
+    assert "collectors: migrations ended with code 1" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert stack.processes() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_an_ordinary_user_gets_the_remedy_for_a_home_that_cannot_be_written(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="collectors-stack-") as folder:
+        Path(folder).chmod(0o755)  # root's: nobody may look, not write
+        done = LocalStack(Path(folder) / "home", account="nobody", python=nobodys_python()).up()
+        assert done.returncode == 1
+        assert "cannot be written" in done.stderr
+        assert "COLLECTORS_HOME" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_as_root_the_database_runs_as_another_account(running: LocalStack) -> None:
+    owner = psutil.Process(running.pid("postgres")).uids().real
+    assert owner != 0
+    assert pwd.getpwuid(owner).pw_name in {"collectors", "postgres", "nobody"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_as_root_a_home_that_nobody_else_may_enter_still_works(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="collectors-private-") as folder:  # 0700: the account cannot enter it
+        private = LocalStack(Path(folder) / "home")
+        try:
+            done = private.up()
+            assert done.returncode == 0, done.stderr
+            place = Path(json.loads((private.home / "postgres.place.json").read_text())["root"])
+            assert place.is_relative_to("/var/lib/collectors_dagster")
+            commit_rows(private, 10)
+            private.run("down")
+            assert private.up().returncode == 0
+            assert kept_rows(private) == 10
+        finally:
+            private.run("down")
+            subprocess.run(["rm", "-rf", str(place)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_an_ordinary_user_needs_no_root() -> None:
+    with tempfile.TemporaryDirectory(prefix="collectors-stack-") as folder:
+        os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+        ordinary = LocalStack(Path(folder) / "home", account="nobody", python=nobodys_python())
+        try:
+            done = ordinary.up()
+            assert done.returncode == 0, done.stderr
+            assert psutil.Process(ordinary.pid("postgres")).username() == "nobody"
+        finally:
+            ordinary.run("down")
+
+
+def test_logs_show_one_component_or_all_with_their_names(running: LocalStack) -> None:
+    one = running.run("logs", "postgres", "-n", "3")
+    every = running.run("logs", "-n", "1")
+    assert len(one.stdout.splitlines()) == 3
+    assert {"postgres |", "redis |"} <= {line[: line.index("|") + 1] for line in every.stdout.splitlines()}
+    unknown = running.run("logs", "nonsense")
+    assert unknown.returncode == 1
+    assert "postgres" in unknown.stderr
+
+
+def test_secrets_are_only_for_their_owner_and_in_no_log(running: LocalStack) -> None:
+    secrets = {path: path.read_text() for path in (running.home / "secrets").iterdir()}
+    assert {path.stat().st_mode & 0o777 for path in secrets} == {0o600}
+    told = "".join(path.read_text() for path in (running.home / "logs").glob("*.log"))
+    told += (running.home / "run" / "stack.json").read_text()
+    lines = [" ".join(process.cmdline()) for process in running.processes()]
+    assert not [secret for secret in secrets.values() if secret in told or secret in " ".join(lines)]
+
+
+def test_an_unknown_component_is_refused_with_the_known_ones(stack: LocalStack) -> None:
+    done = stack.up("postgress")
+    assert done.returncode == 1
+    assert "postgress" in done.stderr
+    assert "postgres, redis" in done.stderr
