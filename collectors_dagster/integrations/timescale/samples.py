@@ -154,6 +154,12 @@ class SampleTable:
         with self._database.transaction("find the newest samples") as cursor:
             return dict(cursor.execute(QUERIES["latest"], wanted).fetchall())
 
+    def newest(self, tenant_id: str, metrics: Sequence[str], since: datetime) -> dict[str, datetime]:
+        """Return the time of the newest sample of each host that delivered one of `metrics` after `since`."""
+        wanted = {"tenant_key": self._tenants.key(tenant_id), "metrics": list(metrics), "since": since}
+        with self._database.transaction("find live hosts") as cursor:
+            return dict(cursor.execute(QUERIES["newest"], wanted).fetchall())
+
     def span(self, tenant_id: str) -> Window | None:
         """Return the times of a tenant's first and last sample, or None if it has none."""
         wanted = {"tenant_key": self._tenants.key(tenant_id)}
