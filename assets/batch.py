@@ -16,7 +16,7 @@ from assets.shown import Metadata, table
 from collectors_dagster.clock import Clock
 
 FAILED_PARTITIONS = "failed_partitions"
-"""Metadata key of a failed step: what failed, readable by the failure sensor."""
+"""Metadata key of a failed step: partition -> reason, read by the failure sensor."""
 
 W = TypeVar("W")
 Stages = Mapping[str, Callable[[W], Metadata]]
@@ -80,7 +80,7 @@ def _serve(
             started = clock.monotonic()
             shown[stage] = {**act(work), "seconds": dg.MetadataValue.float(round(clock.monotonic() - started, 3))}
     except Exception as error:
-        context.log.exception(f"{partition}: {stage} failed")
+        context.log.exception("%s: %s failed", partition, stage)
         return Served(partition, shown, stage, f"{type(error).__name__}: {error}")
     return Served(partition, shown)
 
@@ -102,7 +102,9 @@ def _failure(failed: Sequence[Served], total: int) -> dg.Failure:
     return dg.Failure(
         description=f"{len(failed)} of {total} failed, the others are stored; {first.partition}: {first.reason}",
         metadata={
-            FAILED_PARTITIONS: dg.MetadataValue.json([one.partition for one in failed]),
+            FAILED_PARTITIONS: dg.MetadataValue.json(
+                {one.partition: f"{one.failed_stage}: {one.reason}" for one in failed}
+            ),
             "failures": table(
                 ("partition", "stage", "reason"),
                 [(one.partition, one.failed_stage, one.reason) for one in failed],

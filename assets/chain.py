@@ -6,23 +6,23 @@ because a tenant that fails must not stop the others. Any subset can be launched
 with the champion there is.
 """
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 
 import dagster as dg
 
 from assets.aggregates import daily_metrics, hourly_metrics
 from assets.batch import serve_batch
-from assets.catalog import tenant_day_asset
+from assets.catalog import declared
 from assets.collection import seal_collection
 from assets.features import feature_rows
+from assets.partitions import TENANT_DAY
 from assets.recall import Recall
 from assets.scoring import forecast_day, judge_health, score_day
 from assets.work import TenantDay, Tools
-from resources.registry import Registry
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.records import Window
 from resources.deployment import Deployment
+from resources.registry import Registry
 
 STAGES = {
     "collection_run": seal_collection,
@@ -35,53 +35,59 @@ STAGES = {
 }
 
 SPECS = [
-    tenant_day_asset(
+    declared(
         "collection_run",
+        TENANT_DAY,
         group="collection",
         description="The day's samples counted per host and source against what should have come: gaps, late rows, "
         "duplicates refused. The agent writes the samples all day; this asset keeps the books.",
-        deps=[],
         kinds={"postgres"},
     ),
-    tenant_day_asset(
+    declared(
         "metrics_hourly",
+        TENANT_DAY,
         group="aggregates",
         description="Count, sum, minimum, maximum, sum of squares and last value of every series and hour.",
         deps=["collection_run"],
         kinds={"postgres"},
     ),
-    tenant_day_asset(
+    declared(
         "metrics_daily",
+        TENANT_DAY,
         group="aggregates",
         description="The same figures per series and UTC day, from the hours.",
         deps=["metrics_hourly"],
         kinds={"postgres"},
     ),
-    tenant_day_asset(
+    declared(
         "feature_table",
+        TENANT_DAY,
         group="features",
         description="One row per host and minute: level, seasonal normal, residual, rate, roughness and missingness "
         "of fourteen signals. Causal: no row knows what came after it. Versioned.",
         deps=["collection_run"],
         kinds={"postgres", "numpy"},
     ),
-    tenant_day_asset(
+    declared(
         "anomaly_scores",
+        TENANT_DAY,
         group="scoring",
         description="A score 0..1 for every host and minute by the champion model, and the incidents it makes: the "
         "record to which the live scorer is compared. Never alerts.",
         deps=["feature_table", "anomaly_model"],
         kinds={"postgres", "scikitlearn"},
     ),
-    tenant_day_asset(
+    declared(
         "load_forecast",
+        TENANT_DAY,
         group="scoring",
         description="What the next 24 hours of every host will look like, with intervals of 80 and 95 %.",
         deps=["feature_table", "forecast_model"],
         kinds={"postgres", "numpy"},
     ),
-    tenant_day_asset(
+    declared(
         "health_report",
+        TENANT_DAY,
         group="scoring",
         description="Health of every host, 0 to 100, with the reasons for each missing point and what to do about it.",
         deps=["anomaly_scores", "load_forecast"],

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.batch import serve_batch
-from assets.catalog import tenant_asset
+from assets.catalog import declared
+from assets.partitions import TENANTS
 from assets.recall import Recall
-from assets.shown import Metadata
 from assets.training import train_anomaly_model, train_forecast_model
 from assets.work import TenantWork, Tools
 from collectors_dagster.integrations.timescale import Store
@@ -17,16 +17,18 @@ from resources.registry import Registry
 STAGES = {"anomaly_model": train_anomaly_model, "forecast_model": train_forecast_model}
 
 SPECS = [
-    tenant_asset(
+    declared(
         "anomaly_model",
+        TENANTS,
         group="models",
         description="The tenant's detectors, one per host, trained on the last 14 days, evaluated with planted "
         "anomalies and registered in MLflow; the better of champion and challenger serves.",
         deps=["feature_table"],
         kinds={"mlflow", "scikitlearn"},
     ),
-    tenant_asset(
+    declared(
         "forecast_model",
+        TENANTS,
         group="models",
         description="The tenant's forecasters, one per host, backtested and registered in MLflow.",
         deps=["feature_table"],

@@ -60,11 +60,14 @@ def check_partition_budget(tenants: int, days: int) -> int:
     partitions = tenants * days
     figures = f"{tenants} tenants x {days} days = {partitions:,} partitions per asset"
     if partitions > MOST_PARTITIONS:
-        message = f"{figures}, more than {MOST_PARTITIONS:,}: lower dagster.partition_days, or split the tenants over installations"
-        raise ConfigurationError(message)
+        raise ConfigurationError(
+            f"{figures}, more than {MOST_PARTITIONS:,}: lower dagster.partition_days, "
+            "or split the tenants over installations"
+        )
     if partitions > COMFORTABLE_PARTITIONS:
         warnings.warn(
-            f"{figures}, more than {COMFORTABLE_PARTITIONS:,}: the UI will be slow; consider lowering dagster.partition_days",
+            f"{figures}, more than {COMFORTABLE_PARTITIONS:,}: the web UI will be slow; "
+            "consider lowering dagster.partition_days",
             stacklevel=2,
         )
     return partitions

@@ -1,5 +1,6 @@
 """The pictures in the metadata of scores, forecasts and health."""
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -63,7 +64,7 @@ def health_picture(reports: Sequence[HealthReport]) -> Metadata:
 
 def _forecast_of(host: str, before: list[tuple[datetime, float]], ahead: Sequence[ForecastPoint]) -> Picture:
     start = before[0][0] if before else ahead[0].issued_at
-    highest = max([value for _, value in before if value == value] + [p.high95 for p in ahead], default=1.0)
+    highest = max([value for _, value in before if math.isfinite(value)] + [p.high95 for p in ahead], default=1.0)
     return Picture(
         title=f"{host}: processor use, measured and forecast (band: 95 %)",
         window=Window(start, ahead[-1].ts),

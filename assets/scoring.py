@@ -90,6 +90,7 @@ def judge_health(day: TenantDay) -> Metadata:
 
 
 def _judged(day: TenantDay, frame: "SignalFrame") -> HealthReport:
+    from collectors_dagster.models.cells import FORECAST_SIGNALS
     from collectors_dagster.monitoring.health import judge
 
     now, store, tenant_id = day.elapsed.end, day.tools.store, day.tenant.id
@@ -99,7 +100,12 @@ def _judged(day: TenantDay, frame: "SignalFrame") -> HealthReport:
         now,
         recent=frame,
         scores=store.scores.read(tenant_id, "batch", Window(now - RECENT, now), frame.host),
-        forecast=store.forecasts.read(tenant_id, ahead, frame.host),
+        forecast=[
+            point
+            for signal in FORECAST_SIGNALS
+            for point in store.forecasts.read(tenant_id, ahead, frame.host, signal)
+            if point.issued_at <= now
+        ],
         last_sample_age_seconds=_age_seconds(frame, now),
     )
 
@@ -155,7 +161,7 @@ def _episode(incident: Incident) -> tuple[object, ...]:
 
 def _lowest(reports: Sequence[HealthReport]) -> str:
     known = [(one.score, one.host) for one in reports if one.score is not None]
-    return "unknown: no data" if not known else "{0} of 100 on {1}".format(*min(known))
+    return "unknown: no data" if not known else f"{min(known)[0]} of 100 on {min(known)[1]}"
 
 
 def _health_row(report: HealthReport) -> tuple[object, ...]:

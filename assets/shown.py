@@ -6,12 +6,13 @@ most :data:`MOST_ROWS` rows, a picture is an SVG of one to three kilobytes (see 
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import dagster as dg
 
 from collectors_dagster.records import Window
 
-Metadata = Mapping[str, dg.MetadataValue[object]]
+Metadata = Mapping[str, dg.MetadataValue[Any]]
 
 MOST_ROWS = 30
 
@@ -33,14 +34,14 @@ def minute(instant: datetime) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> dg.MarkdownMetadataValue:
-    """Show rows as a markdown table, `empty` if there are none.
+    r"""Show rows as a markdown table, `empty` if there are none.
 
     Examples
     --------
     >>> print(table(["host", "rows"], [["web|1", 3]], empty="nothing").value)
     | host | rows |
     |---|---|
-    | web\\|1 | 3 |
+    | web\|1 | 3 |
     """
     if not rows:
         return dg.MetadataValue.md(empty)

@@ -1,17 +1,21 @@
 """Upkeep: what is old leaves, so that a week of running stays small."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import dagster as dg
 
 from assets.batch import serve_batch
-from assets.catalog import OWNERS, tenant_asset
+from assets.catalog import OWNERS, declared
+from assets.partitions import TENANTS
 from assets.recall import Recall
 from assets.shown import Metadata
 from assets.work import TenantWork, Tools
 from collectors_dagster.integrations.timescale import Store
 from resources.deployment import Deployment
 from resources.registry import Registry
+
+ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 def apply_retention(work: TenantWork) -> Metadata:
@@ -33,11 +37,11 @@ STAGES = {"retention": apply_retention}
 @dg.multi_asset(
     name="tenant_retention",
     specs=[
-        tenant_asset(
+        declared(
             "retention",
+            TENANTS,
             group="upkeep",
             description="Deletes what is older than the tenant's retention; bytes before and after.",
-            deps=[],
             kinds={"postgres"},
         )
     ],
@@ -64,7 +68,8 @@ def tenant_retention(
     group_name="upkeep",
     kinds={"postgres", "dagster"},
     owners=OWNERS,
-    description="Dagster's own tables: narratives of old runs and superseded events leave, materialisations stay.",
+    description="Dagster's own tables: narratives of ended runs and superseded events leave; the newest "
+    "materialisation of every partition stays. Runs leave when their days are no partitions any more.",
 )
 def event_log(
     context: dg.AssetExecutionContext, deployment: dg.ResourceParam[Deployment]
@@ -72,13 +77,24 @@ def event_log(
     """Prune Dagster's event log."""
     from collectors_dagster.integrations.orchestrator.event_log import EventLog
 
-    settings = deployment.settings
-    log = EventLog(settings.database_conninfo("dagster"))
-    report = log.prune(deployment.clock.now(), keep_days=settings.dagster.partition_days)
+    settings, now = deployment.settings, deployment.clock.now()
+    runs = delete_old_runs(context.instance, now - timedelta(days=settings.dagster.partition_days + 7))
+    with EventLog(settings.database_conninfo("dagster")) as log:
+        report = log.prune(now)
     return dg.MaterializeResult(
         metadata={
-            "rows_deleted": report.rows_deleted,
+            "runs_deleted": runs,
+            **{f"{name}_deleted": rows for name, rows in report.rows.items()},
             "bytes_before": report.bytes_before,
             "bytes_after": report.bytes_after,
         }
     )
+
+
+def delete_old_runs(instance: dg.DagsterInstance, before: datetime, most: int = 500) -> int:
+    """Delete ended runs created before an instant, the oldest first; their partitions are gone already."""
+    ended = dg.RunsFilter(statuses=ENDED, created_before=before)
+    runs = instance.get_runs(filters=ended, limit=most)
+    for run in runs:
+        instance.delete_run(run.run_id)
+    return len(runs)

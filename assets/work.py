@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from assets.recall import Recall
-from resources.registry import Registry
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.records import Window
 from collectors_dagster.tenants import Tenant
 from resources.deployment import Deployment
+from resources.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from assets.partitions import check_partition_budget
 from assets.upkeep import event_log, tenant_retention
 from collectors_dagster.config.tenants import load_tenants
 from resources.deployment import deployment_resource, local_deployment
+from resources.notifier import outbox_resource
 from resources.registry import registry_resource
 from resources.store import store_resource
 from sensors.anomalies import anomaly_sensor
@@ -31,6 +32,7 @@ def _definitions() -> dg.Definitions:
             "deployment": deployment_resource,
             "store": store_resource,
             "registry": registry_resource,
+            "outbox": outbox_resource,
         },
         # One step per run: a process of its own for each would double the cost of a run.
         executor=dg.in_process_executor,

@@ -1,11 +1,11 @@
 """Batches of tenants as run requests: the one place that knows Dagster's tags for ranges."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
 from assets.partitions import TENANT
-from collectors_dagster.strategies.batches import Batch, plan_batches
+from collectors_dagster.strategies.batches import Batch, plan_batches, tenants_between
 from collectors_dagster.tenants import Tier
 from resources.deployment import Deployment
 
@@ -36,6 +36,23 @@ def tenant_day_requests(batches: list[Batch], occasion: str, day: str) -> Iterat
     """Ask for one run per batch of tenants, for one day."""
     for batch in batches:
         yield _request(batch, occasion, f"{batch.first}|{day}", f"{batch.last}|{day}")
+
+
+def covered_tenants(tags: Mapping[str, str], order: Sequence[str]) -> tuple[str, ...]:
+    """Return the tenants of a run by its tags.
+
+    Examples
+    --------
+    >>> covered_tenants({RANGE_START: "b|2026-11-22", RANGE_END: "a|2026-11-22"}, ["b", "d", "a", "c"])
+    ('b', 'd', 'a')
+    >>> covered_tenants({PARTITION: "c"}, ["b", "d", "a", "c"])
+    ('c',)
+    """
+    first = tags.get(RANGE_START) or tags.get(PARTITION)
+    last = tags.get(RANGE_END) or first
+    if first is None or last is None:
+        return ()
+    return tenants_between(order, first.split("|")[0], last.split("|")[0])
 
 
 def _request(batch: Batch, occasion: str, first: str, last: str) -> dg.RunRequest:

@@ -1,18 +1,18 @@
 """Dynamic partitions and the tenants' table equal to the configured tenants, within seconds and without a restart."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
 from assets.partitions import TENANT, TENANTS, check_partition_budget
 from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.integrations.timescale import Store
-from collectors_dagster.strategies.batches import tenants_between
+from collectors_dagster.strategies.batches import insertion_order
 from collectors_dagster.strategies.offboarding import PartitionChanges, partition_changes
-from collectors_dagster.tenants import Tenant, Tier
+from collectors_dagster.tenants import Tenant
 from resources.deployment import Deployment
-from sensors.ranges import PARTITION, RANGE_END, RANGE_START
+from sensors.ranges import covered_tenants
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -46,27 +46,9 @@ def tenant_sensor(
     )
 
 
-def covered_tenants(tags: Mapping[str, str], order: Sequence[str]) -> tuple[str, ...]:
-    """Return the tenants of a run by its tags.
-
-    Examples
-    --------
-    >>> covered_tenants({RANGE_START: "b|2026-11-22", RANGE_END: "a|2026-11-22"}, ["b", "d", "a", "c"])
-    ('b', 'd', 'a')
-    >>> covered_tenants({PARTITION: "c"}, ["b", "d", "a", "c"])
-    ('c',)
-    """
-    first = tags.get(RANGE_START) or tags.get(PARTITION)
-    last = tags.get(RANGE_END) or first
-    if first is None or last is None:
-        return ()
-    return tenants_between(order, first.split("|")[0], last.split("|")[0])
-
-
 def _changes(instance: dg.DagsterInstance, tenants: Sequence[Tenant]) -> PartitionChanges:
     order = instance.get_dynamic_partitions(TENANT)
-    # Standard tenants side by side: batches are contiguous stretches of them.
-    configured = [tenant.id for tenant in sorted(tenants, key=lambda one: (one.tier is Tier.STANDARD, one.id))]
+    configured = insertion_order({tenant.id: tenant.tier for tenant in tenants})
     gone = set(order) - set(configured)
     return partition_changes(configured, order, _in_use(instance, order) if gone else ())
 

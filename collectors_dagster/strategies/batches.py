@@ -79,6 +79,17 @@ def plan_batches(order: Sequence[str], tiers: Mapping[str, Tier], size: int) -> 
     return premium + standard
 
 
+def insertion_order(tiers: Mapping[str, Tier]) -> list[str]:
+    """Return new tenants in the order in which their partitions should be inserted: standard ones side by side.
+
+    Examples
+    --------
+    >>> insertion_order({"b": Tier.STANDARD, "c": Tier.PREMIUM, "a": Tier.STANDARD})
+    ['c', 'a', 'b']
+    """
+    return sorted(tiers, key=lambda tenant: (tiers[tenant] is Tier.STANDARD, tenant))
+
+
 def tenants_between(order: Sequence[str], first: str, last: str) -> tuple[str, ...]:
     """Return the tenants a range covers; nobody if an end is unknown or the ends are reversed.
 

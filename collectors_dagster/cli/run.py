@@ -1,0 +1,193 @@
+"""`collectors run pipeline`: the real jobs, launched through the running web server, in the order of the graph.
+
+Exit codes: 0 everything was stored, 1 something failed (its reason is printed), 2 wrong usage.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from collectors_dagster.clock import Clock, SystemClock
+from collectors_dagster.config import Settings, load_settings
+from collectors_dagster.config.tenants import load_tenants
+from collectors_dagster.errors import ServiceTimeoutError
+from collectors_dagster.integrations.orchestrator.api import Launch, Orchestrator, RunStatus
+from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.strategies.batches import Batch, insertion_order, plan_batches
+from collectors_dagster.tenants import Tenant, Tier
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+COLLECTED = ("collection_run", "metrics_hourly", "metrics_daily", "feature_table")
+MODELS = ("anomaly_model", "forecast_model")
+JUDGED = ("anomaly_scores", "load_forecast", "health_report")
+
+LOOK_SECONDS = 0.5
+MOST_SECONDS = 900.0
+ONE_RUN = 1_000
+"""By hand, all tenants share a run: few process starts matter more than the queue's order."""
+
+
+@app.callback()
+def run() -> None:
+    """Run the pipeline by hand."""
+
+
+@app.command()
+def pipeline(
+    tenant: Annotated[str, typer.Option(metavar="ID", help="Only this tenant; by default all.")] = "",
+    day: Annotated[
+        str, typer.Option(metavar="YYYY-MM-DD", help="This day; by default today, synthetic tenants whole.")
+    ] = "",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the last runs, too.")] = True,
+) -> None:
+    """Collect, train, score and judge."""
+    settings, clock = load_settings(), SystemClock()
+    tenants = _chosen(settings, tenant)
+    with Orchestrator(settings.dagster.webserver_url) as dagster:
+        order = _synchronised(settings, dagster)
+        stretches = _stretches(settings, tenants, order, day, clock)
+        steps = Steps(dagster, clock)
+        steps.run([_days("collect", COLLECTED, one) for one in stretches])
+        steps.run([_models(batch) for batch in _batches(tenants, order)])
+        steps.run([_days("judge", JUDGED, one) for one in stretches], wait=wait)
+    raise typer.Exit(1 if steps.failed else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some tenants and a range of days."""
+
+    batch: Batch
+    first_day: str
+    last_day: str
+
+    @property
+    def shown(self) -> str:
+        """How people read it."""
+        days = self.first_day if self.first_day == self.last_day else f"{self.first_day} to {self.last_day}"
+        return f"{', '.join(self.batch.tenants)} · {days}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One run and how it is called."""
+
+    title: str
+    launch: Launch
+
+
+class Steps:
+    """Launches runs side by side, waits for them, prints a line for each."""
+
+    def __init__(self, dagster: Orchestrator, clock: Clock) -> None:
+        self._dagster = dagster
+        self._clock = clock
+        self.failed = False
+
+    def run(self, steps: Sequence[Step], *, wait: bool = True) -> None:
+        """Run `steps` at the same time; later phases are tried even if some tenants failed."""
+        started = self._clock.monotonic()
+        runs = {self._dagster.launch(step.launch): step for step in steps}
+        if not wait:
+            _say(f"{step.title}: queued as {run_id}" for run_id, step in runs.items())
+            return
+        while runs:
+            for run_id in [one for one in runs if self._is_over(one, runs[one], started)]:
+                del runs[run_id]
+            if runs:
+                self._pause(started, runs)
+
+    def _is_over(self, run_id: str, step: Step, started: float) -> bool:
+        state = self._dagster.run(run_id)
+        if not state.status.is_over:
+            return False
+        seconds = self._clock.monotonic() - started
+        if state.status is RunStatus.FAILED:
+            self.failed = True
+            _say([f"{step.title}: FAILED after {seconds:.0f} s: {self._dagster.why_failed(run_id)} (run {run_id})"])
+        else:
+            _say([f"{step.title}: {state.materialized} partitions in {seconds:.0f} s"])
+        return True
+
+    def _pause(self, started: float, waiting: dict[str, Step]) -> None:
+        if self._clock.monotonic() - started > MOST_SECONDS:
+            raise ServiceTimeoutError(
+                f"after {MOST_SECONDS:.0f} s these runs have not ended: {', '.join(waiting)}; "
+                "is the daemon running? See `collectors status`",
+                service="dagster",
+                operation="wait for runs",
+            )
+        self._clock.sleep(LOOK_SECONDS)
+
+
+def _chosen(settings: Settings, tenant_id: str) -> tuple[Tenant, ...]:
+    directory = load_tenants(settings)
+    return (directory.find(tenant_id),) if tenant_id else directory.tenants
+
+
+def _synchronised(settings: Settings, dagster: Orchestrator) -> list[str]:
+    """Do what the tenant sensor does, now: tenants in the database, and a partition for each. Return the partitions."""
+    tenants = load_tenants(settings).tenants
+    with Store(settings.database_conninfo(), application_name="collectors-cli", max_connections=1) as store:
+        store.tenants.sync(tenants)
+    known = set(dagster.partitions(MODELS[0]))
+    for tenant_id in insertion_order({tenant.id: tenant.tier for tenant in tenants}):
+        if tenant_id not in known:
+            dagster.add_partition(tenant_id)
+    return dagster.partitions(MODELS[0])
+
+
+def _stretches(
+    settings: Settings, tenants: Sequence[Tenant], order: Sequence[str], day: str, clock: Clock
+) -> list[Stretch]:
+    today = f"{clock.now():%Y-%m-%d}"
+    if day:
+        checked = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
+        return [Stretch(batch, f"{checked:%Y-%m-%d}", f"{checked:%Y-%m-%d}") for batch in _batches(tenants, order)]
+    real = [tenant for tenant in tenants if not tenant.synthetic]
+    invented = [tenant for tenant in tenants if tenant.synthetic]
+    return [
+        *(Stretch(batch, today, today) for batch in _batches(real, order)),
+        *(_whole(settings, tenant, today) for tenant in invented),
+    ]
+
+
+def _whole(settings: Settings, tenant: Tenant, today: str) -> Stretch:
+    """Return the whole history of a synthetic tenant, as far as partitions reach."""
+    with Store(settings.database_conninfo(), application_name="collectors-cli", max_connections=1) as store:
+        span = store.samples.span(tenant.id)
+    reach = datetime.strptime(today, "%Y-%m-%d").replace(tzinfo=UTC) - timedelta(
+        days=settings.dagster.partition_days - 1
+    )
+    first = max(span.start, reach) if span else reach
+    return Stretch(Batch(tenant.tier, (tenant.id,)), f"{first:%Y-%m-%d}" if span else today, today)
+
+
+def _batches(tenants: Iterable[Tenant], order: Sequence[str]) -> list[Batch]:
+    return plan_batches(order, {tenant.id: Tier.STANDARD for tenant in tenants}, ONE_RUN)
+
+
+def _days(verb: str, assets: Sequence[str], stretch: Stretch) -> Step:
+    first = f"{stretch.batch.first}|{stretch.first_day}"
+    last = f"{stretch.batch.last}|{stretch.last_day}"
+    return Step(f"{verb} {stretch.shown}", Launch("tenant_day", assets, first, last, _tags()))
+
+
+def _models(batch: Batch) -> Step:
+    launch = Launch("training", (), batch.first, batch.last, _tags())
+    return Step(f"train {', '.join(batch.tenants)}", launch)
+
+
+def _tags() -> dict[str, str]:
+    return {"dagster/priority": "20", "collectors/by": "hand"}
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,35 @@
+"""The way out for alerts."""
+
+import random
+from functools import cache
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from resources.deployment import local_deployment
+
+if TYPE_CHECKING:
+    from collectors_dagster.integrations.notify import Notifier
+
+
+class Outbox:
+    """Opens the process's :class:`Notifier` when something is to be sent: circuits of targets outlive a tick."""
+
+    def notifier(self) -> "Notifier":
+        """Return the notifier of this process."""
+        return _notifier()
+
+
+@cache
+def _notifier() -> "Notifier":
+    from collectors_dagster.integrations.notify import Notifier
+
+    deployment = local_deployment()
+    jitter = random.SystemRandom()
+    return Notifier(deployment.settings.patterns, clock=deployment.clock, random=jitter.random)
+
+
+@dg.resource(description="Where alerts leave: the log and webhooks.")
+def outbox_resource(context: dg.InitResourceContext) -> Outbox:
+    """Return the outbox; its connections live as long as the process."""
+    return Outbox()
