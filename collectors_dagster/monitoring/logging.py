@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
-from structlog.types import Processor
+from structlog.types import EventDict, Processor
 
 from collectors_dagster.config import Settings
 from collectors_dagster.security.redaction import RedactingFormatter, redactor_for
@@ -29,15 +29,14 @@ def configure_logging(component: str, settings: Settings) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_described(),
+            *_described(component),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
-    structlog.contextvars.bind_contextvars(component=component)
     root = logging.getLogger()
-    root.handlers[:] = [_handler(settings)]
+    root.handlers[:] = [_handler(component, settings)]
     root.setLevel(settings.log.level.upper())
     for name in _TOO_TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -51,10 +50,16 @@ def log_context(**names: str | None) -> Iterator[None]:
         yield
 
 
-def _described() -> list[Processor]:
-    """Return what is added to each line, whoever wrote it."""
+def _described(component: str) -> list[Processor]:
+    """Return what is added to each line, whoever wrote it, in whichever thread."""
+
+    def add_component(logger: object, method: str, event: EventDict) -> EventDict:
+        event.setdefault("component", component)
+        return event
+
     return [
         structlog.contextvars.merge_contextvars,
+        add_component,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
@@ -63,11 +68,11 @@ def _described() -> list[Processor]:
     ]
 
 
-def _handler(settings: Settings) -> logging.Handler:
+def _handler(component: str, settings: Settings) -> logging.Handler:
     redactor = redactor_for(settings)
     handler = logging.StreamHandler(sys.stdout)
     lines = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_described(),
+        foreign_pre_chain=_described(component),
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *_rendering(readable=sys.stdout.isatty()),

@@ -35,7 +35,7 @@ def last_line(log: Path, offset: int = 0) -> str:
     except OSError:
         return ""
     said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return _readable(said)[:400]
+    return _readable(said).removeprefix("collectors: ")[:400]
 
 
 def _readable(line: str) -> str:

@@ -15,12 +15,16 @@ from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.errors import StartupError
 from collectors_dagster.security.secrets import read_or_create
 from collectors_dagster.supervisor import postgres, probes, redis
-from collectors_dagster.supervisor.component import Component, Ending, Launch, Probe
+from collectors_dagster.supervisor.component import Component, Ending, Launch, Probe, Running
 from collectors_dagster.supervisor.dagster_home import dagster_environment, render_dagster_home
 from collectors_dagster.supervisor.home import Home
 
 MARK = "COLLECTORS_SUPERVISED"
 """Every process of a stack carries its home in this variable: left-overs are found by it, never by name."""
+
+
+_SILENT_SECONDS = 60.0
+"""A resident process that has not told anything for so long is shown as not answering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +228,14 @@ class Stack:
         return lambda running: probes.log_says(log, sentence, running.log_offset)
 
     def _tells(self, name: str) -> Probe:
-        """Probe a process of ours by the file in which it tells about itself."""
+        """Probe a process of ours by the file in which it tells about itself, again and again."""
         told = self.home.run / f"{name}.json"
-        return lambda running: probes.is_newer(told, running.started_at)
+
+        def answers(running: Running) -> bool:
+            fresh = self.clock.now().timestamp() - _SILENT_SECONDS
+            return probes.is_newer(told, max(running.started_at, fresh))
+
+        return answers
 
     def _dagster(self, module: str, *words: str) -> Launch:
         render_dagster_home(self.settings)

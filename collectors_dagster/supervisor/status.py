@@ -38,7 +38,9 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {**asdict(self), "components": [self._component(each) for each in self.components]}
+        plain = asdict(self)
+        del plain["details"]
+        return plain | {"components": [self._component(each) for each in self.components]}
 
     def _component(self, each: ComponentSnapshot) -> dict[str, Any]:
         plain = each.as_json()
