@@ -12,6 +12,7 @@ where agent_id = %(agent_id)s::text and epoch = %(epoch)s::text and tenant_key =
 
 -- name: insert_samples
 -- Adds samples that are not there yet; counts per series and hour what was sent, added and late.
+-- A sample belongs to the hour its interval lies in: its time is the interval's end.
 with sent as (
     select series_id, ts, value
     from unnest(%(series_ids)s::integer[], %(ts)s::timestamptz[], %(values)s::double precision[]) as u (series_id, ts, value)
@@ -23,12 +24,12 @@ added as (
     returning series_id, ts
 ),
 added_counts as (
-    select series_id, date_trunc('hour', ts) as hour, count(*) as rows
+    select series_id, date_trunc('hour', ts - interval '1 microsecond') as hour, count(*) as rows
     from added group by 1, 2
 )
 select s.series_id, s.hour, s.rows, coalesce(a.rows, 0), s.late
 from (
-    select series_id, date_trunc('hour', ts) as hour, count(*) as rows,
+    select series_id, date_trunc('hour', ts - interval '1 microsecond') as hour, count(*) as rows,
            count(*) filter (where ts < now() - interval '5 minutes') as late
     from sent group by 1, 2
 ) s
