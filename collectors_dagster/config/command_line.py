@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from collectors_dagster.config.environment import variable_for
 from collectors_dagster.config.explanations import nearest
-from collectors_dagster.config.fields import field_at, is_secret, leaves
+from collectors_dagster.config.fields import field_at, is_group, is_secret, leaves, type_at
 from collectors_dagster.config.settings import Settings
 from collectors_dagster.errors import ConfigurationError
 
@@ -42,7 +42,7 @@ def _variable(assignment: str) -> tuple[str, str]:
     if not separator:
         raise ConfigurationError("--set must be key=value, e.g. --set ports.postgres=25432")
     field = field_at(Settings, path)
-    if field is None:
+    if field is None or is_group(type_at(Settings, path)):
         known = [".".join(each) for each, _ in leaves(Settings)]
         like = nearest(key, known)
         hint = f"did you mean {like}? " if like else ""

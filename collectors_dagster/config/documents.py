@@ -104,7 +104,7 @@ def _check_shape(text: str, shown_path: str) -> None:
     """Refuse what would make the parser recurse until it crashes, and copies of copies that grow without bound."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
-        place = f"{shown_path}:{event.start_mark.line + 1}"
+        place = f"{shown_path}:{event.start_mark.line + 1 if event.start_mark else 1}"
         if isinstance(event, yaml.AliasEvent):
             raise ConfigurationError(f"{place}: write the value out: *references are not supported")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

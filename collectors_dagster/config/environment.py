@@ -4,13 +4,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any
 
 from dotenv import dotenv_values
 from pydantic import BaseModel
 
 from collectors_dagster.config.documents import KeyPath
-from collectors_dagster.config.fields import describe, field_at, is_secret, is_section, type_at
+from collectors_dagster.config.fields import describe, field_at, is_group, is_secret, type_at
 from collectors_dagster.config.layers import Layer
 from collectors_dagster.errors import ConfigurationError
 
@@ -166,9 +166,9 @@ def _secret_from(name: str, path: str) -> str:
 
 
 def _typed(name: str, text: str, path: tuple[str, ...], model: type[BaseModel]) -> Any:
-    """Read a mapping or list, given as JSON; leave everything else to the field."""
+    """Read a mapping, given as JSON; leave everything else to the field."""
     kind = type_at(model, path)
-    if not is_section(kind) and get_origin(kind) not in (dict, tuple):
+    if not is_group(kind):
         return text
     try:
         return json.loads(text)

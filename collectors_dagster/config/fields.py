@@ -68,6 +68,11 @@ def is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
+def is_group(kind: Any) -> bool:
+    """Say whether a type holds further settings: a section, or sections by name."""
+    return is_section(kind) or get_origin(kind) is dict
+
+
 def type_at(model: type[BaseModel], path: tuple[str | int, ...]) -> Any:
     """Return the type expected at `path` below `model`, or None where nothing is known."""
     kind: Any = model

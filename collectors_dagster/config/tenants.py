@@ -122,12 +122,12 @@ def write_tenant(settings: Settings, tenant: TenantFile, *, replace: bool = Fals
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, _as_yaml(tenant), mode=mode, replace=replace)
-    except FileExistsError:
-        raise ConfigurationError(
-            f"{shown}: there is a tenant {tenant.id} already; change its file or use --replace"
-        ) from None
     except OSError as error:
-        raise ConfigurationError(f"{shown}: cannot be written: {error.strerror}; {_REMEDY}") from None
+        if isinstance(error, FileExistsError) and path.exists():
+            problem = f"there is a tenant {tenant.id} already; change its file or use --replace"
+        else:
+            problem = f"cannot be written: {error.strerror}; {_REMEDY}"
+        raise ConfigurationError(f"{shown}: {problem}") from None
     return path
 
 
