@@ -9,7 +9,7 @@ from resources.notifier import Outbox
 
 @dg.sensor(
     name="anomalies",
-    minimum_interval_seconds=10,
+    minimum_interval_seconds=9,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Turns the live scorer's incident events into alerts: one per incident and target, updated, resolved.",
 )

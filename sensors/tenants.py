@@ -25,7 +25,7 @@ UNFINISHED = [
 
 @dg.sensor(
     name="tenants",
-    minimum_interval_seconds=5,
+    minimum_interval_seconds=4,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Adds a partition for every configured tenant and takes away those that are gone.",
 )

@@ -13,6 +13,7 @@ from typing import Any, Self
 import httpx
 
 from collectors_dagster.errors import (
+    IntegrationError,
     RequestRejectedError,
     ServiceFailedError,
     ServiceTimeoutError,
@@ -186,21 +187,25 @@ class Orchestrator:
         return " ".join(messages[0].split()) if messages else "no reason was given"
 
     def _ask(self, operation: str, query: str, variables: Mapping[str, object]) -> dict[str, Any]:
-        where = {"service": SERVICE, "operation": operation}
         failed = f"cannot {operation} at {self._url}"
         try:
             reply = self._client.post(self._url, json={"query": query, "variables": variables})
         except httpx.TimeoutException as error:
-            raise ServiceTimeoutError(f"{failed}: no answer in time", **where) from error
+            raise _error(ServiceTimeoutError, operation, f"{failed}: no answer in time") from error
         except httpx.HTTPError as error:
             message = f"{failed}: {type(error).__name__}; is the stack up? See `collectors status`"
-            raise ServiceUnreachableError(message, **where) from error
+            raise _error(ServiceUnreachableError, operation, message) from error
         if reply.status_code >= 500:
-            raise ServiceFailedError(f"{failed}: HTTP {reply.status_code}", **where)
+            raise _error(ServiceFailedError, operation, f"{failed}: HTTP {reply.status_code}")
         body = _json(reply)
         if not isinstance(body.get("data"), dict) or body.get("errors"):
-            raise UnexpectedResponseError(f"{failed}: HTTP {reply.status_code}, {_first_error(body)}", **where)
+            reason = f"{failed}: HTTP {reply.status_code}, {_first_error(body)}"
+            raise _error(UnexpectedResponseError, operation, reason)
         return dict(body["data"])
+
+
+def _error(kind: type[IntegrationError], operation: str, message: str) -> IntegrationError:
+    return kind(message, service=SERVICE, operation=operation)
 
 
 def _json(reply: httpx.Response) -> dict[str, Any]:
@@ -221,7 +226,7 @@ def _expected(operation: str, found: Mapping[str, Any], *types: str) -> Mapping[
         return found
     errors = "; ".join(str(error["message"]) for error in found.get("errors", ()))
     reason = found.get("message") or errors or found["__typename"]
-    raise RequestRejectedError(f"cannot {operation}: {reason}", service=SERVICE, operation=operation)
+    raise _error(RequestRejectedError, operation, f"cannot {operation}: {reason}")
 
 
 def _messages(event: Mapping[str, Any]) -> list[str]:
