@@ -1,0 +1,132 @@
+"""The scorer as a process: rounds in one thread, models in another, an orderly and quick end."""
+
+import gc
+import random
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import structlog
+
+from collectors_dagster.clock import Clock
+from collectors_dagster.config import Settings
+from collectors_dagster.config.settings_watcher import SettingsWatcher
+from collectors_dagster.config.tenants import TenantWatcher
+from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.timescale.leadership import Leadership
+from collectors_dagster.monitoring.debug import DebugSession
+from collectors_dagster.patterns.retry import Backoff
+from collectors_dagster.scorer.champions import Champions, Registry
+from collectors_dagster.scorer.scorer import Scorer
+from collectors_dagster.scorer.status import status_path, write_status
+
+FAREWELL_SECONDS = 1.2
+"""After SIGTERM a round has this long to end; one that waits for the database is left behind, it holds nothing."""
+
+log = structlog.get_logger("scorer")
+
+
+def run_scorer(settings: Settings, clock: Clock) -> None:
+    """Score until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    SystemExit
+        If scoring ended by itself: the log says why, and whoever started this process starts it again.
+    """
+    champions = Champions(
+        lambda: _registry(settings),
+        cache_dir=settings.home / "models",
+        memory=settings.home / "scorer" / "champions.json",
+        clock=clock,
+    )
+    with _stop_signals() as stop:
+        rounds = _Rounds(settings, champions, clock, stop)
+        models = threading.Thread(target=champions.run, args=(stop,), name="models", daemon=True)
+        rounds.start()
+        models.start()
+        stop.wait()
+        rounds.join(FAREWELL_SECONDS)
+        log.info("scorer stopped", orderly=not rounds.is_alive())
+    if rounds.broke:
+        sys.exit(1)
+
+
+class _Rounds(threading.Thread):
+    """The thread that scores; whatever ends it ends the process."""
+
+    def __init__(self, settings: Settings, champions: Champions, clock: Clock, stop: threading.Event) -> None:
+        super().__init__(name="rounds", daemon=True)
+        self.broke = False
+        self._settings = settings
+        self._champions = champions
+        self._clock = clock
+        self._stop_asked = stop
+
+    def run(self) -> None:
+        """Do round after round."""
+        conninfo = self._settings.database_conninfo("collectors")
+        try:
+            with Store(conninfo, application_name="collectors-scorer") as store:
+                self._score(self._scorer(store, Leadership(conninfo, "scorer")))
+        except Exception:
+            log.exception("scoring broke off")
+            self.broke = True
+        finally:
+            self._stop_asked.set()
+
+    def _score(self, scorer: Scorer) -> None:
+        debug = DebugSession("scorer", SettingsWatcher(self._settings, self._clock), self._clock)
+        self._publish(scorer)
+        self._champions.restore()
+        gc.freeze()
+        pause = 0.0
+        while not self._stop_asked.wait(pause):
+            pause = scorer.tick()
+            self._publish(scorer)
+            debug.tick()
+        scorer.close()
+        debug.close()
+        self._publish(scorer)
+
+    def _scorer(self, store: Store, leadership: Leadership) -> Scorer:
+        return Scorer(
+            store,
+            leadership,
+            self._champions,
+            TenantWatcher(self._settings, self._clock),
+            self._clock,
+            tick_seconds=self._settings.scorer.tick_seconds,
+            backoff=Backoff(base_seconds=1.0, cap_seconds=15.0, random=random.SystemRandom().random),
+        )
+
+    def _publish(self, scorer: Scorer) -> None:
+        try:
+            write_status(status_path(self._settings), scorer.status())
+        except OSError as error:
+            log.warning("status not written", reason=error.strerror)
+
+
+def _registry(settings: Settings) -> Registry:
+    from collectors_dagster.integrations.mlflow import ModelRegistry  # noqa: PLC0415  # costs seconds: not before ready
+
+    return ModelRegistry(settings.mlflow.tracking_uri)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,108 @@
+"""One tenant's share of the scorer's work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.models.anomaly import TenantDetector
+from collectors_dagster.monitoring.incidents import IncidentTracker, Plan
+from collectors_dagster.records import IncidentEventKind, ScoredMinute, Window
+from collectors_dagster.scorer.minutes import MINUTE, HostMinutes, whole_minute
+from collectors_dagster.tenants import Tenant
+
+LIVE = timedelta(minutes=5)
+_BUDGET_TIME = timedelta(hours=1)
+
+log = structlog.get_logger("scorer")
+
+
+@dataclass(frozen=True, slots=True)
+class TenantProgress:
+    """How far a tenant is."""
+
+    hosts: int = 0
+    evaluated_until: datetime | None = None
+    minutes_written: int = 0
+    latest: Mapping[str, ScoredMinute] | None = None
+
+
+class TenantScorer:
+    """Scores one tenant; nothing is lost if any step raises: the next tick takes it up again.
+
+    Parameters
+    ----------
+    now : datetime
+        Incidents of the hour before count for the alert budget.
+    """
+
+    def __init__(self, store: Store, tenant_id: str, now: datetime) -> None:
+        self.tenant_id = tenant_id
+        self.progress = TenantProgress()
+        self._store = store
+        self._minutes = HostMinutes(store, tenant_id)
+        self._evaluated: dict[str, datetime] = {}
+        self._written: dict[str, datetime] = {}
+        self.tracker = IncidentTracker(
+            tenant_id,
+            open_incidents=store.incidents.open(tenant_id),
+            past_incidents=store.incidents.list(tenant_id, Window(now - _BUDGET_TIME, now), "stream"),
+        )
+
+    def tick(self, tenant: Tenant, detector: TenantDetector, now: datetime) -> None:
+        """Take in what was delivered since the last tick."""
+        resolution = tenant.system.collection_interval_seconds
+        newest = self._minutes.newest(now - max(LIVE, 3 * timedelta(seconds=resolution)))
+        if newest:
+            self._minutes.follow(whole_minute(max(newest.values())))
+            self._minutes.follow_past(now, sorted(newest))
+            self._write_minutes(detector, newest)
+            self._judge(tenant, detector, newest)
+        self._apply(self.tracker.plan_silent(now))
+        self._minutes.forget(set(newest))
+        self.progress = replace(self.progress, hosts=len(newest))
+
+    def _write_minutes(self, detector: TenantDetector, newest: Mapping[str, datetime]) -> None:
+        """Score and store the whole minutes that have become known."""
+        scored: list[ScoredMinute] = []
+        until = {host: whole_minute(ts) for host, ts in newest.items()}
+        for host, end in until.items():
+            after = self._written.get(host, end - MINUTE)
+            current = self._minutes.minutes(host, after, end)
+            history = self._minutes.history(host, after + timedelta(seconds=1))
+            scored += detector.detector(host).score(current, history)
+        if scored:
+            self._store.scores.write(self.tenant_id, "stream", scored)
+        self._written = until
+        self.progress = replace(self.progress, minutes_written=self.progress.minutes_written + len(scored))
+
+    def _judge(self, tenant: Tenant, detector: TenantDetector, newest: Mapping[str, datetime]) -> None:
+        """Evaluate the last sixty seconds of every host with news, and apply what that changes."""
+        news = {host: ts for host, ts in newest.items() if ts > self._evaluated.get(host, ts - MINUTE)}
+        evaluations: list[ScoredMinute] = []
+        for row in self._minutes.trailing(news, tenant.system.collection_interval_seconds):
+            history = self._minutes.history(row.host, news[row.host])
+            evaluations += detector.detector(row.host).score(row, history)
+        self._apply(self.tracker.plan(evaluations, threshold=tenant.system.anomaly_threshold))
+        self._evaluated |= news
+        if news:
+            latest = {one.host: one for one in evaluations}
+            self.progress = replace(self.progress, evaluated_until=max(news.values()), latest=latest)
+
+    def _apply(self, plan: Plan) -> None:
+        if not plan.states:
+            return
+        saved = self._store.incidents.apply(self.tenant_id, plan.changes) if plan.changes else []
+        self.tracker.commit(plan, saved)
+        for (kind, _), incident in zip(plan.changes, saved, strict=True):
+            say = log.info if kind is IncidentEventKind.RESOLVED else log.warning
+            say(
+                f"incident {kind}",
+                tenant=self.tenant_id,
+                host=incident.host,
+                incident=incident.id,
+                severity=incident.severity.value,
+                title=incident.title,
+            )
