@@ -1,10 +1,12 @@
-"""The minutes of a window, and the stretch of them in which anything was measured."""
+"""The minutes of a window, and what a frame knows on them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 
-from collectors_dagster.frames import SignalFrame, Times
+from collectors_dagster.frames import FeatureFrame, SignalFrame, Times
 from collectors_dagster.records import Window
 
 
@@ -30,5 +32,27 @@ def measured_span(frame: SignalFrame) -> SignalFrame:
 
 def known_signals(frame: SignalFrame) -> tuple[str, ...]:
     """Return the names of the signals that are known at any of the frame's minutes."""
-    known = np.isfinite(frame.values).any(axis=0)
-    return tuple(name for name, is_known in zip(frame.signals, known, strict=True) if is_known)
+    columns = np.flatnonzero(np.isfinite(frame.values).any(axis=0))
+    return tuple(frame.signals[column] for column in columns)
+
+
+def value_at(frame: SignalFrame, signal: str, instant: datetime) -> float | None:
+    """Return a signal's value of the minute that ends at `instant`; None where it is not known."""
+    at = np.datetime64(instant.astimezone(UTC).replace(tzinfo=None), "s")
+    row = int(np.searchsorted(frame.ts, at))
+    if row == len(frame.ts) or frame.ts[row] != at or signal not in frame.signals:
+        return None
+    value = float(frame.values[row, frame.signals.index(signal)])
+    return value if np.isfinite(value) else None
+
+
+def malformed(frame: FeatureFrame, columns: Sequence[str]) -> list[str]:
+    """Return what is wrong with stored features; nothing if all is well."""
+    problems = []
+    if frame.columns != tuple(columns):
+        problems.append(f"{frame.host}: {len(frame.columns)} columns, or in another order")
+    if (frame.ts.astype("datetime64[s]").astype(np.int64) % 60).any():
+        problems.append(f"{frame.host}: rows between full minutes")
+    if np.isinf(frame.values).any():
+        problems.append(f"{frame.host}: infinite values")
+    return problems
