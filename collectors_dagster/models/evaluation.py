@@ -7,10 +7,10 @@ import numpy as np
 
 from collectors_dagster.features.timeline import DAY_MINUTES
 from collectors_dagster.frames import Floats, SignalFrame, Times
-from collectors_dagster.models.anomaly import HostDetector
 from collectors_dagster.models.cells import DAY_CELLS
 from collectors_dagster.models.forecast import HostForecaster
 from collectors_dagster.models.forest_expert import STEPS
+from collectors_dagster.models.host_detector import HostDetector
 from collectors_dagster.models.injection import FAULTS, Injected, inject
 
 EPISODE_GAP_MINUTES = 5

@@ -1,22 +1,23 @@
-"""What a host's history says about each signal: its normal, its spread, and what has been seen."""
+"""A host's habits: what is normal for it now, and how rare a departure is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectors_dagster.features.seasonal import seasonal_normal
-from collectors_dagster.features.signals import SIGNALS
 from collectors_dagster.features.timeline import DAY_MINUTES, Timeline
 from collectors_dagster.frames import Floats
-from collectors_dagster.models.novelty import held_out_novelty, novelty
-from collectors_dagster.models.signal_rules import RESOLUTION
-from collectors_dagster.models.tail import TailModel
+from collectors_dagster.models.reference import Reference, column_quantile
 from collectors_dagster.records import ModelState
 
 LEARNING_MINUTES = 60
 READY_MINUTES = 2 * DAY_MINUTES
 _BLOCKS = 8
+
+Bools = NDArray[np.bool_]
 
 
 def state_of(memory: Timeline) -> ModelState:
@@ -32,6 +33,25 @@ def state_of(memory: Timeline) -> ModelState:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """What is expected of some minutes; all of shape (n, 14), NaN where nothing is known.
+
+    Attributes
+    ----------
+    normal : the season's, or the median level
+    low, high : the expected range
+    scale : robust standard deviation
+    seasonal : whether the normal is that of the time of day
+    """
+
+    normal: Floats
+    low: Floats
+    high: Floats
+    scale: Floats
+    seasonal: Bools
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """The fitted habits of one host.
 
@@ -39,79 +59,73 @@ class Profile:
     ----------
     typical : shape (14,)
         Median level; the normal where no season is known.
-    scale : shape (14,)
-        Robust standard deviation of the residuals, never below the signal's resolution.
-    low, high : shape (14,)
-        2.5 % and 97.5 % quantiles of the residuals: the expected range around the normal.
-    seen : one sorted array of residuals per signal
-    tails : one per signal
-    seasonal : bool
-        Whether the normal is that of the time of day.
+    level : Reference
+        Distances from the typical level.
+    season : Reference or None
+        Distances from the normal of the time of day; None before two days are known.
     """
 
     typical: Floats
-    scale: Floats
-    low: Floats
-    high: Floats
-    seen: tuple[Floats, ...]
-    tails: tuple[TailModel, ...]
-    seasonal: bool
+    level: Reference
+    season: Reference | None
 
     @classmethod
-    def fit(cls, memory: Timeline, state: ModelState) -> tuple["Profile", Floats]:
-        """Learn the habits; also return the held-out surprise of every minute of the history, shape (n, 14)."""
-        seasonal = state is ModelState.READY
-        typical = _column_quantile(memory.values, 0.5)
-        normal = seasonal_normal(memory.values, np.arange(len(memory))) if seasonal else typical[None, :]
-        residuals = (memory.values - normal).astype(np.float32).astype(np.float64)
+    def fit(cls, memory: Timeline, *, seasonal: bool) -> tuple["Profile", Floats]:
+        """Learn the habits; also return s of every minute and signal of the history, held out by its block."""
+        typical = column_quantile(memory.values, 0.5).astype(np.float32).astype(np.float64)
         block = memory.minutes // DAY_MINUTES if seasonal else np.arange(len(memory)) * _BLOCKS // len(memory)
-        decades = 1.0 if seasonal else 0.0
-        strange = np.column_stack([held_out_novelty(residuals[:, i], block) for i in range(len(SIGNALS))])
-        tails = tuple(
-            TailModel.fit(strange[:, i], resolution=RESOLUTION[i], decades=decades) for i in range(len(SIGNALS))
-        )
-        profile = cls(
-            typical=typical,
-            scale=_robust_scale(residuals),
-            low=_column_quantile(residuals, 0.025),
-            high=_column_quantile(residuals, 0.975),
-            seen=tuple(np.sort(one[np.isfinite(one)]) for one in residuals.T),
-            tails=tails,
-            seasonal=seasonal,
-        )
-        return profile, profile._surprise_of(strange)
+        level, surprise = Reference.fit(memory.values - typical, block, decades=1.0 if seasonal else 0.0)
+        if not seasonal:
+            return cls(typical, level, None), surprise
+        normal = seasonal_normal(memory.values, np.arange(len(memory)))
+        season, held_out = Reference.fit(memory.values - normal, block, decades=1.0)
+        return cls(typical, level, season), np.where(np.isfinite(normal), held_out, surprise)
 
-    def normal(self, context: Floats, rows: NDArray[np.int64]) -> Floats:
-        """Return what is normal for `rows` of `context`: the season, or the median level where none is known."""
-        if not self.seasonal:
-            return np.broadcast_to(self.typical, (len(rows), len(SIGNALS)))
+    def expectation(self, context: Floats, rows: NDArray[np.int64]) -> Expectation:
+        """Return what is expected of `rows` of `context`, from earlier days only."""
+        typical = np.broadcast_to(self.typical, (len(rows), len(self.typical)))
+        if self.season is None:
+            nowhere = np.zeros(typical.shape, dtype=np.bool_)
+            return self._expected(typical, nowhere, self.level)
         season = seasonal_normal(context, rows)
-        return np.where(np.isfinite(season), season, self.typical)
+        known = np.isfinite(season)
+        return self._expected(np.where(known, season, typical), known, self.season)
 
-    def surprise(self, residuals: Floats) -> Floats:
-        """Return s = -log10 p of each residual, shape (n, 14); 0 where unknown."""
-        strange = np.column_stack([novelty(residuals[:, i], self.seen[i]) for i in range(len(SIGNALS))])
-        return self._surprise_of(strange)
+    def _expected(self, normal: Floats, known: Bools, season: Reference) -> Expectation:
+        return Expectation(
+            normal=normal,
+            low=normal + np.where(known, season.low, self.level.low),
+            high=normal + np.where(known, season.high, self.level.high),
+            scale=np.where(known, season.scale, self.level.scale),
+            seasonal=known,
+        )
 
-    def deviation(self, residuals: Floats) -> Floats:
-        """Return robust z values, NaN where unknown."""
-        return np.asarray(residuals / self.scale)
+    def surprise(self, values: Floats, expected: Expectation) -> Floats:
+        """Return s = -log10 p of each value, shape (n, 14); 0 where unknown."""
+        residuals = values - expected.normal
+        if self.season is None or not expected.seasonal.any():
+            return self.level.surprise(residuals)
+        surprise = self.season.surprise(residuals)
+        if expected.seasonal.all():
+            return surprise
+        return np.where(expected.seasonal, surprise, self.level.surprise(residuals))
 
-    def _surprise_of(self, strange: Floats) -> Floats:
-        return np.column_stack([tail.surprise(strange[:, i]) for i, tail in enumerate(self.tails)])
+    def deviations(self, values: Floats, expected: Expectation) -> Floats:
+        """Return robust z values of one kind only: of a seasonal host none where the season is not known."""
+        z = (values - expected.normal) / expected.scale
+        return np.where(expected.seasonal | (self.season is None), z, np.nan)
 
+    def words(self) -> dict[str, Any]:
+        """Return what goes to a JSON file."""
+        return {"level": self.level.words(), "season": self.season.words() if self.season else None}
 
-def _column_quantile(values: Floats, q: float) -> Floats:
-    """Return each column's quantile over what is known; NaN for columns without any (and without a warning)."""
-    result = np.full(values.shape[1], np.nan)
-    for column in range(values.shape[1]):
-        known = values[np.isfinite(values[:, column]), column]
-        if len(known):
-            result[column] = np.quantile(known, q)
-    return result
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what goes to an array file."""
+        season = self.season.arrays("season") if self.season else {}
+        return {"typical": self.typical, **self.level.arrays("level"), **season}
 
-
-def _robust_scale(residuals: Floats) -> Floats:
-    """Return 1.4826 times the median absolute residual, at least the signal's resolution."""
-    spread = 1.4826 * _column_quantile(np.abs(residuals), 0.5)
-    return np.asarray(np.fmax(spread, RESOLUTION))
+    @classmethod
+    def stored(cls, words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "Profile":
+        """Return the profile that :meth:`words` and :meth:`arrays` describe."""
+        season = Reference.stored(words["season"], arrays, "season") if words["season"] else None
+        return cls(arrays["typical"], Reference.stored(words["level"], arrays, "level"), season)

@@ -7,6 +7,7 @@ fell) in its own physical unit; a few limits alert without any history.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collectors_dagster.features.signals import SIGNALS
 from collectors_dagster.frames import Floats
@@ -106,21 +107,18 @@ UPPER = np.array([RULES[name].upper for name in SIGNALS])
 FALLS = np.array([RULES[name].falls for name in SIGNALS])
 
 
-def effect(values: Floats, normal: Floats, *, falls: bool) -> Floats:
+def effect(values: Floats, normal: Floats, *, seasonal: NDArray[np.bool_]) -> Floats:
     """Return how far each value meets its signal's minimum effect: 1 and more means fully.
 
     Parameters
     ----------
     values, normal : shape (n, 14)
         NaN in either gives 0.
-    falls : bool
-        Whether falls count, for the signals that allow it: only a known season makes a fall news.
+    seasonal : shape (n, 14)
+        Where the normal is that of the time of day: only there a fall is news, for the signals that allow it.
     """
     needed = np.maximum(MIN_RISE, (MIN_FACTOR - 1.0) * np.abs(normal))
     high = np.minimum(values / MIN_LEVEL, (values - normal) / needed)
-    result = np.nan_to_num(high, nan=0.0)
-    if falls:
-        drop = np.minimum(normal / MIN_LEVEL, (normal - values) / np.maximum(MIN_RISE, normal / 2))
-        low = np.where(FALLS, np.nan_to_num(drop, nan=0.0), 0.0)
-        result = np.maximum(result, low)
-    return np.asarray(np.clip(result, 0.0, None))
+    drop = np.minimum(normal / MIN_LEVEL, (normal - values) / np.maximum(MIN_RISE, normal / 2))
+    low = np.where(FALLS & seasonal, drop, 0.0)
+    return np.asarray(np.nan_to_num(np.maximum(high, low), nan=0.0).clip(min=0.0))

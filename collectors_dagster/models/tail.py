@@ -5,6 +5,7 @@ is the mean excess (peaks over threshold, Pickands 1975). How far it may extrapo
 observations, so that an hour of history cannot claim one in a million.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,10 +50,19 @@ class TailModel:
         known = strangeness[np.isfinite(strangeness)]
         if not len(known):
             return cls(np.zeros(len(_GRID)), resolution, 0, decades)
-        quantiles = np.quantile(known, _GRID)
+        quantiles = np.quantile(known, _GRID).astype(np.float32).astype(np.float64)  # as in the file
         beyond = known[known > quantiles[-1]] - quantiles[-1]
         excess = float(beyond.mean()) if len(beyond) else 0.0
         return cls(quantiles, max(excess * (1.0 - _SHAPE), resolution), len(known), decades)
+
+    def words(self) -> dict[str, float]:
+        """Return what goes to a JSON file; the quantiles go to an array file."""
+        return {"scale": self.scale, "count": self.count, "decades": self.decades}
+
+    @classmethod
+    def stored(cls, words: Mapping[str, float], quantiles: Floats) -> "TailModel":
+        """Return the model that :meth:`words` and its quantiles describe."""
+        return cls(quantiles, float(words["scale"]), int(words["count"]), float(words["decades"]))
 
     def surprise(self, strangeness: Floats) -> Floats:
         """Return s = -log10 P(at least as strange); 0 where unknown.
