@@ -31,10 +31,10 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(://[^/\s:@\"'<>]*:)[^/\s\"'<>]+@"), rf"\1{REDACTED}@"),
     (re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*"), REDACTED),
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), rf"\1{REDACTED}"),
-    (re.compile(r"(?i)\b(basic\s+)(?=[\w+/]*[A-Z0-9+/=])[\w+/]{8,}={0,2}(?=[\s\"',;]|$)"), rf"\1{REDACTED}"),
+    (re.compile(r"\b((?i:basic)\s+)(?=(?:[a-z]*[A-Z0-9+/=]){2})[\w+/]{8,}={0,2}(?=[\s\"',;]|$)"), rf"\1{REDACTED}"),
     (
         re.compile(
-            rf"(?i)(\b[\w-]*{_SECRET_NAME}\\?[\"']?\s*[=:]\s*\\?[\"']?(?:(?:bearer|basic)\s+)?)(?!\[)[^\s\"',;&}}\\]+"
+            rf"(?i)(\b[\w-]*{_SECRET_NAME}\\?[\"']?\s*[=:]\s*\\?[\"']?(?:(?:bearer|basic)\s+)?+)(?!\[)[^\s\"',;&}}\\]+"
         ),
         rf"\1{REDACTED}",
     ),
