@@ -154,7 +154,7 @@ class Scorer:
 
     def _enter(self, state: str) -> None:
         if state != self._state:
-            log.info("scorer is " + state)
+            log.info("scorer state", state=state)
         self._state = state
 
 
