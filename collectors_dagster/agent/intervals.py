@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from collectors_dagster.agent.reader import Observation
+from collectors_dagster.agent.records import FLOAT_BYTES
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.samples import Kind, Sample, SeriesKey
 
@@ -23,7 +24,8 @@ LATE_FACTOR = 1.5
 """A pause longer than this many sampling intervals is a gap: nothing was seen in it."""
 LONGEST_STEP = 2.5
 """A counter's readings further apart than this many sampling intervals belong to no common interval."""
-VALUE_BYTES = 8
+BORDER_RECORDS = 3
+"""Records before the first undelivered one that may still be the border of its rates (`LONGEST_STEP`)."""
 
 
 @dataclass(slots=True)
@@ -168,7 +170,7 @@ class Intervals:
         self._notes: Notes = {}
 
     def prime(self, seen: Observation) -> None:
-        """Take an observation that was delivered before: only the border of what follows."""
+        """Take one of the last `BORDER_RECORDS` that were delivered before: the border of what follows."""
         self._take(seen)
         for track in self._tracks.values():
             track.take(_EPOCH)
@@ -247,7 +249,7 @@ class Intervals:
             if source.readings:
                 note = self._note(source.name, end_ns)
                 note.intervals += 1
-                note.bytes += source.readings * len(source.tracks) * VALUE_BYTES
+                note.bytes += source.readings * len(source.tracks) * FLOAT_BYTES
                 source.readings = 0
         notes, self._notes = self._notes, {}
         return ClosedInterval(end, self._last.seq, samples, notes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from collectors_dagster.agent.identity import Identity
-from collectors_dagster.agent.intervals import ClosedInterval, Intervals
+from collectors_dagster.agent.intervals import BORDER_RECORDS, ClosedInterval, Intervals
 from collectors_dagster.agent.reader import SpoolReader
 from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, DeliveryNote, DeliveryResult
 from collectors_dagster.tenants import Tenant
@@ -44,7 +44,7 @@ class Lane:
         self.tenant = tenant
         self.progress = LaneProgress(acked_seq)
         self._identity = identity
-        self._reader = SpoolReader(identity.directory, acked_seq)
+        self._reader = SpoolReader(identity.directory, max(0, acked_seq + 1 - BORDER_RECORDS))
         self._intervals = Intervals(
             identity.host,
             tenant.system.collectors,

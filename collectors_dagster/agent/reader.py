@@ -9,6 +9,7 @@ import structlog
 
 from collectors_dagster.agent.records import (
     CONTROL,
+    FLOAT_BYTES,
     MAGIC,
     Gap,
     Record,
@@ -126,7 +127,8 @@ class _SegmentReader:
         self._fd: int | None = None
         self._rest: bytes | None = None
         if segment.compressed:
-            self._rest = read_segment(segment)[len(MAGIC) :]
+            content = read_segment(segment)
+            self._rest, self.damaged = content.data[len(MAGIC) :], not content.whole
         else:
             self._fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -137,12 +139,10 @@ class _SegmentReader:
 
     def read(self) -> list[Observation]:
         """Return what was written since the last call."""
-        if self.damaged:
-            return []
         data = self._new_bytes()
         self._idle = 0 if data else self._idle + 1
         content = scan(data)
-        self.damaged = content.damaged
+        self.damaged = self.damaged or content.damaged
         self._offset += content.end
         return [seen for seen in map(self._observation, content.records) if seen is not None]
 
@@ -161,11 +161,12 @@ class _SegmentReader:
         if record.schema == CONTROL:
             self._learn(record.payload)
             return None
-        columns, values = self._schemas.get(record.schema), values_of(record.payload)
-        if columns is None or len(columns) != len(values):
+        columns = self._schemas.get(record.schema)
+        if columns is None or len(columns) * FLOAT_BYTES != len(record.payload):
             self.damaged = True
             return None
-        return Observation(record.seq, record.wall_ns, record.mono_ns, self._boot_id, columns, values)
+        seq, wall_ns, mono_ns, _, payload = record
+        return Observation(seq, wall_ns, mono_ns, self._boot_id, columns, values_of(payload))
 
     def _learn(self, payload: bytes) -> None:
         try:

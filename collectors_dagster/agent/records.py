@@ -34,7 +34,7 @@ LARGEST_BODY = 64 * 1024 * 1024
 
 _FRAME = struct.Struct("<II")
 _HEAD = struct.Struct("<QqqI")
-_FLOAT_BYTES = 8
+FLOAT_BYTES = 8
 
 
 class Record(NamedTuple):
@@ -160,7 +160,7 @@ def parse_control(payload: bytes) -> SegmentHeader | tuple[int, tuple[Column, ..
 
 def values_of(payload: bytes) -> tuple[float, ...]:
     """Return a sample record's values."""
-    return struct.unpack(f"<{len(payload) // _FLOAT_BYTES}d", payload)
+    return struct.unpack(f"<{len(payload) // FLOAT_BYTES}d", payload)
 
 
 def _parsed(content: dict[str, Any]) -> SegmentHeader | tuple[int, tuple[Column, ...]] | Gap:

@@ -17,12 +17,11 @@ their numbers must not be used again (far more than any sync interval holds)."""
 
 
 class ClosedSegment(NamedTuple):
-    """A segment that is not written any more, and when that was (seconds since the epoch)."""
+    """A segment that is not written any more."""
 
     segment: Segment
     last_seq: int
     size: int
-    closed_at: float
 
 
 class Recovered(NamedTuple):
@@ -77,7 +76,7 @@ def _closed(segment: Segment) -> Segment | None:
 
 
 def _cut(segment: Segment) -> Scan:
-    data = read_segment(segment)
+    data = read_segment(segment).data
     content = scan(data, len(MAGIC)) if data.startswith(MAGIC) else Scan([], 0, damaged=True)
     if content.end < len(data):
         log.info("torn tail cut", segment=segment.path.name, bytes=len(data) - content.end)
@@ -87,14 +86,15 @@ def _cut(segment: Segment) -> Scan:
 
 def _last_seq(segment: Segment) -> int:
     """Return the last number used; of a newest segment that is unreadable, one that was certainly not."""
-    numbers = [record.seq for record in scan(read_segment(segment), len(MAGIC)).records if record.schema != CONTROL]
+    numbers = [
+        record.seq for record in scan(read_segment(segment).data, len(MAGIC)).records if record.schema != CONTROL
+    ]
     return max(numbers, default=segment.first_seq + UNCLEAN_JUMP)
 
 
 def described(segment: Segment, last_seq: int) -> ClosedSegment | None:
     """Return what to remember of a segment; ``None`` if its file is not there."""
     try:
-        found = segment.path.stat()
+        return ClosedSegment(segment, last_seq, segment.path.stat().st_size)
     except FileNotFoundError:
         return None
-    return ClosedSegment(segment, last_seq, found.st_size, found.st_mtime)

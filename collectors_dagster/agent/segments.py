@@ -3,6 +3,7 @@
 import os
 import re
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,8 +47,21 @@ def list_segments(directory: Path) -> list[Segment]:
     return [found[first_seq] for first_seq in sorted(found)]
 
 
-def read_segment(segment: Segment) -> bytes:
-    """Return a segment's plain content; of a damaged compressed one, as much as can be recovered.
+class Content(NamedTuple):
+    """A segment's plain bytes.
+
+    Attributes
+    ----------
+    whole : bool
+        False if a damaged compressed file gave only its beginning.
+    """
+
+    data: bytes
+    whole: bool
+
+
+def read_segment(segment: Segment) -> Content:
+    """Return a segment's content.
 
     Raises
     ------
@@ -55,18 +69,16 @@ def read_segment(segment: Segment) -> bytes:
         If it was closed or dropped in the meantime: list again.
     """
     data = segment.path.read_bytes()
-    return _inflated(data) if segment.compressed else data
+    return _inflated(data) if segment.compressed else Content(data, whole=True)
 
 
-def _inflated(data: bytes) -> bytes:
+def _inflated(data: bytes) -> Content:
     stream = zlib.decompressobj()
     plain = bytearray()
-    try:
+    with suppress(zlib.error):  # what came before the damage is usable: records carry checksums of their own
         for start in range(0, len(data), 4096):
             plain += stream.decompress(data[start : start + 4096])
-    except zlib.error:  # what came before the damage is whole: records carry checksums of their own
-        pass
-    return bytes(plain)
+    return Content(bytes(plain), whole=stream.eof)
 
 
 def compress_segment(path: Path) -> Path:

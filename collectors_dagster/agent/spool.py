@@ -102,13 +102,10 @@ class Spool:
         """Write one sweep; return its sequence number, or ``None`` if it was lost (the disk is full or failing)."""
         self._rotate_if_due()
         record = Record(self._next_seq, wall_ns, mono_ns, 0, sweep.values.tobytes())
-        for _ in range(2):
-            if self._write(record, sweep.columns):
-                self._next_seq += 1
-                self.statistics.appended_records += 1
-                return record.seq
-            if not self._make_room():
-                break
+        if self._write(record, sweep.columns) or (self._make_room() and self._write(record, sweep.columns)):
+            self._next_seq += 1
+            self.statistics.appended_records += 1
+            return record.seq
         self._lose(wall_ns)
         return None
 
@@ -162,13 +159,20 @@ class Spool:
 
     def _expire(self) -> None:
         """Drop what is too old or too much, but never the newest segment: it holds the sequence."""
-        oldest_kept = self._clock.now().timestamp() - self._limits.hours * 3600
         while len(self._closed) > 1:
-            first = self._closed[0]
-            delivered = first.last_seq <= self._released
-            if self.statistics.bytes <= self._limits.max_bytes and (first.closed_at >= oldest_kept or not delivered):
+            if self.statistics.bytes > self._limits.max_bytes:
+                self._drop_oldest("quota")
+            elif self._is_old(self._closed[0]):
+                self._drop_oldest("age")
+            else:
                 break
-            self._drop_oldest("quota" if not delivered else "age")
+
+    def _is_old(self, closed: ClosedSegment) -> bool:
+        """Tell whether a segment is delivered and past its hours."""
+        if closed.last_seq > self._released:
+            return False
+        oldest_kept_ns = (self._clock.now().timestamp() - self._limits.hours * 3600) * 1e9
+        return _content(closed.segment).to_ns < oldest_kept_ns
 
     def _make_room(self) -> bool:
         if len(self._closed) < 2:
@@ -179,7 +183,7 @@ class Spool:
     def _drop_oldest(self, reason: str) -> None:
         oldest = self._closed.pop(0)
         if oldest.last_seq > self._released:
-            self._give_up(_loss(oldest.segment, reason))
+            self._give_up(_content(oldest.segment)._replace(reason=reason))
         oldest.segment.path.unlink(missing_ok=True)
         self.statistics.dropped_segments += 1
         self._count()
@@ -191,16 +195,17 @@ class Spool:
         self._gap = known._replace(to_ns=dropped.to_ns, records=known.records + dropped.records)
 
     def _count(self) -> None:
+        """Count what is closed; the segment being written adds at most `SEGMENT_BYTES` and a record."""
         self.statistics.segments = len(self._closed)
         self.statistics.bytes = sum(closed.size for closed in self._closed)
 
 
-def _loss(segment: Segment, reason: str) -> Gap:
-    """Say what goes with a segment."""
-    samples = [record for record in scan(read_segment(segment), len(MAGIC)).records if record.schema != CONTROL]
+def _content(segment: Segment) -> Gap:
+    """Say what would be missing without a segment."""
+    samples = [record for record in scan(read_segment(segment).data, len(MAGIC)).records if record.schema != CONTROL]
     if not samples:
-        return Gap(0, 0, 0, reason)
-    return Gap(samples[0].wall_ns, samples[-1].wall_ns, len(samples), reason)
+        return Gap(0, 0, 0, "")
+    return Gap(samples[0].wall_ns, samples[-1].wall_ns, len(samples), "")
 
 
 class _OpenSegment:
@@ -210,7 +215,8 @@ class _OpenSegment:
         self.segment = Segment(first_seq, open_path(directory, first_seq))
         self._clock = clock
         directory.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(self.segment.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC  # append: also after a truncation
+        self._fd = os.open(self.segment.path, flags, 0o640)
         self._size = 0
         self._schemas: dict[tuple[Column, ...], int] = {}
         self._columns: tuple[Column, ...] = ()

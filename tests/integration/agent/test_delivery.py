@@ -1,0 +1,317 @@
+"""From the spool into a real database: once, completely, at each tenant's resolution."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from collectors_dagster.agent.delivery import EVERYTHING, Delivery, Policies
+from collectors_dagster.agent.identity import Identity
+from collectors_dagster.agent.spool import Spool
+from collectors_dagster.clock import ManualClock
+from collectors_dagster.config.tenants import TenantDirectory
+from collectors_dagster.errors import ConfigurationError, ServiceUnreachableError
+from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryResult, DeliveryStore
+from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, Phase, failed_if_transient
+from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
+from collectors_dagster.patterns.retry import Backoff
+from collectors_dagster.tenants import SystemSource, Tenant
+from tests.support.spools import HEADER, append_seconds, open_spool
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+AURORA = Tenant("aurora", "Aurora", system=SystemSource(collectors=("load", "disk")))
+BOREALIS = Tenant("borealis", "Borealis", system=SystemSource(collectors=("load",), collection_interval_seconds=30.0))
+Connect = Callable[[], DeliveryStore]
+
+
+class Unsteady(DeliveryStore):
+    """A real store whose connection can be cut before a delivery, or after it was committed."""
+
+    cut: str | None = None
+
+    def deliver(self, batch: DeliveryBatch) -> DeliveryResult:
+        if self.cut == "before":
+            raise ServiceUnreachableError("cut", service="postgresql", operation="deliver")
+        result = super().deliver(batch)
+        if self.cut == "after":
+            raise ServiceUnreachableError("cut", service="postgresql", operation="deliver")
+        return result
+
+
+@dataclass
+class Site:
+    """An agent's spool and clock, and the database it delivers to."""
+
+    identity: Identity
+    clock: ManualClock
+    spool: Spool
+    store: Unsteady
+    conninfo: SecretStr
+
+    def delivery(self, *tenants: Tenant, connect: Connect | None = None) -> Delivery:
+        delivery = Delivery(
+            self.identity,
+            connect or (lambda: self.store),
+            policies(self.clock),
+            self.clock,
+            sample_interval_seconds=1.0,
+        )
+        delivery.follow(TenantDirectory(tenants or (AURORA,)), self.spool.next_seq)
+        return delivery
+
+    def sample(self, seconds: int) -> None:
+        """Append `seconds` sweeps: the load is the second, reads grow by seven a second."""
+        at = round(self.clock.monotonic())
+        append_seconds(self.spool, self.clock, [(float(at + n), 7.0 * (at + n)) for n in range(seconds)])
+
+    def turn(self, delivery: Delivery, times: int = 4) -> None:
+        for _ in range(times):
+            delivery.turn()
+            self.clock.sleep(40)  # longer than any pause
+
+    def rows(self, tenant: str = "aurora", metric: str = "load1") -> list[tuple[float, float]]:
+        """Return (seconds since the start, value) of a metric."""
+        query = """
+            select extract(epoch from x.ts - %s)::float8, x.value from core.sample x
+            join core.series s using (series_id) join core.tenant t on t.tenant_key = s.tenant_key
+            where t.tenant_id = %s and s.metric = %s order by x.ts
+        """
+        with psycopg.connect(self.conninfo.get_secret_value()) as connection:
+            return connection.execute(query, (START, tenant, metric)).fetchall()
+
+
+def policies(clock: ManualClock) -> Policies:
+    return Policies(
+        CircuitBreaker(
+            "delivery",
+            BreakerPolicy(failure_threshold=3, recovery_seconds=30),
+            classify=failed_if_transient,
+            clock=clock,
+        ),
+        TokenBucket("delivery", BucketPolicy(1000, 1000), clock=clock),
+        Backoff(base_seconds=0.5, cap_seconds=15.0, random=lambda: 1.0),
+    )
+
+
+@pytest.fixture
+def site(database: SecretStr, tmp_path: Path, manual_clock: ManualClock) -> Iterator[Site]:
+    directory = tmp_path / HEADER.epoch
+    directory.mkdir()
+    identity = Identity(HEADER.agent_id, HEADER.epoch, HEADER.host, tmp_path)
+    spool = open_spool(directory, manual_clock)
+    with Unsteady(database, application_name="test-agent") as store:
+        yield Site(identity, manual_clock, spool, store, database)
+    spool.close()
+
+
+def test_samples_arrive_at_each_tenants_resolution(site: Site) -> None:
+    delivery = site.delivery(AURORA, BOREALIS)
+    site.sample(61)
+    site.turn(delivery)
+    assert [at for at, _ in site.rows("aurora")] == [10, 20, 30, 40, 50, 60]
+    assert [at for at, _ in site.rows("borealis")] == [30, 60]
+    assert site.rows("aurora")[1] == (20.0, 13.5)
+    assert {rate for _, rate in site.rows("aurora", "disk_reads_per_second")} == {7.0}
+    assert site.rows("borealis", "disk_reads_per_second") == []
+    delivery.close()
+
+
+def test_an_incomplete_interval_waits(site: Site) -> None:
+    delivery = site.delivery()
+    site.sample(15)
+    site.turn(delivery)
+    assert [at for at, _ in site.rows()] == [10]
+    delivery.close()
+
+
+def test_a_restart_goes_on_where_the_database_says(site: Site) -> None:
+    first = site.delivery()
+    site.sample(25)
+    first.turn()
+    first.close()
+    second = site.delivery(connect=lambda: Unsteady(site.conninfo, application_name="test-agent"))
+    site.sample(26)
+    second.turn()
+    assert [at for at, _ in site.rows()] == [10, 20, 30, 40, 50]
+    assert {rate for _, rate in site.rows(metric="disk_reads_per_second")} == {7.0}
+    second.close()
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+def test_a_cut_connection_loses_nothing_and_doubles_nothing(site: Site, cut: str) -> None:
+    delivery = site.delivery()
+    site.sample(31)
+    delivery.turn()
+    site.store.cut = cut
+    site.sample(30)
+    for _ in range(10):
+        delivery.turn()
+        site.clock.sleep(0.1)
+    assert delivery.progress.last_error == "cut"
+    site.store.cut = None
+    site.clock.sleep(40)
+    delivery.turn()
+    assert [at for at, _ in site.rows()] == [10, 20, 30, 40, 50, 60]
+    assert books(site) == (12, 0)
+    delivery.close()
+
+
+def books(site: Site) -> tuple[int, int]:
+    """Return samples and duplicates that the database's books know of for the load."""
+    with psycopg.connect(site.conninfo.get_secret_value()) as connection:
+        row = connection.execute(
+            "select sum(samples)::int, sum(duplicates)::int from core.delivery where collector = 'load'"
+        ).fetchone()
+    assert row is not None
+    return row
+
+
+def test_a_database_that_is_away_is_left_alone_more_and_more(site: Site) -> None:
+    delivery = site.delivery()
+    site.sample(11)
+    delivery.turn()
+    site.store.cut = "before"
+    site.sample(10)
+    breaker = delivery._policies.breaker
+    while breaker.phase is Phase.CLOSED:
+        delivery.turn()
+        site.clock.sleep(0.5)
+    failures = delivery.progress.failures
+    assert failures == 3
+    for _ in range(25):
+        delivery.turn()
+        site.clock.sleep(1)
+    assert delivery.progress.failures - failures <= 2
+    delivery.close()
+
+
+def test_an_hour_away_is_caught_up_completely(site: Site) -> None:
+    delivery = site.delivery()
+    site.store.cut = "before"
+    site.sample(1)
+    for _ in range(60):
+        site.sample(60)
+        delivery.turn()
+    site.store.cut = None
+    site.turn(delivery, 3)
+    assert [at for at, _ in site.rows()] == [10 * n for n in range(1, 361)]
+    assert books(site) == (720, 0)
+    delivery.close()
+
+
+def test_samples_from_before_the_database_was_there_are_delivered(site: Site) -> None:
+    def not_yet() -> DeliveryStore:
+        raise ConfigurationError("the password does not exist yet")
+
+    waiting = site.delivery(connect=not_yet)
+    site.sample(25)
+    waiting.turn()
+    assert waiting.progress.last_error == "the password does not exist yet"
+    waiting.close()
+    delivery = site.delivery()
+    delivery.turn()
+    assert [at for at, _ in site.rows()] == [10, 20]
+    delivery.close()
+
+
+def test_a_tenant_that_appears_later_starts_then(site: Site) -> None:
+    delivery = site.delivery(AURORA)
+    site.sample(30)
+    delivery.turn()
+    delivery.follow(TenantDirectory((AURORA, BOREALIS)), site.spool.next_seq)
+    site.sample(61)
+    site.turn(delivery)
+    assert [at for at, _ in site.rows("borealis")] == [60, 90]
+    assert [at for at, _ in site.rows("aurora")] == [10 * n for n in range(1, 10)]
+    delivery.close()
+
+
+def test_a_tenant_whose_sources_change_goes_on_where_it_was(site: Site) -> None:
+    delivery = site.delivery(AURORA)
+    site.sample(31)
+    delivery.turn()
+    less = replace(AURORA, system=replace(AURORA.system, collectors=("load",)))
+    delivery.follow(TenantDirectory((less,)), site.spool.next_seq)
+    site.sample(30)
+    site.turn(delivery)
+    assert [at for at, _ in site.rows()] == [10, 20, 30, 40, 50, 60]
+    assert [at for at, _ in site.rows(metric="disk_reads_per_second")] == [10, 20, 30]
+    delivery.close()
+
+
+@pytest.mark.parametrize(
+    "tenant",
+    [replace(AURORA, system=replace(AURORA.system, enabled=False)), replace(AURORA, synthetic=True)],
+    ids=["disabled", "synthetic"],
+)
+def test_a_tenant_that_wants_no_real_host_gets_none(site: Site, tenant: Tenant) -> None:
+    delivery = site.delivery(tenant)
+    site.sample(21)
+    delivery.turn()
+    assert site.rows() == []
+    assert delivery.delivered_seq == EVERYTHING
+    delivery.close()
+
+
+def test_a_tenant_the_database_refuses_does_not_hold_up_the_others(site: Site) -> None:
+    site.store.tenants.sync([AURORA])
+    delivery = site.delivery()
+    delivery.follow(TenantDirectory((AURORA, BOREALIS), problems=("x.yml: bad",)), site.spool.next_seq)
+    site.sample(31)
+    delivery.turn()
+    assert [at for at, _ in site.rows("aurora")] == [10, 20, 30]
+    assert "borealis" in delivery.progress.refused["borealis"]
+    delivery.follow(TenantDirectory((AURORA, BOREALIS)), site.spool.next_seq)
+    site.turn(delivery, 1)
+    site.turn(delivery, 1)
+    assert [at for at, _ in site.rows("borealis")] == [30]
+    assert delivery.progress.refused == {}
+    delivery.close()
+
+
+def test_gaps_and_bytes_are_booked(site: Site) -> None:
+    delivery = site.delivery()
+    site.sample(20)
+    site.clock.sleep(100)
+    site.sample(21)
+    site.turn(delivery)
+    with psycopg.connect(site.conninfo.get_secret_value()) as connection:
+        row = connection.execute(
+            "select intervals, gap_seconds, bytes from core.delivery where collector = 'disk'"
+        ).fetchone()
+    assert row == (5, pytest.approx(100.0), (9 + 10 + 1 + 9 + 10) * 8)
+    delivery.close()
+
+
+def test_what_is_delivered_to_all_may_be_dropped(site: Site) -> None:
+    delivery = site.delivery(AURORA, BOREALIS)
+    assert delivery.delivered_seq == 0
+    site.sample(45)
+    delivery.turn()
+    assert delivery.delivered_seq == 29  # the slower tenant's first interval ends before second 30
+    delivery.close()
+
+
+def test_a_heartbeat_shows_in_the_database(site: Site) -> None:
+    delivery = site.delivery()
+    delivery.heartbeat("0.1.0", START, {"spool": {"bytes": 7}})
+    with psycopg.connect(site.conninfo.get_secret_value()) as connection:
+        row = connection.execute("select agent_id, host, version, state from core.agent").fetchone()
+    assert row == ("agent-1", "host-1", "0.1.0", {"spool": {"bytes": 7}})
+    delivery.close()
+
+
+def test_the_lag_is_the_age_of_the_newest_delivered_interval(site: Site) -> None:
+    delivery = site.delivery()
+    assert delivery.lag_seconds() is None
+    site.sample(21)
+    delivery.turn()
+    assert delivery.lag_seconds() == 1.0
+    site.clock.sleep(60)
+    assert delivery.lag_seconds() == 61.0
+    assert site.clock.now() == START + timedelta(seconds=81)
+    delivery.close()

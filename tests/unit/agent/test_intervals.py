@@ -1,0 +1,249 @@
+"""From sweeps to a tenant's resolution: exact, never negative, the same after a restart."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors_dagster.agent.intervals import BORDER_RECORDS, ClosedInterval, Intervals
+from collectors_dagster.agent.reader import Observation
+from collectors_dagster.collectors.runner import Column
+from collectors_dagster.samples import Kind, Metric
+from tests.support.spools import COLUMNS, LOAD, READS
+
+SECOND = 10**9
+START = datetime(2026, 1, 1, tzinfo=UTC)
+START_NS = int(START.timestamp()) * SECOND
+NAN = math.nan
+RATE = "disk_reads_per_second"
+
+
+def observation(
+    seq: int, at: float, *values: float, boot: str = "boot", columns: tuple[Column, ...] = COLUMNS
+) -> Observation:
+    """Return what was seen `at` seconds after the start."""
+    return Observation(seq, START_NS + round(at * SECOND), round((1000 + at) * SECOND), boot, columns, values)
+
+
+def seconds(pairs: Sequence[tuple[float, float]], first: float = 0.5) -> list[Observation]:
+    """Return one observation a second of a load and a number of reads."""
+    return [observation(at + 1, first + at, *pair) for at, pair in enumerate(pairs)]
+
+
+def intervals(resolution: float = 10.0, collectors: tuple[str, ...] = ("load", "disk")) -> Intervals:
+    return Intervals("host-1", collectors, resolution_seconds=resolution, sample_interval_seconds=1.0)
+
+
+def closed_by(machine: Intervals, seen: Sequence[Observation]) -> list[ClosedInterval]:
+    return [closed for each in seen if (closed := machine.add(each)) is not None]
+
+
+def values(closed: ClosedInterval, metric: str) -> list[float]:
+    return [sample.value for sample in closed.samples if sample.series.metric == metric]
+
+
+def test_gauges_are_the_mean_and_where_a_peak_matters_the_maximum() -> None:
+    (closed,) = closed_by(intervals(), seconds([(float(at), 0.0) for at in range(11)]))
+    assert values(closed, "load1") == [4.5]
+    assert values(closed, "load1_max") == [9.0]
+
+
+def test_a_sample_names_the_end_of_its_interval() -> None:
+    first, second = closed_by(intervals(), seconds([(0.0, 0.0)] * 21))
+    assert {sample.ts for sample in first.samples} == {first.end} == {START + timedelta(seconds=10)}
+    assert second.end == START + timedelta(seconds=20)
+    assert (first.last_seq, second.last_seq) == (10, 20)
+
+
+def test_samples_carry_host_collector_labels_unit_and_kind() -> None:
+    (closed,) = closed_by(intervals(), seconds([(0.0, 0.0)] * 11))
+    series = next(sample.series for sample in closed.samples if sample.series.metric == RATE)
+    assert (series.host, series.collector, series.labels) == ("host-1", "disk", (("device", "vda"),))
+    assert (series.unit, series.kind) == ("operations_per_second", Kind.COUNTER)
+
+
+def test_a_counter_becomes_its_increase_by_its_own_clock() -> None:
+    seen = [observation(1, 9.5, 0, 100), observation(2, 10.5, 0, 130), observation(3, 11.7, 0, 190)]
+    _, closed = closed_by(intervals(), [*seen, observation(4, 20.5, 0, 999)])
+    assert values(closed, RATE) == [pytest.approx(90 / 2.2, rel=1e-12)]
+
+
+def test_the_first_interval_rates_what_it_saw() -> None:
+    (closed,) = closed_by(
+        intervals(), [observation(1, 8.5, 0, 5), observation(2, 9.5, 0, 9), observation(3, 10.5, 0, 9)]
+    )
+    assert values(closed, RATE) == [4.0]
+
+
+def test_an_interval_with_a_single_reading_has_no_rate() -> None:
+    (closed,) = closed_by(intervals(), [observation(1, 9.5, 1, 5), observation(2, 10.5, 1, 9)])
+    assert values(closed, RATE) == []
+    assert values(closed, "load1") == [1.0]
+
+
+def test_a_reset_gives_the_rate_of_the_rest_of_the_interval() -> None:
+    counts = [1000.0 + 2 * at for at in range(5)] + [3.0 * at for at in range(5)]
+    (closed,) = closed_by(intervals(), seconds([(0.0, count) for count in counts] + [(0.0, 0.0)]))
+    assert values(closed, RATE) == [(4 * 2 + 4 * 3) / 8]
+
+
+def test_a_wrap_is_left_out_like_a_reset() -> None:
+    (closed,) = closed_by(intervals(), seconds([(0, 2**32 - 3), (0, 2**32 - 1), (0, 1), (0, 5)] + [(0, 5.0)] * 7))
+    assert values(closed, RATE) == [pytest.approx((2 + 4) / 8)]
+
+
+def test_a_reboot_is_a_reset_even_if_the_counter_is_higher_afterwards() -> None:
+    before = [observation(at + 1, at + 0.5, 0, 10.0 * at) for at in range(5)]
+    after = [observation(at + 1, at + 0.5, 0, 10_000.0, boot="next") for at in range(5, 11)]
+    (closed,) = closed_by(intervals(), before + after)
+    assert values(closed, RATE) == [40 / 8]
+
+
+def test_missing_values_do_not_count() -> None:
+    (closed,) = closed_by(intervals(), seconds([(1.0, 0.0), (NAN, NAN)] * 5 + [(0.0, 0.0)]))
+    assert values(closed, "load1") == [1.0]
+    assert values(closed, RATE) == [0.0]
+
+
+def test_a_source_that_says_nothing_has_no_samples() -> None:
+    (closed,) = closed_by(intervals(), seconds([(NAN, 1.0)] * 11))
+    assert values(closed, "load1") == values(closed, "load1_max") == []
+    assert {collector for collector, _ in closed.notes} == {"load", "disk"}
+
+
+def test_only_the_tenants_sources_are_delivered() -> None:
+    (closed,) = closed_by(intervals(collectors=("load",)), seconds([(1.0, 1.0)] * 11))
+    assert {sample.series.collector for sample in closed.samples} == {"load"}
+    assert {collector for collector, _ in closed.notes} == {"load"}
+
+
+def test_seconds_in_which_a_source_failed_are_a_gap_of_that_source() -> None:
+    (closed,) = closed_by(intervals(), seconds([(NAN, 1.0)] * 3 + [(1.0, 1.0)] * 8))
+    gaps = {collector: note.gap_seconds for (collector, _), note in closed.notes.items()}
+    assert gaps == {"load": 3.0, "disk": 0.0}
+
+
+def test_time_without_an_agent_is_a_gap_of_every_source_in_the_hours_it_lies_in() -> None:
+    before = [observation(1, 3000.5, 0, 0)]
+    (closed, *_) = closed_by(machine := intervals(), [*before, observation(2, 10800.5, 0, 0)])
+    (late,) = closed_by(machine, [observation(3, 10810.5, 0, 0)])
+    gaps: dict[datetime, float] = {}
+    for each in (closed, late):
+        for (collector, hour), note in each.notes.items():
+            if collector == "load":
+                gaps[hour] = gaps.get(hour, 0.0) + note.gap_seconds
+    assert [gaps[START + timedelta(hours=hour)] for hour in range(4)] == [598.5, 3600.0, 3600.0, 0.5]
+
+
+def test_a_late_sweep_within_half_an_interval_is_no_gap() -> None:
+    (closed,) = closed_by(intervals(), [observation(at, at + 0.4 * (at % 2), 0, 0) for at in range(11)])
+    assert sum(note.gap_seconds for note in closed.notes.values()) == 0
+
+
+def test_a_rate_never_spans_a_gap() -> None:
+    seen = [observation(1, 9.5, 0, 0), observation(2, 100.5, 0, 10**6), observation(3, 101.5, 0, 10**6 + 7)]
+    _, closed = closed_by(intervals(), [*seen, observation(4, 110.5, 0, 10**6 + 7)])
+    assert values(closed, RATE) == [7.0]
+
+
+def test_a_series_that_appears_later_is_rated_from_then_on() -> None:
+    seen = [observation(at + 1, at + 0.5, 1.0, columns=(LOAD,)) for at in range(5)]
+    seen += [observation(at + 1, at + 0.5, 1.0, 4.0 * at) for at in range(5, 11)]
+    (closed,) = closed_by(intervals(), seen)
+    assert values(closed, RATE) == [4.0]
+
+
+def test_a_clock_that_is_set_back_closes_the_interval_and_goes_on() -> None:
+    seen = [*seconds([(1.0, 1.0)] * 15), observation(16, 3.5, 1, 1), observation(17, 10.5, 1, 1)]
+    ends = [closed.end for closed in closed_by(intervals(), seen)]
+    assert ends == [START + timedelta(seconds=after) for after in (10, 20, 10)]
+
+
+def test_bytes_and_intervals_are_noted_per_source() -> None:
+    (closed,) = closed_by(intervals(), seconds([(1.0, 1.0)] * 11))
+    note = closed.notes["disk", START]
+    assert (note.intervals, note.bytes) == (1, 10 * 8)
+
+
+COUNTS = st.lists(st.integers(0, 2**53), min_size=2, max_size=60)
+
+
+@given(COUNTS, st.floats(0.3, 1.2), st.sampled_from([1.0, 5.0, 10.0, 60.0]))
+def test_rates_of_a_growing_counter_are_increase_by_time_between_borders(
+    counts: list[int], pause: float, resolution: float
+) -> None:
+    seen = [observation(at + 1, pause * at, 0, float(count)) for at, count in enumerate(sorted(counts))]
+    end = observation(len(seen) + 1, 10_000.0, 0, 0)
+    found = {
+        closed.end: values(closed, RATE) for closed in closed_by(intervals(resolution), [*seen, end]) if closed.samples
+    }
+    expected = rates_by_hand(seen, resolution)
+    assert {end for end, rate in found.items() if rate} == set(expected)
+    for closed_at, rate in expected.items():
+        assert found[closed_at] == pytest.approx(rate, rel=1e-12)
+
+
+def rates_by_hand(seen: list[Observation], resolution: float) -> dict[datetime, list[float]]:
+    """Group the readings by interval; each interval's first neighbour is the last reading before it."""
+    groups: dict[int, list[Observation]] = {}
+    for before, each in pairwise(seen):
+        bucket = each.wall_ns // round(resolution * SECOND)
+        groups.setdefault(bucket, [before]).append(each)
+    return {
+        datetime.fromtimestamp((bucket + 1) * resolution, UTC): [
+            (group[-1].values[1] - group[0].values[1]) / ((group[-1].mono_ns - group[0].mono_ns) / SECOND)
+        ]
+        for bucket, group in groups.items()
+    }
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e12), st.floats(0, 1e15) | st.just(NAN)), min_size=1, max_size=40))
+def test_no_rate_is_ever_negative_or_infinite(pairs: list[tuple[float, float]]) -> None:
+    for closed in closed_by(intervals(5.0), seconds([*pairs, *[(0.0, 0.0)] * 6])):
+        assert all(math.isfinite(sample.value) and sample.value >= 0 for sample in closed.samples)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 1e6), st.integers(0, 10**6).map(float) | st.just(NAN), st.sampled_from([1.0, 1.0, 1.0, 4.0])
+        ),
+        min_size=12,
+        max_size=60,
+    ),
+    st.integers(0, 100),
+)
+def test_a_restart_at_any_acknowledged_place_changes_nothing(
+    steps: list[tuple[float, float, float]], stop: int
+) -> None:
+    at, seen = 0.5, []
+    for seq, (load, reads, pause) in enumerate(steps):
+        at += pause
+        seen.append(observation(seq + 1, at, load, reads))
+    whole = closed_by(intervals(5.0), seen)
+    if not whole:
+        return
+    acked = whole[stop % len(whole)].last_seq
+    resumed = intervals(5.0)
+    for each in seen[max(0, acked - BORDER_RECORDS) : acked]:
+        resumed.prime(each)
+    rest = closed_by(resumed, seen[acked:])
+    expected = [closed for closed in whole if closed.last_seq > acked]
+    assert [closed.last_seq for closed in rest] == [closed.last_seq for closed in expected]
+    assert [sorted_samples(closed) for closed in rest] == [sorted_samples(closed) for closed in expected]
+    assert [closed.notes for closed in rest] == [closed.notes for closed in expected]
+
+
+def sorted_samples(closed: ClosedInterval) -> list[tuple[str, datetime, float]]:
+    return sorted((sample.series.metric, sample.ts, sample.value) for sample in closed.samples)
+
+
+def test_a_column_of_an_unknown_source_is_ignored() -> None:
+    gpu = Column("gpu", Metric("gpu_temperature_celsius", Kind.GAUGE, "celsius", ""))
+    seen = [observation(at, at, 1.0, 1.0, 50.0, columns=(LOAD, READS, gpu)) for at in range(11)]
+    (closed,) = closed_by(intervals(), seen)
+    assert "gpu" not in {sample.series.collector for sample in closed.samples}
