@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from collectors_dagster.config.environment import DOCUMENT_NAMES, variable_for
 from collectors_dagster.config.fields import allowed, bare_type, is_secret, is_section, leaves
 from collectors_dagster.config.settings import PROJECT_ROOT, Settings
+from collectors_dagster.config.tenant_schema import TenantFile
 
 _LINES_BEFORE_SETTINGS = """\
 # Settings
@@ -35,6 +36,17 @@ key, a value out of range and malformed YAML are refused with the file, the line
 
 """
 
+_LINES_BEFORE_TENANTS = """
+## Tenant files
+
+One file `config/tenants/<id>.yml` per tenant, written by hand or by `collectors tenant add`. Whatever runs follows a
+change within 5 seconds; a bad file keeps the tenant at its last good version and is told in the log and in
+`collectors status`; a removed file ends the collection, not the stored data.
+
+| key | meaning | allowed | default |
+| --- | --- | --- | --- |
+"""
+
 _LINES_BEFORE_ENV = """\
 # Copy to .env and uncomment what you want to change; docs/settings.md explains every setting.
 # Written by `python -m collectors_dagster.config.documentation write`; a test compares it with the code.
@@ -45,7 +57,7 @@ _LINES_BEFORE_ENV = """\
 
 def settings_page() -> str:
     """Return the table of all settings in Markdown."""
-    return _LINES_BEFORE_SETTINGS + "\n".join(_sections())
+    return _LINES_BEFORE_SETTINGS + "\n".join(_sections()) + _LINES_BEFORE_TENANTS + "\n".join(_tenant_rows()) + "\n"
 
 
 def env_example() -> str:
@@ -78,6 +90,12 @@ def _row(path: tuple[str, ...], field: FieldInfo) -> str:
     names = [f"`{variable_for(path)}`", *(f"`{name}`" for name in _document_names(path))]
     cells = (f"`{'.'.join(path)}`", field.description or "", allowed(field), _default(field), ", ".join(names))
     return "| " + " | ".join(cells) + " |"
+
+
+def _tenant_rows() -> Iterator[str]:
+    for path, field in leaves(TenantFile):
+        default = "required" if field.is_required() else _default(field)
+        yield f"| `{'.'.join(path)}` | {field.description} | {allowed(field)} | {default} |"
 
 
 def _document_names(path: tuple[str, ...]) -> list[str]:

@@ -107,6 +107,8 @@ def leaves(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tupl
         kind = bare_type(field.annotation)
         if get_origin(kind) is dict:
             yield from leaves(get_args(kind)[1], (*above, name, "<name>"))
+        elif get_origin(kind) is tuple and is_section(get_args(kind)[0]):
+            yield from leaves(get_args(kind)[0], (*above, f"{name}[]"))
         elif is_section(kind):
             yield from leaves(kind, (*above, name))
         else:

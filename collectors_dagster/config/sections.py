@@ -110,15 +110,10 @@ class Redis(Section):
 
 
 class Spotify(Section):
-    """The application registered with Spotify; without it the bundled sandbox is used."""
+    """The application registered with Spotify."""
 
     client_id: str | None = setting(None, unit="", about="Client id of the application.")
     client_secret: SecretStr | None = setting(None, unit="", about="Client secret of the application.")
-
-    @property
-    def sandbox(self) -> bool:
-        """Whether the local sandbox answers instead of Spotify."""
-        return self.client_id is None or self.client_secret is None
 
 
 class Mlflow(Section):

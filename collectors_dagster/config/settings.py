@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import PrivateAttr, SecretStr, ValidationError, field_validator
@@ -90,8 +90,6 @@ class Settings(BaseSettings, Section):
 
     _overrides: dict[str, Any] = PrivateAttr(default_factory=dict)
 
-    LOCAL_ROLES: ClassVar[tuple[str, ...]] = ("collectors", "dagster", "mlflow")
-
     @field_validator("home", "config_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -165,11 +163,6 @@ class Settings(BaseSettings, Section):
     def sqlalchemy_url(self, database: Database) -> SecretStr:
         """Return the SQLAlchemy URL of a database; it names its driver and holds the password."""
         return self._postgres_url(f"postgresql+{_DRIVERS[database]}", database)
-
-    def superuser_conninfo(self, database: str = "postgres") -> SecretStr:
-        """Return the libpq URL of the embedded server's superuser."""
-        password = self._generated_secret("postgres.password")
-        return _url("postgresql", ("postgres", password), (self.local_address, self.ports.postgres), database)
 
     def redis_url(self) -> SecretStr:
         """Return the URL of Redis; it may hold a password."""

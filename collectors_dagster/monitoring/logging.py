@@ -75,6 +75,7 @@ def _handler(component: str, settings: Settings) -> logging.Handler:
         foreign_pre_chain=_described(component),
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            redactor,  # whole values, before a renderer cuts them into text
             *_rendering(readable=sys.stdout.isatty()),
         ],
     )

@@ -10,6 +10,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -124,9 +125,34 @@ class RedactingFormatter(logging.Formatter):
         return self._redactor.redact(self._inner.format(record))
 
 
+class SettingsRedactor(Redactor):
+    """A redactor that knows the settings' secrets, and the generated ones as soon as they exist."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(*settings.secret_values())
+        self._settings = settings
+        self._directory = settings.secret_path("x").parent
+        self._seen_at: int | None = None
+
+    def redact(self, text: str) -> str:
+        """Return `text` without secrets."""
+        changed_at = _changed_at(self._directory)
+        if changed_at != self._seen_at:
+            self._seen_at = changed_at
+            self.learn(*stored_secrets(self._settings))
+        return super().redact(text)
+
+
+def _changed_at(directory: Path) -> int | None:
+    try:
+        return directory.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 def redactor_for(settings: Settings) -> Redactor:
     """Return a redactor that knows every secret of the settings and of the data directory."""
-    return Redactor(*settings.secret_values(), *stored_secrets(settings))
+    return SettingsRedactor(settings)
 
 
 def _forms(secret: str) -> Iterator[str]:

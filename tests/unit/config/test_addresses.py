@@ -95,11 +95,3 @@ def test_links_name_only_what_is_configured(project: Project, monkeypatch: pytes
         "grafana": "https://grafana.example/x",
         "prometheus_pushgateway": "http://push.example:9091",
     }
-
-
-@pytest.mark.parametrize(("given_id", "given_secret"), [(None, None), ("x", None), (None, "y"), ("x", "y")])
-def test_spotify_is_the_sandbox_until_both_credentials_are_there(
-    project: Project, given_id: str | None, given_secret: str | None
-) -> None:
-    settings = load_settings(spotify={"client_id": given_id, "client_secret": given_secret})
-    assert settings.spotify.sandbox == (given_id is None or given_secret is None)

@@ -224,3 +224,12 @@ def test_redactor_of_the_settings_knows_their_secrets_and_the_generated_ones(pro
     generated = read_or_create(settings, "collectors.password").get_secret_value()
     redacted = redactor_for(settings).redact(f"canary-1 canary-2 {generated}")
     assert redacted == f"{REDACTED} {REDACTED} {REDACTED}"
+
+
+def test_secret_generated_later_is_removed_from_the_next_line_on(project: Project) -> None:
+    redactor = redactor_for(project.settings())
+    assert redactor.redact("nothing yet") == "nothing yet"
+    first = read_or_create(project.settings(), "collectors.password").get_secret_value()
+    assert redactor.redact(first) == REDACTED
+    second = read_or_create(project.settings(), "redis.password").get_secret_value()
+    assert redactor.redact(f"{first} {second}") == f"{REDACTED} {REDACTED}"
