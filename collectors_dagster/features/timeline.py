@@ -89,7 +89,7 @@ def in_order(frame: SignalFrame) -> Floats:
 
 
 def joined(frames: Sequence[SignalFrame], *, days: int) -> Timeline:
-    """Join frames of one host; where two know the same minute, the later in the sequence counts.
+    """Join frames of one host; where two know the same value, the later in the sequence counts.
 
     Parameters
     ----------
@@ -107,5 +107,7 @@ def joined(frames: Sequence[SignalFrame], *, days: int) -> Timeline:
     values = np.full((last + 1 - first, len(SIGNALS)), np.nan)
     for frame, at in zip(kept, minutes, strict=True):
         inside = at >= first
-        values[at[inside] - first] = in_order(frame)[inside]
+        new = in_order(frame)[inside]
+        rows = at[inside] - first
+        values[rows] = np.where(np.isfinite(new), new, values[rows])
     return Timeline(first, values)

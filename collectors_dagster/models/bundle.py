@@ -13,6 +13,7 @@ import skops.io
 from numpy.typing import NDArray
 
 from collectors_dagster.errors import ModelError
+from collectors_dagster.frames import Floats
 
 MANIFEST = "bundle.json"
 FORMAT = 1
@@ -62,6 +63,11 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             name: stored[name].astype(np.float64) if stored[name].dtype == np.float32 else stored[name]
             for name in stored.files
         }
+
+
+def as_stored(array: Floats) -> Floats:
+    """Return what :func:`read_arrays` will give back: a model made of it scores the same before and after saving."""
+    return array.astype(np.float32).astype(np.float64)
 
 
 def write_forest(path: Path, forest: object) -> None:

@@ -70,7 +70,7 @@ class HostForecaster:
         """Learn from frames of one host; minutes in `mask` are left out."""
         host = frames[0].host if frames else ""
         memory = joined(frames, days=MEMORY_DAYS).without(mask)
-        memory = Timeline(memory.first, memory.values.astype(np.float32).astype(np.float64))
+        memory = Timeline(memory.first, bundle.as_stored(memory.values))
         cells = cells_of(memory)
         if len(cells) < MIN_CELLS:
             return cls(host, memory, None)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
 from collectors_dagster.frames import Floats
+from collectors_dagster.models.bundle import as_stored
 from collectors_dagster.models.cells import DAY_CELLS
 from collectors_dagster.models.experts import DAMP_FOREST, Views
 
@@ -72,7 +73,7 @@ class ForestExpert:
             said = np.stack([views.damped(np.arange(len(cell)), s, DAMP_FOREST)[:, signal] for s in STEPS], 1)
             past[:, signal] = said + _in_time(inputs, targets, seed)
             forests.append(_trained(inputs, targets, seed))
-        return cls(tuple(forests), int(cell[0]), past.astype(np.float32).astype(np.float64))
+        return cls(tuple(forests), int(cell[0]), as_stored(past))
 
     def predictions(self, views: Views, cell: NDArray[np.int64]) -> Floats:
         """Return the forest's forecasts at all origins, shape (n, signals, steps); NaN where it has none."""

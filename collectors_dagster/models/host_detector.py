@@ -84,7 +84,8 @@ class HostDetector:
             first fit finds alarming when it is judged without their day are left out in the same way.
         """
         host = frames[0].host if frames else ""
-        everything = _rounded(joined(frames, days=MEMORY_DAYS))
+        everything = joined(frames, days=MEMORY_DAYS)
+        everything = Timeline(everything.first, bundle.as_stored(everything.values))
         memory = everything.without(unlearned(everything, mask))
         state = state_of(memory)
         if state is ModelState.LEARNING:
@@ -187,11 +188,6 @@ class HostDetector:
         memory = Timeline(int(words["first"]), arrays["memory"])
         model = HostModel.stored(words["model"], arrays, directory) if words["model"] else None
         return cls(str(words["host"]), memory, model, version)
-
-
-def _rounded(timeline: Timeline) -> Timeline:
-    """Return what will be read back from the model's file, so that a saved model scores the same."""
-    return Timeline(timeline.first, timeline.values.astype(np.float32).astype(np.float64))
 
 
 def _evidence(value: Floats, expected: Expectation, judged: Judgement, row: int) -> Evidence:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from collectors_dagster.features.seasonal import seasonal_normal
 from collectors_dagster.features.timeline import DAY_MINUTES, Timeline
 from collectors_dagster.frames import Floats
+from collectors_dagster.models.bundle import as_stored
 from collectors_dagster.models.reference import Reference, column_quantile
 from collectors_dagster.records import ModelState
 
@@ -72,7 +73,7 @@ class Profile:
     @classmethod
     def fit(cls, memory: Timeline, *, seasonal: bool) -> tuple["Profile", Floats]:
         """Learn the habits; also return s of every minute and signal of the history, held out by its block."""
-        typical = column_quantile(memory.values, 0.5).astype(np.float32).astype(np.float64)
+        typical = as_stored(column_quantile(memory.values, 0.5))
         block = memory.minutes // DAY_MINUTES if seasonal else np.arange(len(memory)) * _BLOCKS // len(memory)
         level, surprise = Reference.fit(memory.values - typical, block, decades=1.0 if seasonal else 0.0)
         if not seasonal:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from collectors_dagster.features.signals import SIGNALS
 from collectors_dagster.frames import Floats
+from collectors_dagster.models.bundle import as_stored
 from collectors_dagster.models.novelty import held_out_novelty, novelty
 from collectors_dagster.models.signal_rules import RESOLUTION
 from collectors_dagster.models.tail import TailModel
@@ -39,12 +40,12 @@ class Reference:
     @classmethod
     def fit(cls, residuals: Floats, block: NDArray[np.int64], *, decades: float) -> tuple["Reference", Floats]:
         """Learn from residuals, shape (n, 14); also return s of each, held out by its block."""
-        residuals = residuals.astype(np.float32).astype(np.float64)  # what will be read back from the file
+        residuals = as_stored(residuals)
         strange = np.column_stack([held_out_novelty(residuals[:, i], block) for i in _EVERY_SIGNAL])
         reference = cls(
-            scale=_robust_scale(residuals),
-            low=column_quantile(residuals, 0.025),
-            high=column_quantile(residuals, 0.975),
+            scale=as_stored(_robust_scale(residuals)),
+            low=as_stored(column_quantile(residuals, 0.025)),
+            high=as_stored(column_quantile(residuals, 0.975)),
             seen=tuple(np.sort(one[np.isfinite(one)]) for one in residuals.T),
             tails=tuple(
                 TailModel.fit(strange[:, i], resolution=float(RESOLUTION[i]), decades=decades) for i in _EVERY_SIGNAL

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from collectors_dagster.frames import Floats
+from collectors_dagster.models.bundle import as_stored
 
 _BODY = 0.98
 _SHAPE = 0.3
@@ -50,7 +51,7 @@ class TailModel:
         known = strangeness[np.isfinite(strangeness)]
         if not len(known):
             return cls(np.zeros(len(_GRID)), resolution, 0, decades)
-        quantiles = np.quantile(known, _GRID).astype(np.float32).astype(np.float64)  # as in the file
+        quantiles = as_stored(np.quantile(known, _GRID))
         beyond = known[known > quantiles[-1]] - quantiles[-1]
         excess = float(beyond.mean()) if len(beyond) else 0.0
         return cls(quantiles, max(excess * (1.0 - _SHAPE), resolution), len(known), decades)
