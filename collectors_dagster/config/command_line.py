@@ -39,7 +39,7 @@ def as_variables(assignments: Sequence[str]) -> dict[str, str]:
 def _variable(assignment: str) -> tuple[str, str]:
     key, separator, value = assignment.partition("=")
     path = tuple(key.strip().split("."))
-    if not separator:
+    if not separator or not value.strip():
         raise ConfigurationError("--set must be key=value, e.g. --set ports.postgres=25432")
     field = field_at(Settings, path)
     if field is None or is_group(type_at(Settings, path)):

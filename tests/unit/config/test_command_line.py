@@ -20,6 +20,7 @@ def test_assignments_win_over_files_and_variables(project: Project, monkeypatch:
 
 REFUSED = [
     ("ports.redis", "key=value"),
+    ("postgres.host=", "key=value"),
     ("ports.reddis=1", "did you mean ports.redis?"),
     ("redis=1", "there is no such setting"),
     ("=1", "there is no such setting"),

@@ -126,6 +126,20 @@ class ConfigMap:
                 link.unlink()
 
 
+def test_swapped_link_of_the_whole_directory_is_followed(project: Project, clock: ManualClock) -> None:
+    for version, name in (("one", "Before"), ("two", "After")):
+        project.write(f"releases/{version}/acme.yml", named(name))
+    project.tenants.rmdir()
+    project.tenants.symlink_to(project.root / "releases" / "one")
+    watcher = TenantWatcher(project.settings(), clock)
+    assert names(watcher) == ["Before"]
+    new = project.root / "config" / "tenants.new"
+    new.symlink_to(project.root / "releases" / "two")
+    new.replace(project.tenants)
+    clock.move(5)
+    assert names(watcher) == ["After"]
+
+
 @pytest.mark.parametrize(
     "bad", ["", "id: acme\nname: [", "id: acme\n", "id: bolt\nname: x\n", "id: acme\nname: x\ntier: gold\n", "\x00"]
 )
