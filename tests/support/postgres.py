@@ -78,14 +78,29 @@ def running_postgres() -> Iterator[PostgresServer]:
     server = PostgresServer(_binaries(home), home / "data", free_port())
     try:
         _initialise(home, server)
-        options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
-        options += f" -c port={server.port} -c unix_socket_directories={home}"
-        _command(server, "pg_ctl", "start", "-w", "-t", "60", "-l", str(home / "log"), "-o", options)
+        _start(server)
         server.execute(f"create role collectors login password '{PASSWORD}'")
         yield server
         _command(server, "pg_ctl", "stop", "-m", "immediate", "-w")
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def restarted(server: PostgresServer) -> Iterator[None]:
+    """Keep the server down for the time of the block; all connections are cut."""
+    _command(server, "pg_ctl", "stop", "-m", "fast", "-w")
+    try:
+        yield
+    finally:
+        _start(server)
+
+
+def _start(server: PostgresServer) -> None:
+    home = server.data.parent
+    options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+    options += f" -c port={server.port} -c unix_socket_directories={home}"
+    _command(server, "pg_ctl", "start", "-w", "-t", "60", "-l", str(home / "log"), "-o", options)
 
 
 def _binaries(home: Path) -> Path:

@@ -1,24 +1,28 @@
-"""Connections: few, lazy, named, with limits on how long anything may take."""
+"""Connections: few, lazy, named, with limits on how long anything may take.
 
+The pool is our own, because ``psycopg_pool`` connects in a background thread with a growing back-off and
+keeps the server's answer to itself: a caller would wait for seconds to hear only "no connection", and
+wait on after the server is back. Here whoever needs a connection makes it, and hears what the server says.
+"""
+
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import BoundedSemaphore
 
 import psycopg
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
 from collectors_dagster.errors import ServiceTimeoutError, StorageError
-from collectors_dagster.integrations.timescale.border import SERVICE, mapped_errors, translated
+from collectors_dagster.integrations.timescale.border import SERVICE, mapped_errors
 
+Connection = psycopg.Connection[TupleRow]
 Cursor = psycopg.Cursor[TupleRow]
 
-PROBE_SECONDS = 0.3
-"""A connection that takes longer makes us look whether the database is away."""
 WAIT_SECONDS = 5.0
-"""How long to wait for another caller to give one back."""
-IDLE_SECONDS = 120.0
+"""How long to wait for another caller to give a connection back."""
 LIMITS = {
     "statement_timeout": "120s",
     "lock_timeout": "15s",
@@ -31,14 +35,8 @@ LIMITS = {
 }
 
 
-def connection_options(application_name: str) -> dict[str, str | int]:
-    """Return what every connection of ours asks for."""
-    options = " ".join(f"-c {name}={value}" for name, value in LIMITS.items())
-    return {"application_name": application_name, "options": options, "connect_timeout": 5}
-
-
 class Database:
-    """A bounded pool that connects when it is first used.
+    """A bounded pool that connects when a connection is needed.
 
     Parameters
     ----------
@@ -47,19 +45,29 @@ class Database:
     application_name : str
         Shown in ``pg_stat_activity``.
     max_connections : int
-        Further callers wait up to 5 seconds for one to be free.
+        Further callers wait for one to be free.
+    wait_seconds : float
+        How long they wait.
 
     Notes
     -----
     Whoever made it closes it.
     """
 
-    def __init__(self, conninfo: SecretStr, *, application_name: str, max_connections: int) -> None:
+    def __init__(
+        self,
+        conninfo: SecretStr,
+        *,
+        application_name: str,
+        max_connections: int,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
         self._conninfo = conninfo
         self._name = application_name
         self._max = max_connections
-        self._lock = Lock()
-        self._pool: ConnectionPool[psycopg.Connection[TupleRow]] | None = None
+        self._wait_seconds = wait_seconds
+        self._free = BoundedSemaphore(max_connections)
+        self._idle: deque[Connection] = deque()
         self._closed = False
 
     @contextmanager
@@ -74,70 +82,54 @@ class Database:
         with (
             mapped_errors(operation),
             self._connection(operation) as connection,
+            connection.transaction(),
             connection.cursor(binary=True) as cursor,
         ):
             yield cursor
 
     def close(self) -> None:
-        """Close all connections, for good."""
-        with self._lock:
-            self._closed = True
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.close()
+        """Close all connections, for good; those in use are closed when they come back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
 
     @contextmanager
-    def _connection(self, operation: str) -> Iterator[psycopg.Connection[TupleRow]]:
-        pool = self._opened_pool()
-        connection = self._taken(pool, operation)
+    def _connection(self, operation: str) -> Iterator[Connection]:
+        if not self._free.acquire(timeout=self._wait_seconds):
+            message = f"cannot {operation}: all {self._max} connections of {self._name!r} are busy"
+            raise ServiceTimeoutError(message, service=SERVICE, operation=operation)
         try:
-            with connection:
+            connection = self._living() or self._connect()
+            try:
                 yield connection
+            finally:
+                self._give_back(connection)
         finally:
-            pool.putconn(connection)
+            self._free.release()
 
-    def _opened_pool(self) -> ConnectionPool[psycopg.Connection[TupleRow]]:
-        with self._lock:
-            if self._closed:
-                raise StorageError(f"the store {self._name!r} is closed")
-            if self._pool is None:
-                self._pool = self._new_pool()
-                self._pool.open()
-            return self._pool
+    def _living(self) -> Connection | None:
+        """Return an idle connection that still answers; close those that do not."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.pgconn.exec_(b"").status == ExecStatus.EMPTY_QUERY:
+                return connection
+            connection.close()
+        return None
 
-    def _new_pool(self) -> ConnectionPool[psycopg.Connection[TupleRow]]:
-        return ConnectionPool(
+    def _connect(self) -> Connection:
+        if self._closed:
+            raise StorageError(f"the store {self._name!r} is closed")
+        return psycopg.connect(
             self._conninfo.get_secret_value(),
-            kwargs=connection_options(self._name),
-            min_size=0,
-            max_size=self._max,
-            open=False,
-            name=self._name,
-            num_workers=1,
-            max_idle=IDLE_SECONDS,
-            # Give up early: the next caller starts a fresh attempt instead of waiting in a long back-off.
-            reconnect_timeout=WAIT_SECONDS / 2,
-            check=ConnectionPool.check_connection,
+            autocommit=True,
+            application_name=self._name,
+            options=" ".join(f"-c {name}={value}" for name, value in LIMITS.items()),
+            connect_timeout=5,
+            tcp_user_timeout=15_000,
         )
 
-    def _taken(
-        self, pool: ConnectionPool[psycopg.Connection[TupleRow]], operation: str
-    ) -> psycopg.Connection[TupleRow]:
-        """Take a connection; when none comes at once, find out whether the database is away."""
-        try:
-            return pool.getconn(timeout=PROBE_SECONDS)
-        except PoolTimeout:
-            self._probe(operation)
-        try:
-            return pool.getconn(timeout=WAIT_SECONDS)
-        except PoolTimeout:
-            message = f"cannot {operation}: all {self._max} connections of {self._name!r} are busy"
-            raise ServiceTimeoutError(message, service=SERVICE, operation=operation) from None
-
-    def _probe(self, operation: str) -> None:
-        """Connect outside of the pool, which keeps the server's own words to itself."""
-        try:
-            with psycopg.connect(self._conninfo.get_secret_value(), connect_timeout=3):
-                pass
-        except psycopg.Error as error:
-            raise translated(error, operation) from None
+    def _give_back(self, connection: Connection) -> None:
+        if self._closed or connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            connection.close()
+        else:
+            self._idle.append(connection)
