@@ -123,10 +123,11 @@ class Champions:
 
     def _remembered(self) -> dict[str, dict[str, str]]:
         try:
-            found: dict[str, dict[str, str]] = json.loads(self._memory.read_bytes())
+            found = json.loads(self._memory.read_bytes())
         except (OSError, ValueError):
             return {}
-        return found
+        places = found.items() if isinstance(found, dict) else ()
+        return {str(tenant_id): place for tenant_id, place in places if isinstance(place, dict)}
 
     def _remember(self, tenant_id: str, champion: Champion) -> None:
         known = self._remembered() | {tenant_id: {"path": str(champion.path), "version": champion.version}}

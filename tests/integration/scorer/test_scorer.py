@@ -1,0 +1,300 @@
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+
+from collectors_dagster.clock import ManualClock
+from collectors_dagster.config.tenants import TenantDirectory
+from collectors_dagster.errors import ModelError, ServiceUnreachableError
+from collectors_dagster.features.signals import SIGNALS
+from collectors_dagster.frames import SignalFrame
+from collectors_dagster.integrations.timescale import DeliveryStore, Store
+from collectors_dagster.integrations.timescale.leadership import Leadership
+from collectors_dagster.models.anomaly import HostDetector, TenantDetector
+from collectors_dagster.patterns.retry import Backoff
+from collectors_dagster.records import Incident, IncidentEventKind, ModelState, Window
+from collectors_dagster.scorer.champions import Champions
+from collectors_dagster.scorer.scorer import Scorer
+from collectors_dagster.tenants import SystemSource, Tenant
+from tests.support.hosts import DeliveringHost
+from tests.support.postgres import PostgresServer, restarted
+
+START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+AURORA = Tenant("aurora", "Aurora")
+OPENED, RESOLVED = IncidentEventKind.OPENED, IncidentEventKind.RESOLVED
+
+
+@dataclass
+class Directory:
+    """The configured tenants, changed by hand."""
+
+    tenants: tuple[Tenant, ...]
+
+    def current(self) -> TenantDirectory:
+        return TenantDirectory(self.tenants)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    path: Path
+    version: str
+
+
+class Registry:
+    """A model registry that has, has not, or is away."""
+
+    def __init__(self, bundle: Bundle | None = None) -> None:
+        self.bundle = bundle
+        self.away = False
+
+    def champion(self, tenant_id: str, kind: str, cache_dir: Path) -> Bundle | None:
+        if self.away:
+            raise ServiceUnreachableError("MLflow is away", service="mlflow", operation="champion")
+        return self.bundle
+
+
+class Stage:
+    """A scorer, its clock and its surroundings."""
+
+    def __init__(self, database: SecretStr, home: Path, clock: ManualClock, *tenants: Tenant) -> None:
+        self.database = database
+        self.clock = clock
+        self.directory = Directory(tenants or (AURORA,))
+        self.registry = Registry()
+        self.store = Store(database, application_name="tests-scorer")
+        self.store.tenants.sync(self.directory.tenants)
+        self.champions = Champions(lambda: self.registry, home / "models", home / "champions.json", clock)
+        self.scorer = Scorer(
+            self.store,
+            Leadership(database, "scorer"),
+            self.champions,
+            self.directory,
+            clock,
+            tick_seconds=5.0,
+            backoff=Backoff(base_seconds=1.0, cap_seconds=15.0, random=lambda: 0.5),
+        )
+
+    def close(self) -> None:
+        self.scorer.close()
+        self.store.close()
+
+    def play(self, host: DeliveringHost, seconds: int, cpu: Callable[[int], float]) -> None:
+        """Let time pass: the host delivers every ten seconds, the scorer looks every five."""
+        for passed in range(5, seconds + 1, 5):
+            self.clock.move(5)
+            if passed % 10 == 0:
+                host.deliver(self.clock.now(), cpu(passed))
+            self.scorer.tick()
+
+    def events(self) -> list[tuple[IncidentEventKind, Incident]]:
+        return [(event.kind, event.incident) for event in self.store.incidents.events_after(0, 1000)]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+def stage(database: SecretStr, tmp_path: Path, clock: ManualClock) -> Iterator[Stage]:
+    made = Stage(database, tmp_path / "home", clock)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def host(stage: Stage, delivery_store: DeliveryStore) -> DeliveringHost:
+    return DeliveringHost(delivery_store, "aurora")
+
+
+def test_a_loaded_minute_is_an_incident_within_two_minutes_and_resolves_after(
+    stage: Stage, host: DeliveringHost
+) -> None:
+    stage.play(host, 600, lambda _: 0.08)
+    assert stage.events() == []
+    began = stage.clock.now()
+    stage.play(host, 70, lambda _: 0.99)
+    stage.play(host, 240, lambda _: 0.08)
+    (opened, incident), (closed, resolved) = stage.events()
+    assert (opened, closed) == (OPENED, RESOLVED)
+    assert incident.updated_at - began <= timedelta(seconds=80)
+    assert incident.contributions[0].signal == "cpu_utilization_ratio"
+    assert incident.title.startswith("CPU utilization")
+    assert resolved.resolved_at is not None
+    assert resolved.resolved_at - began <= timedelta(seconds=140)
+    assert stage.store.incidents.open() == []
+
+
+def test_every_whole_minute_is_written_once_with_its_state(stage: Stage, host: DeliveringHost) -> None:
+    stage.play(host, 630, lambda _: 0.1)
+    minutes = stage.store.scores.read("aurora", "stream", Window(START, stage.clock.now()))
+    assert [one.ts for one in minutes] == [START + timedelta(minutes=n) for n in range(1, 11)]
+    assert {one.state for one in minutes} == {ModelState.LEARNING}
+    assert {one.model_version for one in minutes} == {"untrained"}
+    assert stage.scorer.status()["tenants"]["aurora"]["minutes_written"] == 10
+
+
+def test_minutes_missed_by_a_pause_of_the_scorer_are_made_up(stage: Stage, host: DeliveringHost) -> None:
+    stage.play(host, 120, lambda _: 0.1)
+    for _ in range(30):
+        stage.clock.move(10)
+        host.deliver(stage.clock.now(), 0.1)
+    stage.play(host, 60, lambda _: 0.1)
+    minutes = stage.store.scores.read("aurora", "stream", Window(START, stage.clock.now()))
+    assert len(minutes) == 8
+
+
+def test_first_seconds_of_a_host_are_no_minute(stage: Stage, host: DeliveringHost) -> None:
+    stage.play(host, 50, lambda _: 1.0)
+    assert stage.events() == []
+    assert stage.scorer.status()["tenants"]["aurora"]["latest"] == {}
+
+
+def test_standby_takes_over_with_the_open_incident(
+    stage: Stage, host: DeliveringHost, tmp_path: Path, clock: ManualClock
+) -> None:
+    second = Stage(stage.database, tmp_path / "second", clock)
+    try:
+        stage.play(host, 600, lambda _: 0.05)
+        second.scorer.tick()
+        assert second.scorer.status()["state"] == "standby"
+        stage.play(host, 90, lambda _: 0.99)
+        assert [kind for kind, _ in stage.events()] == [OPENED]
+        stage.scorer.close()
+        second.play(host, 60, lambda _: 0.99)
+        assert second.scorer.status()["state"] == "running"
+        second.play(host, 240, lambda _: 0.05)
+        assert [kind for kind, _ in second.events()] == [OPENED, RESOLVED]
+        assert len({incident.id for _, incident in second.events()}) == 1
+    finally:
+        second.close()
+
+
+def test_scoring_pauses_while_the_database_is_away_and_goes_on(
+    stage: Stage, host: DeliveringHost, postgres: PostgresServer
+) -> None:
+    stage.play(host, 120, lambda _: 0.05)
+    with restarted(postgres):
+        assert stage.scorer.tick() >= 5.0
+        status = stage.scorer.status()
+        assert status["state"] == "waiting"
+        assert status["problems"][""]
+    host.deliver(stage.clock.now() + timedelta(seconds=5), 0.05)
+    stage.clock.move(10)
+    stage.scorer.tick()
+    stage.scorer.tick()
+    assert stage.scorer.status()["state"] == "running"
+    assert stage.scorer.status()["problems"] == {}
+
+
+def trained(directory: Path, host: str) -> Bundle:
+    """Save a detector that knows a quiet week of `host`."""
+    ts = np.datetime64("2026-11-14T00:00", "s") + 60 * np.arange(1, 8 * 1440)
+    values = np.full((len(ts), len(SIGNALS)), np.nan)
+    random = np.random.default_rng(1)
+    for name, level in {"cpu_utilization_ratio": 0.08, "memory_used_ratio": 0.5, "load_per_cpu": 0.08}.items():
+        values[:, SIGNALS.index(name)] = level + 0.01 * random.random(len(ts))
+    detector = TenantDetector({host: HostDetector.fit([SignalFrame(host, ts, SIGNALS, values)], seed=1)})
+    directory.mkdir(parents=True)
+    detector.save(directory)
+    return Bundle(directory, "7")
+
+
+def test_champion_is_taken_into_service_and_survives_a_registry_that_is_away(
+    stage: Stage, host: DeliveringHost, tmp_path: Path, clock: ManualClock
+) -> None:
+    stage.play(host, 60, lambda _: 0.08)
+    stage.registry.bundle = trained(tmp_path / "bundle", "web-1")
+    stage.champions.refresh()
+    stage.play(host, 60, lambda _: 0.08)
+    status = stage.scorer.status()["tenants"]["aurora"]
+    assert status["model_version"] == "7"
+    assert status["latest"]["web-1"]["state"] == "ready"
+    stage.registry.away = True
+    stage.champions.refresh()
+    assert "MLflow is away" in stage.scorer.status()["problems"]["models"]
+    assert stage.champions.detector("aurora").version == "7"
+
+    reborn = Champions(lambda: stage.registry, tmp_path / "home", tmp_path / "home" / "champions.json", clock)
+    reborn.restore()
+    assert reborn.detector("aurora").version == "7"
+
+
+def test_trained_model_names_an_anomaly_far_below_any_physical_limit(
+    stage: Stage, host: DeliveringHost, tmp_path: Path
+) -> None:
+    stage.registry.bundle = trained(tmp_path / "bundle", "web-1")
+    stage.champions.detector("aurora")
+    stage.champions.refresh()
+    stage.play(host, 300, lambda _: 0.08)
+    stage.play(host, 120, lambda _: 0.62)
+    ((kind, incident),) = stage.events()
+    assert kind is OPENED
+    assert incident.model_version == "7"
+    assert incident.contributions[0].expected_high < 0.2
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"aurora": 7}', json.dumps({"aurora": {"path": "/nowhere"}}).encode()]
+)
+def test_damaged_memory_of_champions_costs_nothing(tmp_path: Path, content: bytes, clock: ManualClock) -> None:
+    (tmp_path / "champions.json").write_bytes(content)
+    champions = Champions(Registry, tmp_path, tmp_path / "champions.json", clock)
+    champions.restore()
+    assert champions.detector("aurora").version == "untrained"
+
+
+def test_incident_of_a_tenant_that_is_no_longer_scored_is_closed(stage: Stage, host: DeliveringHost) -> None:
+    stage.play(host, 120, lambda _: 0.05)
+    stage.play(host, 90, lambda _: 0.99)
+    assert len(stage.store.incidents.open()) == 1
+    stage.directory.tenants = (replace(AURORA, system=SystemSource(ml_enabled=False)),)
+    stage.play(host, 65, lambda _: 0.99)
+    assert stage.store.incidents.open() == []
+    assert stage.events()[-1][1].title.endswith("no longer scored")
+    assert stage.scorer.status()["tenants"] == {}
+
+
+def test_host_that_falls_silent_does_not_keep_its_incident(stage: Stage, host: DeliveringHost) -> None:
+    stage.play(host, 120, lambda _: 0.05)
+    stage.play(host, 90, lambda _: 0.99)
+    stage.clock.move(16 * 60)
+    stage.scorer.tick()
+    kind, incident = stage.events()[-1]
+    assert kind is RESOLVED
+    assert "delivered nothing since" in incident.title
+
+
+class BrokenDetector(TenantDetector):
+    """A bundle whose detectors cannot be had."""
+
+    def detector(self, host: str) -> HostDetector:
+        raise ModelError(f"the detector of {host} is broken")
+
+
+def test_fault_of_one_tenant_costs_the_others_nothing(
+    database: SecretStr, tmp_path: Path, clock: ManualClock, delivery_store: DeliveryStore
+) -> None:
+    stage = Stage(database, tmp_path, clock, AURORA, Tenant("borealis", "Borealis"))
+    try:
+        ours, theirs = (DeliveringHost(delivery_store, name, f"{name}-1") for name in ("aurora", "borealis"))
+        stage.champions._detectors["aurora"] = BrokenDetector({})
+        for _ in range(30):
+            theirs.deliver(clock.now(), 0.1)
+            stage.play(ours, 10, lambda _: 0.1)
+        status = stage.scorer.status()
+        assert set(status["problems"]) == {"aurora"}
+        assert status["tenants"]["borealis"]["minutes_written"] > 0
+    finally:
+        stage.close()
+
+
+def test_quiet_hour_raises_nothing(stage: Stage, host: DeliveringHost) -> None:
+    random = np.random.default_rng(3)
+    stage.play(host, 3600, lambda _: float(np.clip(0.1 + 0.05 * random.standard_normal(), 0.0, 1.0)))
+    assert stage.events() == []
