@@ -1,10 +1,11 @@
 """Looking into one running component: metrics, a profile, memory; switched in the configuration, no restart.
 
-``debug.components.<name>.{metrics, profile, memory}`` is followed while the component runs. Reports go to
-``<home>/debug``, and only the newest are kept.
+``debug.components.<name>.{metrics, profile, memory}`` and ``log.level`` are followed while the component runs, and a
+settings file that turned bad is told in the log. Reports go to ``<home>/debug``, and only the newest are kept.
 """
 
 import gc
+import logging
 import sys
 import threading
 import tracemalloc
@@ -48,11 +49,13 @@ class DebugSession:
         self._process = psutil.Process()
         self._profiler: Profiler | None = None
         self._tracing = False
+        self._level = settings_watcher.current().log.level
+        self._problems: tuple[str, ...] = ()
         self._metrics_at = self._profile_at = self._memory_at = 0.0
 
     def tick(self) -> None:
         """Follow the switches and write what is due; call it from the thread to be profiled."""
-        settings = self._watcher.current()
+        settings = self._follow()
         switches = settings.debug.of(self._component)
         now = self._clock.monotonic()
         if switches.metrics and now >= self._metrics_at:
@@ -71,6 +74,18 @@ class DebugSession:
         if self._tracing:
             tracemalloc.stop()
             self._tracing = False
+
+    def _follow(self) -> Settings:
+        """Take over a changed log level, and tell once when the settings files turn bad."""
+        settings = self._watcher.current()
+        if settings.log.level != self._level:
+            self._level = settings.log.level
+            logging.getLogger().setLevel(self._level.upper())
+        if self._watcher.problems != self._problems:
+            self._problems = self._watcher.problems
+            for line in self._problems:
+                _log.warning("settings refused", problem=line)
+        return settings
 
     def _write_metrics(self) -> None:
         times, memory = self._process.cpu_times(), self._process.memory_info()

@@ -1,5 +1,6 @@
 """Looking into a running component: followed from the configuration, no restart."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from tracemalloc import is_tracing
@@ -109,3 +110,27 @@ def test_a_bad_file_keeps_the_switches_as_they_were(debugged: Debugged) -> None:
     (debugged.config / "base.yml").write_text("debug: [")
     debugged.pass_time(5)
     assert is_tracing()
+
+
+@pytest.fixture
+def root_level() -> Iterator[None]:
+    before = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(before)
+
+
+@pytest.mark.usefixtures("root_level")
+def test_log_level_is_followed(debugged: Debugged) -> None:
+    for level, number in (("error", logging.ERROR), ("debug", logging.DEBUG)):
+        (debugged.config / "base.yml").write_text(f"log: {{level: {level}}}\n")
+        debugged.pass_time(5)
+        assert logging.getLogger().level == number
+
+
+def test_settings_file_that_turns_bad_is_told_once_and_changes_nothing(debugged: Debugged) -> None:
+    (debugged.config / "base.yml").write_text("log: {level: loud}\n")
+    with capture_logs() as lines:
+        for _ in range(3):
+            debugged.pass_time(5)
+    assert [line["event"] for line in lines] == ["settings refused"]
+    assert "config/base.yml:1: log.level = 'loud' is refused" in lines[0]["problem"]
