@@ -10,6 +10,7 @@ from collectors_dagster.config import load_settings
 from collectors_dagster.config.settings_watcher import SettingsWatcher
 from collectors_dagster.monitoring.debug import DebugSession
 from collectors_dagster.monitoring.logging import configure_logging
+from collectors_dagster.security.redaction import redactor_for
 from collectors_dagster.supervisor.component import Component, selection
 from collectors_dagster.supervisor.home import Home
 from collectors_dagster.supervisor.loop import Hooks, Signals, Supervisor
@@ -18,7 +19,7 @@ from collectors_dagster.supervisor.stack import Stack
 
 def main() -> int:
     """Return 0 after an orderly end, 1 if the stack could not start, 3 if another supervisor has the lock."""
-    os.umask(0o022)
+    os.umask(0o077)
     clock = SystemClock()
     settings = load_settings()
     configure_logging("supervisor", settings)
@@ -37,7 +38,7 @@ def main() -> int:
         def log_limits() -> tuple[int, int]:
             return watcher.current().log.max_bytes, watcher.current().log.backups
 
-        hooks = Hooks(wanted, log_limits, debug.tick)
+        hooks = Hooks(wanted, log_limits, debug.tick, redactor_for(settings).redact)
         return 0 if Supervisor(home, hooks, clock, Signals().wait).run() else 1
 
 

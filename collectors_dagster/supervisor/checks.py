@@ -1,11 +1,14 @@
 """What must hold before anything is started; each failure is one line with its remedy."""
 
+import errno
 import os
 import shutil
 import socket
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+import psutil
 
 from collectors_dagster.config import Settings
 from collectors_dagster.config.environment import variable_for
@@ -80,7 +83,21 @@ def _check_port(address: str, port: int, component: str, variable: str) -> None:
         try:
             probe.bind((address, port))
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise StartupError(
+                    f"this machine has no address {address}: set COLLECTORS__BIND_ADDRESS to one that it has"
+                ) from error
             raise StartupError(
-                f"port {port} for {component} cannot be used ({error.strerror}): "
+                f"port {port} for {component} cannot be used ({error.strerror}){_holder(port)}: "
                 f"stop the program that has it or set {variable} to another"
             ) from error
+
+
+def _holder(port: int) -> str:
+    """Return who listens on `port`, as far as we may know."""
+    try:
+        every = psutil.net_connections("tcp")
+        pid = next(each.pid for each in every if each.status == psutil.CONN_LISTEN and each.laddr[1:] == (port,))
+        return f", {psutil.Process(pid).name()} with pid {pid} has it" if pid else ""
+    except (StopIteration, psutil.Error, OSError):
+        return ""

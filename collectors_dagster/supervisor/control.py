@@ -1,11 +1,13 @@
 """How a command talks to the supervisor: the lock, signals, and the state file."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil
@@ -50,10 +52,16 @@ def bring_up(settings: Settings, only: Sequence[str], clock: Clock, watch: Watch
     check_machine(settings)
     home = Home(settings.home)
     home.make()
-    running = _running(home)
+    with _one_at_a_time(home):
+        return _bring_up(settings, only, clock, watch)
+
+
+def _bring_up(settings: Settings, only: Sequence[str], clock: Clock, watch: Watcher) -> StackSnapshot:
+    home = Home(settings.home)
     stack = Stack(settings, clock)
     stack.check()
     wanted = {component.name for component in selection(stack.components(), only)}
+    running = _running(home)
     if running:
         _widen(home, running, only)
         return _Follower(home, wanted, running.supervisor, running.requests, clock).follow(watch)
@@ -70,11 +78,22 @@ def take_down(settings: Settings, clock: Clock) -> list[str]:
     home = Home(settings.home)
     state = StackSnapshot.read(home.state)
     names = [each.name for each in state.components if each.process and each.process.members()] if state else []
-    if state and state.is_running:
-        state.supervisor.send(signal.SIGTERM, whole_group=False)
-        stop_together([(state.supervisor, _ORDERLY)], clock)
+    _end_supervisor(state, clock)
     _stop_left_overs(home, clock)
     return names
+
+
+@contextmanager
+def _one_at_a_time(home: Home) -> Iterator[None]:
+    """Let a second `collectors up` wait for the first: it then finds everything ready."""
+    with (home.run / "up.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _end_supervisor(state: StackSnapshot | None, clock: Clock) -> None:
+    if state and state.is_running:
+        stop_together([(state.supervisor, _ORDERLY)], clock)
 
 
 def _running(home: Home) -> StackSnapshot | None:
@@ -84,6 +103,7 @@ def _running(home: Home) -> StackSnapshot | None:
 
 def _start(settings: Settings, home: Home, only: Sequence[str], clock: Clock) -> Identity:
     """Clear what an earlier supervisor left, and start a new one in a session of its own."""
+    _end_supervisor(StackSnapshot.read(home.state), clock)  # one whose own start failed may still be stopping
     _stop_left_overs(home, clock)
     check_ports(settings, selection(Stack(settings, clock).components(), only))
     _want(home, only)

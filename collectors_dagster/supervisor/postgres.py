@@ -66,6 +66,14 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the server is reached."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddedPostgres:
     """One cluster, ready to be started.
 
@@ -73,12 +81,14 @@ class EmbeddedPostgres:
     ----------
     passwords : mapping
         Of every role in :data:`ROLES`.
+    mark : mapping
+        Variables by which processes of this stack are recognised; also of those that make the cluster.
     """
 
     place: Place
-    bind_address: str
-    port: int
+    listen: Listen
     passwords: Mapping[str, str] = field(repr=False)
+    mark: Mapping[str, str]
     clock: Clock = field(repr=False)
 
     def prepare(self) -> Launch:
@@ -93,7 +103,7 @@ class EmbeddedPostgres:
         self._renew_passwords()
         self._configure()
         program = str(place.binaries / "postgres")
-        return Launch((program, "-D", str(place.data)), place.root, _environment(), place.account)
+        return Launch((program, "-D", str(place.data)), place.root, self._environment(), place.account)
 
     def _create(self) -> None:
         aside = self.place.root / "data.new"
@@ -130,7 +140,7 @@ class EmbeddedPostgres:
             capture_output=True,
             check=False,
             cwd=self.place.root,
-            env=_environment(),
+            env=self._environment(),
             **(self.place.account.popen_arguments() if self.place.account else {}),
         )
         told = [line for line in done.stderr.splitlines() if re.search("error|fatal|could not", line, re.IGNORECASE)]
@@ -138,10 +148,13 @@ class EmbeddedPostgres:
             reason = (told or done.stderr.strip().splitlines() or ["no message"])[0]
             raise StartupError(f"PostgreSQL's {program} failed: {reason}")
 
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", **self.mark}
+
     def _configure(self) -> None:
         settings = {
-            "listen_addresses": self.bind_address,
-            "port": str(self.port),
+            "listen_addresses": self.listen.address,
+            "port": str(self.listen.port),
             "unix_socket_directories": str(self.place.sockets),
         }
         fixed = (files("collectors_dagster.supervisor") / "postgresql.conf").read_text()
@@ -202,6 +215,7 @@ def find_place(home: Path, account_setting: str | None) -> Place:
         root = near if account.can_enter(home) else _SHARED_ROOT / _digest(home)
     if (root / "data").exists():
         account = owner_of(root / "data") or account
+    _own_directory(root, account)
     place = Place(_reachable(binaries, account, root), root, account)
     write_atomically(pointer, json.dumps({"root": str(root), "account": account.name}).encode())
     return place
@@ -233,6 +247,7 @@ def _reachable(binaries: Path, account: Account, root: Path) -> Path:
     if account.can_run(binaries / "postgres"):
         return binaries
     outside = root if root.is_relative_to(_SHARED_ROOT) else _SHARED_ROOT / _digest(root.parent)
+    _own_directory(outside, account)
     copy = outside / f"postgresql-{version_of(binaries)}"
     if not copy.exists():
         aside = copy.with_suffix(".new")
@@ -245,6 +260,9 @@ def _reachable(binaries: Path, account: Account, root: Path) -> Path:
 
 
 def _own_directory(path: Path, account: Account | None) -> None:
+    if path.parent == _SHARED_ROOT:
+        _SHARED_ROOT.mkdir(parents=True, exist_ok=True)
+        _SHARED_ROOT.chmod(0o755)  # whatever our own umask: the account must pass
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
     if account:
@@ -266,10 +284,6 @@ def _directory_of(pid: int) -> str:
 def _first_number(path: Path) -> int:
     first = path.read_text().partition("\n")[0].strip()
     return int(first) if first.isdigit() else 0
-
-
-def _environment() -> dict[str, str]:
-    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 
 def _quoted(value: str) -> str:

@@ -56,7 +56,7 @@ class Stack:
         return [make() for make in build]
 
     def check(self) -> None:
-        """Look for the servers' programs, and for the account that the database steps down to.
+        """Find the servers' programs, the account that the database steps down to, and the secrets.
 
         Raises
         ------
@@ -65,8 +65,10 @@ class Stack:
         """
         if self.settings.postgres_embedded:
             postgres.find_place(self.settings.home, self.settings.postgres.account)
+            self._passwords()
         if self.settings.redis_embedded:
             redis.find_server()
+            self._secret("redis.password")
 
     def externals(self) -> dict[str, str]:
         """Return the addresses of the servers that take the place of a component of ours."""
@@ -96,9 +98,11 @@ class Stack:
     def _prepare_postgres(self) -> Launch:
         settings = self.settings
         place = postgres.find_place(settings.home, settings.postgres.account)
-        passwords = {role: self._secret(f"{role}.password") for role in postgres.ROLES}
-        server = postgres.EmbeddedPostgres(place, settings.bind_address, settings.ports.postgres, passwords, self.clock)
-        return self._marked(server.prepare())
+        listen = postgres.Listen(settings.bind_address, settings.ports.postgres)
+        return postgres.EmbeddedPostgres(place, listen, self._passwords(), self._mark, self.clock).prepare()
+
+    def _passwords(self) -> dict[str, str]:
+        return {role: self._secret(f"{role}.password") for role in postgres.ROLES}
 
     def _redis(self) -> Component:
         settings = self.settings
@@ -253,7 +257,11 @@ class Stack:
         return self._marked(Launch((sys.executable, *words), directory, inherited | known | environment))
 
     def _marked(self, launch: Launch) -> Launch:
-        return replace(launch, environment={**launch.environment, MARK: str(self.settings.home)})
+        return replace(launch, environment={**launch.environment, **self._mark})
+
+    @property
+    def _mark(self) -> dict[str, str]:
+        return {MARK: str(self.settings.home)}
 
     def _secret(self, name: str) -> str:
         return read_or_create(self.settings, name).get_secret_value()

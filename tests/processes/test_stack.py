@@ -6,10 +6,11 @@ import pwd
 import signal
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import psycopg
@@ -21,10 +22,10 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.xdist_group("stack")
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[LocalStack]:
-    """Yield a stack at rest, and leave nothing of it."""
-    with tempfile.TemporaryDirectory(prefix="collectors-stack-") as folder:
+@contextmanager
+def at_rest() -> Iterator[LocalStack]:
+    """Yield a stack that was never started, and leave nothing of it."""
+    with TemporaryDirectory(prefix="collectors-stack-") as folder:
         Path(folder).chmod(0o755)
         ours = LocalStack(Path(folder) / "home")
         try:
@@ -36,10 +37,36 @@ def stack(tmp_path: Path) -> Iterator[LocalStack]:
 
 
 @pytest.fixture
-def running(stack: LocalStack) -> LocalStack:
-    done = stack.up()
+def stack() -> Iterator[LocalStack]:
+    """Yield a stack that was never started."""
+    with at_rest() as ours:
+        yield ours
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[LocalStack]:
+    """Yield a stack whose cluster exists: making one costs more than everything else."""
+    with at_rest() as ours:
+        assert ours.up("postgres").returncode == 0
+        assert ours.run("down").returncode == 0
+        yield ours
+
+
+@pytest.fixture
+def running(made: LocalStack) -> Iterator[LocalStack]:
+    """Yield a stack that runs PostgreSQL."""
+    done = made.up("postgres")
     assert done.returncode == 0, done.stderr
-    return stack
+    yield made
+    made.run("down")
+
+
+@pytest.fixture
+def both(running: LocalStack) -> LocalStack:
+    """Return a stack that runs PostgreSQL and Redis."""
+    done = running.up("redis")
+    assert done.returncode == 0, done.stderr
+    return running
 
 
 def nobodys_python() -> str:
@@ -53,7 +80,8 @@ def commit_rows(stack: LocalStack, count: int) -> None:
     """Commit rows one by one, each in a transaction of its own."""
     with stack.connect() as connection:
         connection.autocommit = True
-        connection.execute("create table if not exists kept (n integer primary key)")
+        connection.execute("drop table if exists kept")
+        connection.execute("create table kept (n integer primary key)")
         for number in range(count):
             connection.execute("insert into kept values (%s)", [number])
 
@@ -106,10 +134,19 @@ def test_the_database_is_durable_local_and_asks_for_a_password(running: LocalSta
 
 
 def test_a_second_up_changes_nothing(running: LocalStack) -> None:
-    before = {name: running.pid(name) for name in ("supervisor", "postgres", "redis")}
-    again = running.up()
+    before = {name: running.pid(name) for name in ("supervisor", "postgres")}
+    again = running.up("postgres")
     assert again.returncode == 0, again.stderr
     assert {name: running.pid(name) for name in before} == before
+
+
+def test_two_at_the_same_time_start_one_stack(stack: LocalStack) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: stack.up("redis"), range(2))
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    commands = [" ".join(process.cmdline()) for process in stack.processes()]
+    assert len([command for command in commands if f"127.0.0.1:{stack.ports['redis']}" in command]) == 1
+    assert len([command for command in commands if "collectors_dagster.supervisor" in command]) == 1
 
 
 def test_a_later_up_adds_components_to_those_that_run(stack: LocalStack) -> None:
@@ -120,17 +157,17 @@ def test_a_later_up_adds_components_to_those_that_run(stack: LocalStack) -> None
     assert stack.pid("postgres") == before
 
 
-def test_down_leaves_nothing_of_ours_and_everything_else(running: LocalStack) -> None:
+def test_down_leaves_nothing_of_ours_and_everything_else(both: LocalStack) -> None:
     with subprocess.Popen(["sleep", "600"]) as bystander:
-        done = running.run("down")
+        done = both.run("down")
         assert done.returncode == 0
-        assert running.processes() == []
+        assert both.processes() == []
         assert bystander.poll() is None
         bystander.kill()
-    assert all(each["state"] == "stopped" for each in running.status()["components"])
+    assert all(each["state"] == "stopped" for each in both.status()["components"])
     for name in ("postgres", "redis"):
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", running.ports[name]), 5).close()
+            socket.create_connection(("127.0.0.1", both.ports[name]), 5).close()
 
 
 def test_down_twice_is_harmless(stack: LocalStack) -> None:
@@ -143,7 +180,7 @@ def test_no_committed_row_is_lost_when_the_supervisor_is_killed(running: LocalSt
     orphan = running.pid("postgres")
     running.kill("supervisor")
     assert running.component("postgres")["state"] == "unsupervised"
-    assert running.up().returncode == 0
+    assert running.up("postgres").returncode == 0
     assert kept_rows(running) == 200
     assert running.component("postgres")["state"] == "ready"
     assert running.pid("postgres") != orphan
@@ -171,7 +208,7 @@ def test_no_committed_row_is_lost_when_everything_is_killed_at_once(running: Loc
     for process in running.processes():
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    done = running.up()
+    done = running.up("postgres")
     busy.close()
     assert done.returncode == 0, done.stderr
     assert kept_rows(running) == 200
@@ -182,8 +219,16 @@ def test_a_postmaster_that_dies_with_its_supervisor_is_recovered(running: LocalS
     postmaster = running.pid("postgres")
     running.kill("supervisor")
     os.kill(postmaster, signal.SIGKILL)
-    assert running.up().returncode == 0
+    assert running.up("postgres").returncode == 0
     assert kept_rows(running) == 50
+
+
+def test_a_killed_agent_is_started_again_and_goes_on(stack: LocalStack) -> None:
+    assert stack.up(f"{BASE},agent").returncode == 0
+    epoch = stack.component("agent")["detail"]["epoch"]
+    killed = stack.kill("agent")
+    wait_until_replaced(stack, "agent", killed)
+    assert stack.component("agent")["detail"]["epoch"] == epoch
 
 
 def test_a_stale_mark_with_a_reused_number_does_not_stop_the_start(running: LocalStack) -> None:
@@ -192,7 +237,7 @@ def test_a_stale_mark_with_a_reused_number_does_not_stop_the_start(running: Loca
     data = Path(place["root"] if place else running.home / "postgres") / "data"
     with subprocess.Popen(["sleep", "600"], user="nobody" if os.geteuid() == 0 else None) as bystander:
         (data / "postmaster.pid").write_text(f"{bystander.pid}\n{data}\n")
-        done = running.up()
+        done = running.up("postgres")
         assert done.returncode == 0, done.stderr
         assert bystander.poll() is None
         bystander.kill()
@@ -249,7 +294,7 @@ def test_a_component_that_cannot_start_takes_the_whole_start_back(stack: LocalSt
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_an_ordinary_user_gets_the_remedy_for_a_home_that_cannot_be_written(tmp_path: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="collectors-stack-") as folder:
+    with TemporaryDirectory(prefix="collectors-stack-") as folder:
         Path(folder).chmod(0o755)  # root's: nobody may look, not write
         done = LocalStack(Path(folder) / "home", account="nobody", python=nobodys_python()).up()
         assert done.returncode == 1
@@ -267,16 +312,16 @@ def test_as_root_the_database_runs_as_another_account(running: LocalStack) -> No
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_as_root_a_home_that_nobody_else_may_enter_still_works(tmp_path: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="collectors-private-") as folder:  # 0700: the account cannot enter it
+    with TemporaryDirectory(prefix="collectors-private-") as folder:  # 0700: the account cannot enter it
         private = LocalStack(Path(folder) / "home")
         try:
-            done = private.up()
+            done = private.up("postgres")
             assert done.returncode == 0, done.stderr
             place = Path(json.loads((private.home / "postgres.place.json").read_text())["root"])
             assert place.is_relative_to("/var/lib/collectors_dagster")
             commit_rows(private, 10)
             private.run("down")
-            assert private.up().returncode == 0
+            assert private.up("postgres").returncode == 0
             assert kept_rows(private) == 10
         finally:
             private.run("down")
@@ -285,33 +330,33 @@ def test_as_root_a_home_that_nobody_else_may_enter_still_works(tmp_path: Path) -
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_an_ordinary_user_needs_no_root() -> None:
-    with tempfile.TemporaryDirectory(prefix="collectors-stack-") as folder:
+    with TemporaryDirectory(prefix="collectors-stack-") as folder:
         os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
         ordinary = LocalStack(Path(folder) / "home", account="nobody", python=nobodys_python())
         try:
-            done = ordinary.up()
+            done = ordinary.up("postgres,redis")
             assert done.returncode == 0, done.stderr
             assert psutil.Process(ordinary.pid("postgres")).username() == "nobody"
         finally:
             ordinary.run("down")
 
 
-def test_logs_show_one_component_or_all_with_their_names(running: LocalStack) -> None:
-    one = running.run("logs", "postgres", "-n", "3")
-    every = running.run("logs", "-n", "1")
+def test_logs_show_one_component_or_all_with_their_names(both: LocalStack) -> None:
+    one = both.run("logs", "postgres", "-n", "3")
+    every = both.run("logs", "-n", "1")
     assert len(one.stdout.splitlines()) == 3
     assert {"postgres |", "redis |"} <= {line[: line.index("|") + 1] for line in every.stdout.splitlines()}
-    unknown = running.run("logs", "nonsense")
+    unknown = both.run("logs", "nonsense")
     assert unknown.returncode == 1
     assert "postgres" in unknown.stderr
 
 
-def test_secrets_are_only_for_their_owner_and_in_no_log(running: LocalStack) -> None:
-    secrets = {path: path.read_text() for path in (running.home / "secrets").iterdir()}
+def test_secrets_are_only_for_their_owner_and_in_no_log(both: LocalStack) -> None:
+    secrets = {path: path.read_text() for path in (both.home / "secrets").iterdir()}
     assert {path.stat().st_mode & 0o777 for path in secrets} == {0o600}
-    told = "".join(path.read_text() for path in (running.home / "logs").glob("*.log"))
-    told += (running.home / "run" / "stack.json").read_text()
-    lines = [" ".join(process.cmdline()) for process in running.processes()]
+    told = "".join(path.read_text() for path in (both.home / "logs").glob("*.log"))
+    told += (both.home / "run" / "stack.json").read_text()
+    lines = [" ".join(process.cmdline()) for process in both.processes()]
     assert not [secret for secret in secrets.values() if secret in told or secret in " ".join(lines)]
 
 

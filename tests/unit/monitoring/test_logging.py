@@ -95,7 +95,8 @@ def test_the_level_of_the_settings_decides(tmp_path: Path, capsys: pytest.Captur
 def test_a_secret_is_in_no_line_wherever_it_hides(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("agent", settings)
     log = structlog.get_logger()
-    log.info("connecting with " + SECRET, url=f"postgresql://me:{SECRET}@db", nested={"deep": [SECRET]})
+    said = f"connecting with {SECRET}"
+    log.info(said, url=f"postgresql://me:{SECRET}@db", nested={"deep": [SECRET]})
     logging.getLogger("driver").error("refused %s", SECRET)
     try:
         int(SECRET)

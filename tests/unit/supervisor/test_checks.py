@@ -32,6 +32,16 @@ def test_a_taken_port_names_the_setting(taken_port: int, tmp_path: Path) -> None
         check_ports(load_settings(home=tmp_path), [listening_on(taken_port)])
 
 
+def test_who_has_the_port_is_named(taken_port: int, tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=rf"with pid {os.getpid()} has it"):
+        check_ports(load_settings(home=tmp_path), [listening_on(taken_port)])
+
+
+def test_an_address_of_another_machine_names_its_setting(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"no address 192\.0\.2\.1: set COLLECTORS__BIND_ADDRESS"):
+        check_ports(load_settings(home=tmp_path, bind_address="192.0.2.1"), [listening_on(free_port())])
+
+
 def test_a_free_port_passes(tmp_path: Path) -> None:
     check_ports(load_settings(home=tmp_path), [listening_on(free_port())])
 
