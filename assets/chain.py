@@ -109,7 +109,7 @@ def tenant_day_chain(
     deployment: dg.ResourceParam[Deployment],
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
     """Serve every tenant and day of the run."""
-    tools = Tools(store, registry, deployment, Recall(store), context.run_id)
+    tools = Tools(store, registry, deployment, Recall(store), context.run.run_id)
     yield from serve_batch(context, STAGES, lambda key: _work(tools, key), deployment.clock)
 
 

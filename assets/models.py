@@ -50,7 +50,7 @@ def tenant_models(
     deployment: dg.ResourceParam[Deployment],
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
     """Train for every tenant of the run."""
-    tools = Tools(store, registry, deployment, Recall(store), context.run_id)
+    tools = Tools(store, registry, deployment, Recall(store), context.run.run_id)
     clock = deployment.clock
 
     def work(tenant_id: str) -> TenantWork:

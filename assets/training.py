@@ -25,7 +25,7 @@ SEED = 20261122
 
 def train_anomaly_model(work: TenantWork) -> Metadata:
     """Fit and judge a detector per host; known incidents are not learned."""
-    from collectors_dagster.models.evaluation import anomaly_gate
+    from collectors_dagster.models.gates import anomaly_gate
     from collectors_dagster.models.training import train_detector
 
     threshold = work.tenant.system.anomaly_threshold
@@ -40,7 +40,7 @@ def train_anomaly_model(work: TenantWork) -> Metadata:
 
 def train_forecast_model(work: TenantWork) -> Metadata:
     """Fit and judge a forecaster per host."""
-    from collectors_dagster.models.evaluation import forecast_gate
+    from collectors_dagster.models.gates import forecast_gate
     from collectors_dagster.models.training import train_forecaster
 
     def train() -> "TrainedForecaster":

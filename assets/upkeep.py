@@ -55,7 +55,7 @@ def tenant_retention(
     deployment: dg.ResourceParam[Deployment],
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
     """Apply the retention of every tenant of the run."""
-    tools = Tools(store, registry, deployment, Recall(store), context.run_id)
+    tools = Tools(store, registry, deployment, Recall(store), context.run.run_id)
     clock = deployment.clock
 
     def work(tenant_id: str) -> TenantWork:

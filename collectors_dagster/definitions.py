@@ -1,5 +1,7 @@
 """Everything Dagster loads, wired. The only file of the core that knows Dagster."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from assets.chain import tenant_day_chain
@@ -18,8 +20,22 @@ from sensors.failures import failure_sensor
 from sensors.schedules import SCHEDULES
 from sensors.tenants import tenant_sensor
 
+RESOURCES: Mapping[str, object] = {
+    "deployment": deployment_resource,
+    "store": store_resource,
+    "registry": registry_resource,
+    "outbox": outbox_resource,
+}
 
-def _definitions() -> dg.Definitions:
+
+def composed(resources: Mapping[str, object] = RESOURCES) -> dg.Definitions:
+    """Return the definitions over `resources`: plain objects do, which is how tests put theirs in place.
+
+    Raises
+    ------
+    ConfigurationError
+        If the configured tenants and days make more partitions than Dagster can show.
+    """
     settings = local_deployment().settings
     check_partition_budget(len(load_tenants(settings).tenants), settings.dagster.partition_days)
     return dg.Definitions(
@@ -28,15 +44,10 @@ def _definitions() -> dg.Definitions:
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=[tenant_sensor, anomaly_sensor, failure_sensor],
-        resources={
-            "deployment": deployment_resource,
-            "store": store_resource,
-            "registry": registry_resource,
-            "outbox": outbox_resource,
-        },
+        resources=resources,
         # One step per run: a process of its own for each would double the cost of a run.
         executor=dg.in_process_executor,
     )
 
 
-defs = _definitions()
+defs = composed()

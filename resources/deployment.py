@@ -1,6 +1,7 @@
 """The installation as assets and sensors see it: settings, time, tenants."""
 
 from functools import cache
+from typing import Protocol
 
 import dagster as dg
 
@@ -9,16 +10,18 @@ from collectors_dagster.config import Settings, load_settings
 from collectors_dagster.config.tenants import TenantDirectory, TenantWatcher
 
 
+class Watcher(Protocol):
+    """Knows the configured tenants."""
+
+    def current(self) -> TenantDirectory:
+        """Return them as they are now."""
+        ...
+
+
 class Deployment:
-    """Settings, clock and the configured tenants.
+    """Settings, clock and the configured tenants."""
 
-    Parameters
-    ----------
-    watcher
-        Anything whose ``current()`` returns the tenants as configured now.
-    """
-
-    def __init__(self, settings: Settings, clock: Clock, watcher: TenantWatcher) -> None:
+    def __init__(self, settings: Settings, clock: Clock, watcher: Watcher) -> None:
         self.settings = settings
         self.clock = clock
         self._watcher = watcher
