@@ -1,4 +1,4 @@
-"""How good a candidate is, and whether it may replace the champion."""
+"""How good a candidate is: planted faults found, alerts on untouched rows, forecast errors and observed coverage."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import numpy as np
 from collectors_dagster.features.timeline import DAY_MINUTES
 from collectors_dagster.frames import Floats, SignalFrame, Times
 from collectors_dagster.models.cells import DAY_CELLS
-from collectors_dagster.models.forecast import HostForecaster
 from collectors_dagster.models.forest_expert import STEPS
 from collectors_dagster.models.host_detector import HostDetector
 from collectors_dagster.models.injection import FAULTS, Injected, inject
+from collectors_dagster.models.outlook import Outlook
 
 EPISODE_GAP_MINUTES = 5
 TIMES_PER_FAULT = 3
@@ -129,7 +129,7 @@ HORIZON_NAMES: dict[int, str] = {1: "10min", 6: "1h", 36: "6h", 144: "1d"}
 """Cells ahead that are reported."""
 
 
-def forecaster_metrics(forecasters: Sequence[HostForecaster]) -> dict[str, float]:
+def forecaster_metrics(outlooks: Sequence[Outlook]) -> dict[str, float]:
     """Return accuracy and observed coverage of what the mixture said in time over the last week.
 
     ``mae_vs_yesterday_<horizon>`` is a geometric mean over signals of mean absolute errors, relative to "as yesterday".
@@ -137,16 +137,13 @@ def forecaster_metrics(forecasters: Sequence[HostForecaster]) -> dict[str, float
     """
     ratios: dict[str, list[float]] = {name: [] for name in HORIZON_NAMES.values()}
     coverage: dict[str, list[float]] = {"coverage80": [], "coverage95": []}
-    for forecaster in forecasters:
-        outlook = forecaster.outlook(None)
-        if outlook is None:
-            continue
+    for outlook in outlooks:
         coverage["coverage80"] += _known(outlook.interval.coverage[0])
         coverage["coverage95"] += _known(outlook.interval.coverage[1])
         values, miss = outlook.cells.values, outlook.backtest.miss
         for step, name in HORIZON_NAMES.items():
             ratios[name] += _ratios(values, miss[:, :, STEPS.index(step)])
-    metrics = {"hosts": float(len(forecasters))}
+    metrics = {"hosts": float(len(outlooks))}
     metrics |= {f"mae_vs_yesterday_{k}": float(np.exp(np.mean(np.log(v)))) for k, v in ratios.items() if v}
     metrics |= {name: float(np.mean(shares)) for name, shares in coverage.items() if shares}
     return metrics
@@ -169,39 +166,3 @@ def _ratios(values: Floats, miss: Floats) -> list[float]:
         if yesterday > 0:
             ratios.append(max(float(np.abs(miss[rows, signal]).mean() / yesterday), 1e-3))
     return ratios
-
-
-def anomaly_gate(candidate: Mapping[str, float], champion: Mapping[str, float]) -> list[str]:
-    """Return the reasons why a detector must not replace the champion; none means that it may.
-
-    Examples
-    --------
-    >>> anomaly_gate({"injected_recall": 0.5}, {"injected_recall": 0.9})
-    ['finds 50 % of planted faults, the champion 90 %']
-    """
-    reasons = []
-    recall, before = candidate.get("injected_recall"), champion.get("injected_recall")
-    if recall is not None and before is not None and recall < before - 0.1:
-        reasons.append(f"finds {recall:.0%} of planted faults, the champion {before:.0%}".replace("%", " %"))
-    alerts = candidate.get("alert_episodes_per_host_day")
-    allowed = max(2.0 * champion.get("alert_episodes_per_host_day", 0.0), 3.0)
-    if alerts is not None and alerts > allowed:
-        reasons.append(f"{alerts:.1f} alerts per host and day on untouched data, {allowed:.1f} allowed")
-    if candidate.get("hosts", 0.0) < champion.get("hosts", 0.0):
-        reasons.append(f"knows {candidate.get('hosts', 0):.0f} hosts, the champion {champion['hosts']:.0f}")
-    return reasons
-
-
-def forecast_gate(candidate: Mapping[str, float], champion: Mapping[str, float]) -> list[str]:
-    """Return the reasons why a forecaster must not replace the champion; none means that it may."""
-    reasons = []
-    for name in HORIZON_NAMES.values():
-        key = f"mae_vs_yesterday_{name}"
-        if key in candidate and key in champion and candidate[key] > champion[key] * 1.25 + 0.05:
-            reasons.append(f"error at {name} is {candidate[key]:.2f} of yesterday's, champion {champion[key]:.2f}")
-    for key, promised in (("coverage80", 0.8), ("coverage95", 0.95)):
-        if key in candidate and key in champion:
-            off, before = abs(candidate[key] - promised), abs(champion[key] - promised)
-            if off > before + 0.1:
-                reasons.append(f"{key} is off by {off:.2f}, the champion by {before:.2f}")
-    return reasons

@@ -6,42 +6,27 @@ recomputed from the history given, so that a forecast always uses the newest min
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from collectors_dagster.features.feature_set import VERSION
-from collectors_dagster.features.signals import SIGNALS
 from collectors_dagster.features.timeline import EMPTY, Timeline, joined
-from collectors_dagster.frames import Floats, SignalFrame
+from collectors_dagster.frames import SignalFrame
 from collectors_dagster.models import bundle
-from collectors_dagster.models.cells import CELL_MINUTES, DAY_CELLS, FORECAST_SIGNALS, Cells, cells_of
-from collectors_dagster.models.experts import Views, cheap_predictions
-from collectors_dagster.models.forest_expert import MIN_CELLS, STEPS, ForestExpert
-from collectors_dagster.models.mixture import Backtest, Interval, intervals, mixed, weights
+from collectors_dagster.models.cells import cells_of
+from collectors_dagster.models.experts import Views
+from collectors_dagster.models.forest_expert import MIN_CELLS, ForestExpert
+from collectors_dagster.models.outlook import Outlook
 from collectors_dagster.models.profile import state_of
-from collectors_dagster.models.signal_rules import RULES
 from collectors_dagster.records import ForecastPoint, ModelState, Window
 
 KIND = "forecast"
 MEMORY_DAYS = 14
 DEFAULT_HORIZONS: tuple[int, ...] = (10, 30, 60, 120, 180, 360, 720, 1080, 1440)
 """Minutes ahead that the daily asset stores."""
-MAX_HORIZON = DAY_CELLS * CELL_MINUTES
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """The mixture at one instant: everything a forecast is made of, and how it did so far."""
-
-    cells: Cells
-    views: Views
-    forest: Floats
-    backtest: Backtest
-    interval: Interval
 
 
 class HostForecaster:
@@ -82,11 +67,7 @@ class HostForecaster:
         cells = cells_of(timeline)
         if not len(cells) or not np.isfinite(cells.values).any():
             return None
-        views = Views.of(cells.values)
-        forest = self._forest_says(views, cells)
-        answers = cheap_predictions(views, np.arange(len(cells)), STEPS)
-        backtest = Backtest.run(cells.values, np.concatenate([answers, forest[..., None]], axis=3), STEPS)
-        return Outlook(cells, views, forest, backtest, intervals(backtest.miss))
+        return Outlook.of(cells, self._forest)
 
     def forecast(
         self,
@@ -111,15 +92,7 @@ class HostForecaster:
             By signal, then by horizon. Signals never measured are left out.
         """
         outlook = self.outlook(history, issued_at)
-        if outlook is None:
-            return []
-        steps = [_step(minutes) for minutes in horizons_minutes]
-        return [
-            point
-            for column in range(len(FORECAST_SIGNALS))
-            if np.isfinite(outlook.views.level[-1, column])
-            for point in _points(self.host, outlook, column, issued_at, steps)
-        ]
+        return outlook.points(self.host, issued_at, horizons_minutes) if outlook is not None else []
 
     def _timeline(self, history: SignalFrame | None, issued_at: datetime | None) -> Timeline:
         stored = self._memory.frame(self.host)
@@ -128,11 +101,6 @@ class HostForecaster:
             return whole
         last = int(issued_at.timestamp() // 60)
         return Timeline(whole.first, whole.values[: max(last + 1 - whole.first, 0)])
-
-    def _forest_says(self, views: Views, cells: Cells) -> Floats:
-        if self._forest is None:
-            return np.full((*cells.values.shape, len(STEPS)), np.nan)
-        return self._forest.predictions(views, cells.number)
 
     def save(self, directory: Path) -> None:
         """Write the forecaster's files into `directory`."""
@@ -165,64 +133,6 @@ def _forest_from(words: Mapping[str, Any], arrays: Mapping[str, Any], directory:
         for number, present in enumerate(words["forests"])
     )
     return ForestExpert(forests, int(words["first_cell"]), arrays["past"])
-
-
-def _step(minutes: int) -> int:
-    return int(np.clip(round(minutes / CELL_MINUTES), 1, DAY_CELLS))
-
-
-def _points(host: str, outlook: Outlook, column: int, issued_at: datetime, steps: Sequence[int]) -> list[ForecastPoint]:
-    means = _means(outlook, column, steps)
-    spread = [_spread(outlook, column, level, steps) for level in range(2)]
-    upper = RULES[FORECAST_SIGNALS[column]].upper
-
-    def bounded(value: float) -> float:
-        return float(np.clip(value, 0.0, upper))
-
-    return [
-        ForecastPoint(
-            host=host,
-            signal=FORECAST_SIGNALS[column],
-            issued_at=issued_at,
-            ts=issued_at + timedelta(minutes=step * CELL_MINUTES),
-            mean=bounded(means[i]),
-            low80=bounded(means[i] + spread[0][0][i]),
-            high80=bounded(means[i] + spread[0][1][i]),
-            low95=bounded(means[i] + min(spread[1][0][i], spread[0][0][i])),
-            high95=bounded(means[i] + max(spread[1][1][i], spread[0][1][i])),
-        )
-        for i, step in enumerate(steps)
-    ]
-
-
-def _means(outlook: Outlook, column: int, steps: Sequence[int]) -> Floats:
-    """Return the mixture's answer at each step, weighted as at the nearest horizon that was judged."""
-    last = np.array([len(outlook.cells) - 1])
-    cheap = cheap_predictions(outlook.views, last, tuple(steps))[0, column]
-    forest = np.interp(steps, STEPS, outlook.forest[-1, column])
-    answers = np.column_stack([cheap, forest])
-    nearest = [int(np.argmin(np.abs(np.log(np.array(STEPS) / step)))) for step in steps]
-    return mixed(answers, weights(outlook.backtest.error[column, nearest], answers))
-
-
-def _spread(outlook: Outlook, column: int, level: int, steps: Sequence[int]) -> tuple[Floats, Floats]:
-    """Return signed distances below and above the mean at each step.
-
-    Horizons not observed yet get the longest observed one widened with the square root of time; without any, half the
-    range of a share, or the value itself, stands in: wide, because nothing is known.
-    """
-    low, high = outlook.interval.low[level, column], outlook.interval.high[level, column]
-    seen = np.flatnonzero(np.isfinite(low))
-    steps_of = np.array(STEPS, dtype=np.float64)
-    if not len(seen):
-        name = FORECAST_SIGNALS[column]
-        wide = 0.5 if np.isfinite(RULES[name].upper) else outlook.views.level[-1, column] + RULES[name].min_level
-        half = np.full(len(steps), wide * (1.0 + level))
-        return -half, half
-    grown = np.sqrt(np.maximum(np.array(steps) / steps_of[seen[-1]], 1.0))
-    below = np.minimum(np.interp(steps, steps_of[seen], low[seen]), 0.0) * grown
-    above = np.maximum(np.interp(steps, steps_of[seen], high[seen]), 0.0) * grown
-    return below, above
 
 
 class TenantForecaster:
@@ -285,6 +195,3 @@ class TenantForecaster:
         """
         places = bundle.read_manifest(directory, KIND)["hosts"]
         return cls({host: HostForecaster.load(directory / place) for host, place in places.items()})
-
-
-assert set(FORECAST_SIGNALS) <= set(SIGNALS)

@@ -142,7 +142,8 @@ def _adaptive(miss: Floats, allowed: float) -> tuple[float, float, float]:
         low, high = _quantiles(past, level)
         inside = int(((now >= low) & (now <= high)).sum())
         hits, total = hits + inside, total + len(now)
-        level = float(np.clip(level + _GAIN * allowed * (allowed - 1 + inside / len(now)) / allowed, 0.002, 0.5))
+        missed = 1.0 - inside / len(now)
+        level = float(np.clip(level + _GAIN * (allowed - missed), 0.002, 0.5))
     past = _known(miss[-WINDOW:])
     if len(past) < MIN_MISSES:
         return np.nan, np.nan, np.nan

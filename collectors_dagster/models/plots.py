@@ -5,30 +5,52 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
+from collectors_dagster.frames import Floats
+from collectors_dagster.models.cells import CELL_MINUTES, DAY_CELLS, FORECAST_SIGNALS
 from collectors_dagster.models.evaluation import DetectorTrial
-from collectors_dagster.models.forecast import HostForecaster
 from collectors_dagster.models.forest_expert import STEPS
+from collectors_dagster.models.mixture import LEVELS
+from collectors_dagster.models.outlook import Outlook
 from collectors_dagster.records import ForecastPoint
 
 _SIZE = (7.0, 2.6)
 _DPI = 80
+_MOST_POINTS = 300
+_HOSTS_DRAWN = 4
+_TWO_DAYS = 2 * DAY_CELLS
+_HOURS = np.array(STEPS) * CELL_MINUTES / 60.0
 _BLUE, _RED, _GREY = "#2563eb", "#dc2626", "#6b7280"
 
 
 def _png(figure: Figure) -> bytes:
+    """Draw and pack: 64 colours are enough for lines, and a quarter of the bytes."""
     figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")  # a figure without a window draws with Agg
-    return buffer.getvalue()
+    drawn, packed = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png")  # a figure without a window draws with Agg
+    with Image.open(drawn) as image:
+        image.convert("RGB").quantize(64).save(packed, format="PNG", optimize=True)
+    return packed.getvalue()
+
+
+def _step(values: Floats) -> int:
+    return max(len(values) // _MOST_POINTS, 1)
+
+
+def _peaks(values: Floats) -> Floats:
+    """Return the largest value of each of at most 400 equal parts: a thin line must not lose an alert."""
+    starts = np.arange(0, len(values), _step(values))
+    return np.asarray(np.maximum.reduceat(values, starts)) if len(values) else values
 
 
 def score_history(trials: Sequence[DetectorTrial], threshold: float) -> bytes:
     """Draw the scores of the rows on trial."""
     figure = Figure(figsize=_SIZE, dpi=_DPI)
     axes = figure.add_subplot()
-    for trial in trials[:4]:
-        axes.plot(trial.ts, trial.scores, linewidth=0.7, label=trial.host)
+    for trial in trials[:_HOSTS_DRAWN]:
+        peaks = _peaks(trial.scores)
+        axes.plot(trial.ts[:: _step(trial.scores)][: len(peaks)], peaks, linewidth=0.7, label=trial.host)
     axes.axhline(threshold, color=_RED, linewidth=0.8, linestyle="--", label=f"alerts from {threshold:g}")
     axes.set(ylim=(0, 1.02), ylabel="anomaly score", title="Scores on untouched history")
     axes.legend(loc="upper left", fontsize=7)
@@ -57,45 +79,35 @@ def recall_bars(recall: Mapping[str, float]) -> bytes:
     return _png(figure)
 
 
-def fan_chart(forecaster: HostForecaster, signal_column: int, points: Sequence[ForecastPoint]) -> bytes:
-    """Draw the last two days of a signal and the forecast with its intervals."""
+def fan_chart(host: str, outlook: Outlook, points: Sequence[ForecastPoint]) -> bytes:
+    """Draw the last two days of a signal and its forecast with both intervals."""
     figure = Figure(figsize=_SIZE, dpi=_DPI)
     axes = figure.add_subplot()
-    outlook = forecaster.outlook(None)
-    if outlook is not None:
-        seconds = (outlook.cells.number * 600).astype("datetime64[s]")
-        axes.plot(seconds[-288:], outlook.cells.values[-288:, signal_column], color=_GREY, linewidth=0.8)
+    column = FORECAST_SIGNALS.index(points[0].signal)
+    seconds = (outlook.cells.number[-_TWO_DAYS:] * 600).astype("datetime64[s]")
+    axes.plot(seconds, outlook.cells.values[-_TWO_DAYS:, column], color=_GREY, linewidth=0.8)
     ts = np.array([np.datetime64(one.ts.replace(tzinfo=None), "s") for one in points])
     for low, high, shade in (("low95", "high95", 0.15), ("low80", "high80", 0.3)):
         edges = [[getattr(one, side) for one in points] for side in (low, high)]
         axes.fill_between(ts, edges[0], edges[1], color=_BLUE, alpha=shade, linewidth=0)
     axes.plot(ts, [one.mean for one in points], color=_BLUE, linewidth=1.2)
-    title = f"{forecaster.host}: {points[0].signal}" if points else forecaster.host
-    axes.set(title=f"{title}, with 80 % and 95 % intervals")
+    axes.set(title=f"{host}: {points[0].signal}, with 80 % and 95 % intervals")
     axes.tick_params(labelsize=7)
     return _png(figure)
 
 
-def coverage_by_horizon(forecasters: Sequence[HostForecaster]) -> bytes:
+def coverage_by_horizon(outlooks: Sequence[Outlook]) -> bytes:
     """Draw how often the intervals held, by horizon, against what they promise."""
     figure = Figure(figsize=_SIZE, dpi=_DPI)
     axes = figure.add_subplot()
-    outlooks = [one for one in (forecaster.outlook(None) for forecaster in forecasters) if one is not None]
-    hours = np.array(STEPS) / 6.0
-    for level, (promised, colour) in enumerate(((0.8, _BLUE), (0.95, _RED))):
-        axes.axhline(promised, color=colour, linewidth=0.7, linestyle="--")
-        seen = np.stack([one.interval.coverage[level] for one in outlooks]) if outlooks else np.empty((0, 1, 7))
+    for level, colour in enumerate((_BLUE, _RED)):
+        promised = 1.0 - LEVELS[level]
+        seen = np.vstack([one.interval.coverage[level] for one in outlooks])
         known = np.isfinite(seen)
-        count = known.sum(axis=(0, 1))
-        mean = np.where(known, seen, 0.0).sum(axis=(0, 1)) / np.maximum(count, 1)
-        axes.plot(hours[count > 0], mean[count > 0], color=colour, marker="o", label=f"{promised:.0%} interval")
-    axes.set(
-        xscale="log",
-        xlim=(0.12, 30),
-        ylim=(0, 1.02),
-        xlabel="hours ahead",
-        ylabel="observed",
-        title="Do the intervals hold?",
-    )
-    axes.legend(fontsize=7)
+        count = known.sum(axis=0)
+        mean = np.where(known, seen, 0.0).sum(axis=0)[count > 0] / count[count > 0]
+        axes.axhline(promised, color=colour, linewidth=0.7, linestyle="--")
+        axes.plot(_HOURS[count > 0], mean, color=colour, marker="o", label=f"{promised:.0%} interval")
+    axes.set(xscale="log", xlim=(0.12, 30), ylim=(0, 1.02), xlabel="hours ahead", ylabel="share held")
+    axes.legend(loc="lower left", fontsize=7)
     return _png(figure)

@@ -13,7 +13,6 @@ from collectors_dagster.features.timeline import DAY_MINUTES, Timeline, joined
 from collectors_dagster.frames import SignalFrame
 from collectors_dagster.models import anomaly, forecast, plots, serving
 from collectors_dagster.models.anomaly import HostDetector, TenantDetector
-from collectors_dagster.models.cells import FORECAST_SIGNALS
 from collectors_dagster.models.evaluation import (
     DetectorTrial,
     detector_metrics,
@@ -22,6 +21,8 @@ from collectors_dagster.models.evaluation import (
     try_detector,
 )
 from collectors_dagster.models.forecast import TenantForecaster
+from collectors_dagster.models.gates import LEAST_STATE
+from collectors_dagster.models.outlook import MAX_HORIZON_MINUTES, Outlook
 from collectors_dagster.records import ModelPackage, ModelState, Window
 
 Frames = Mapping[str, Sequence[SignalFrame]]
@@ -79,7 +80,7 @@ def train_detector(
         kind=anomaly.KIND,
         loader=serving.LOADER,
         params={"seed": str(seed), "memory_days": str(anomaly.MEMORY_DAYS), "threshold": f"{threshold:g}"},
-        metrics=metrics | _volume(histories),
+        metrics=metrics | _knowledge(histories, model.states()),
         plots={
             "scores.png": plots.score_history(trials, threshold),
             "score_histogram.png": plots.score_histogram(trials),
@@ -97,28 +98,32 @@ def train_forecaster(tenant_id: str, frames: Frames, *, seed: int, mask: Masks |
     """Fit and judge a tenant's forecaster; arguments as for :func:`train_detector`."""
     histories = _histories(frames)
     model = TenantForecaster.fit(frames, seed=seed, mask=mask)
-    forecasters = list(model.forecasters.values())
-    metrics = forecaster_metrics(forecasters)
+    outlooks = {host: one for host in histories if (one := model.forecaster(host).outlook(None)) is not None}
+    metrics = forecaster_metrics(list(outlooks.values()))
     example = _example(histories)
-    first = forecasters[0]
-    points = first.forecast(None, _newest(histories[first.host]), range(10, forecast.MAX_HORIZON + 1, 10))
-    column = 0
-    shown = [one for one in points if one.signal == FORECAST_SIGNALS[column]]
     package = ModelPackage(
         kind=forecast.KIND,
         loader=serving.LOADER,
         params={"seed": str(seed), "memory_days": str(forecast.MEMORY_DAYS)},
-        metrics=metrics | _volume(histories),
-        plots={
-            "forecast.png": plots.fan_chart(first, column, shown),
-            "coverage.png": plots.coverage_by_horizon(forecasters),
-        },
+        metrics=metrics | _knowledge(histories, model.states()),
+        plots=_forecast_plots(histories, outlooks),
         card=_forecaster_card(tenant_id, histories, model.states(), metrics),
         tags=_tags(histories, model.states()),
         example=serving.columns_of(example),
         answer=serving.ServedForecaster(model).answer([example]),
     )
     return TrainedForecaster(model, package)
+
+
+def _forecast_plots(histories: Mapping[str, Timeline], outlooks: Mapping[str, Outlook]) -> dict[str, bytes]:
+    """Draw the first host's first signal that can be forecast; nothing where none can."""
+    if not outlooks:
+        return {}
+    host, outlook = next(iter(outlooks.items()))
+    points = outlook.points(host, _newest(histories[host]), range(10, MAX_HORIZON_MINUTES + 1, 30))
+    first = [one for one in points if one.signal == points[0].signal]
+    drawn = {"forecast.png": plots.fan_chart(host, outlook, first)} if first else {}
+    return drawn | {"coverage.png": plots.coverage_by_horizon(list(outlooks.values()))}
 
 
 def _histories(frames: Frames) -> dict[str, Timeline]:
@@ -153,8 +158,13 @@ def _example(histories: Mapping[str, Timeline]) -> SignalFrame:
     return SignalFrame(host, frame.ts[rows], frame.signals, frame.values[rows])
 
 
-def _volume(histories: Mapping[str, Timeline]) -> dict[str, float]:
-    return {"training_rows": float(sum(int(one.measured.sum()) for one in histories.values()))}
+def _rows(histories: Mapping[str, Timeline]) -> int:
+    return sum(int(one.measured.sum()) for one in histories.values())
+
+
+def _knowledge(histories: Mapping[str, Timeline], states: Mapping[str, ModelState]) -> dict[str, float]:
+    place = list(ModelState).index(_least(states))
+    return {"training_rows": float(_rows(histories)), LEAST_STATE: float(place)}
 
 
 def _newest(history: Timeline) -> datetime:
@@ -171,7 +181,7 @@ def _tags(histories: Mapping[str, Timeline], states: Mapping[str, ModelState]) -
         "code_version": __version__,
         "window_start": min(_oldest(one) for one in histories.values()).isoformat(),
         "window_end": max(_newest(one) for one in histories.values()).isoformat(),
-        "rows": f"{_volume(histories)['training_rows']:.0f}",
+        "rows": str(_rows(histories)),
         "state": _least(states).value,
     }
 

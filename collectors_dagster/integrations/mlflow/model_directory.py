@@ -11,12 +11,14 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 import pandas as pd
-from mlflow.models import Model, infer_signature
+from mlflow.models import Model, ModelSignature, infer_signature
+from mlflow.types import ColSpec, Schema, TensorSpec
 
 from collectors_dagster.records import ModelPackage
 
 FILES = "data"
 """Where in the directory our own files lie."""
+_REQUIRED_COLUMNS = ("host", "timestamp")
 _EXAMPLE = "input_example.json"
 _SERVING_EXAMPLE = "serving_input_example.json"
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "scikit-learn", "skops", "threadpoolctl")
@@ -39,7 +41,7 @@ def write_model(directory: Path, package: ModelPackage, bundle: Path, *, model_i
     model = Model(
         model_id=model_id,
         run_id=run_id,
-        signature=infer_signature(example, answer),
+        signature=_signature(example, answer),
         saved_input_example_info=_write_example(directory, example),
         model_size_bytes=sum(one.stat().st_size for one in bundle.rglob("*") if one.is_file()),
     )
@@ -51,6 +53,15 @@ def write_model(directory: Path, package: ModelPackage, bundle: Path, *, model_i
         env={"virtualenv": _write_environment(directory)},
     )
     model.save(str(directory / "MLmodel"))
+
+
+def _signature(example: pd.DataFrame, answer: pd.DataFrame) -> ModelSignature:
+    """Return the columns of question and answer; only host and time must be given."""
+    inferred = infer_signature(example, answer)
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(one.type, one.name, required=one.name in _REQUIRED_COLUMNS) for one in inferred.inputs.inputs
+    ]
+    return ModelSignature(Schema(columns), inferred.outputs)
 
 
 def _write_example(directory: Path, example: pd.DataFrame) -> dict[str, str]:

@@ -17,8 +17,8 @@ THRESHOLD = 0.9
 STATES = {ModelState.LEARNING: 30, ModelState.PROVISIONAL: 150, ModelState.READY: 4 * DAY}
 
 
-def fitted(minutes: int, **kind: bool) -> tuple[HostDetector, SignalFrame]:
-    history = quiet_host(minutes, **kind)
+def fitted(minutes: int, *, hourly_job: bool = False) -> tuple[HostDetector, SignalFrame]:
+    history = quiet_host(minutes, hourly_job=hourly_job)
     return HostDetector.fit([history], seed=0), history
 
 
