@@ -64,6 +64,7 @@ class DeliveryProgress:
         By tenant, why the store does not take its samples.
     """
 
+    turns: int = 0
     batches: int = 0
     failures: int = 0
     last_error: str | None = None
@@ -119,6 +120,7 @@ class Delivery:
 
     def turn(self) -> None:
         """Send what is complete, a little of each tenant; on failure, leave the store alone for a while."""
+        self.progress.turns += 1
         if self._clock.monotonic() < self.progress.waiting_until:
             return
         try:

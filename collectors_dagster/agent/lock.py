@@ -16,9 +16,9 @@ def spool_lock(root: Path) -> Iterator[None]:
     Raises
     ------
     SpoolError
-        If another process holds it; the message names that process.
+        If the lock cannot be made, or another process holds it; the message names that process.
     """
-    descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    descriptor = _opened(root / "lock")
     try:
         _acquire(descriptor, root)
         os.ftruncate(descriptor, 0)
@@ -26,6 +26,13 @@ def spool_lock(root: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise SpoolError(f"{path} cannot be opened: {error.strerror}; change its rights") from error
 
 
 def _acquire(descriptor: int, root: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from collectors_dagster import __version__
+from collectors_dagster.agent.debugging import AgentDebug
 from collectors_dagster.agent.delivery import Delivery, Policies
 from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id
 from collectors_dagster.agent.lock import spool_lock
@@ -31,7 +32,9 @@ from collectors_dagster.collectors import collectors_of
 from collectors_dagster.collectors.protocol import Host
 from collectors_dagster.collectors.runner import Runner
 from collectors_dagster.config import Settings
+from collectors_dagster.config.settings_watcher import SettingsWatcher
 from collectors_dagster.config.tenants import TenantWatcher
+from collectors_dagster.errors import SpoolError
 from collectors_dagster.integrations.timescale.delivery import DeliveryStore
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
@@ -41,6 +44,7 @@ log = structlog.get_logger("agent")
 
 TURN_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
+PUBLISH_SECONDS = 3.0
 FAREWELL_SECONDS = 1.2
 """After SIGTERM, delivery has this long to send what is ready."""
 
@@ -51,10 +55,14 @@ def run_agent(settings: Settings, clock: Clock) -> None:
     Raises
     ------
     SpoolError
-        If another agent uses the spool.
+        If the spool cannot be written, or another agent uses it.
     """
     root = settings.home / "agent" / "spool"
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"the spool {root} cannot be made: {error.strerror}; change its rights, or set COLLECTORS_HOME"
+        raise SpoolError(message) from error
     with spool_lock(root), _stop_signals() as stop:
         Agent(settings, clock, load_identity(root)).run(stop)
 
@@ -79,7 +87,8 @@ class Agent:
             clock,
             sample_interval_seconds=settings.agent.sample_interval_seconds,
         )
-        self._heartbeat_due = clock.monotonic()
+        self._heartbeat_due = self._publish_due = clock.monotonic()
+        self._debug = AgentDebug(SettingsWatcher(settings, clock), clock, self._gauges)
 
     def run(self, stop: threading.Event) -> None:
         """Sample in this thread and deliver in another until `stop` is set."""
@@ -88,12 +97,20 @@ class Agent:
         courier.start()
         log.info("agent runs", agent_id=self._identity.agent_id, epoch=self._identity.epoch)
         gc.freeze()
-        self._sampler.run(self._settings.agent.sample_interval_seconds, stop)
+        self._sampler.run(self._settings.agent.sample_interval_seconds, stop, self._upkeep)
         self._spool.close()
         self._runner.close()
+        self._debug.close()
         courier.join(FAREWELL_SECONDS)
-        self._publish("stopped")
+        write_status(status_path(self._settings), self._status("stopped"))
         log.info("agent stopped", delivered=not courier.is_alive())
+
+    def _upkeep(self) -> None:
+        """Do what the sampling thread does between sweeps."""
+        if self._clock.monotonic() >= self._publish_due:
+            self._publish_due = self._clock.monotonic() + PUBLISH_SECONDS
+            write_status(status_path(self._settings), self._status("running"))
+        self._debug.tick()
 
     def _deliver(self, stop: threading.Event) -> None:
         while not stop.wait(TURN_SECONDS):
@@ -108,14 +125,13 @@ class Agent:
             self._spool.release(self._delivery.delivered_seq)
             if self._clock.monotonic() >= self._heartbeat_due:
                 self._heartbeat_due = self._clock.monotonic() + HEARTBEAT_SECONDS
-                self._delivery.heartbeat(__version__, self._started_at, self._publish("running"))
+                self._delivery.heartbeat(__version__, self._started_at, self._status("running"))
         except Exception:
             log.exception("delivery stumbled; it goes on")
 
-    def _publish(self, state: str) -> dict[str, Any]:
-        status = self._status(state)
-        write_status(status_path(self._settings), status)
-        return status
+    def _gauges(self) -> dict[str, float]:
+        progress = self._sampler.progress
+        return {"sweeps": progress.sweeps, "overruns": progress.overruns, "sweep_seconds": progress.last_seconds}
 
     def _status(self, state: str) -> dict[str, Any]:
         interval = self._settings.agent.sample_interval_seconds

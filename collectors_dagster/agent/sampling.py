@@ -1,6 +1,7 @@
 """The sampling loop: sweep, append, wait for the next time."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,6 +10,7 @@ from collectors_dagster.agent.spool import Spool
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Runner
 
+UPKEEP_SECONDS = 2.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,14 +54,22 @@ class Sampler:
         progress.last_seconds = self._clock.monotonic() - started
         progress.total_seconds += progress.last_seconds
 
-    def run(self, interval_seconds: float, stop: threading.Event) -> None:
-        """Sweep once per interval until `stop` is set."""
+    def run(self, interval_seconds: float, stop: threading.Event, upkeep: Callable[[], None]) -> None:
+        """Sweep once per interval until `stop` is set.
+
+        Parameters
+        ----------
+        upkeep : callable
+            Called after each sweep, and at least every `UPKEEP_SECONDS`.
+        """
         now = self._clock.monotonic()
         schedule = Schedule(interval_seconds, first_due(now, self._clock.now().timestamp(), interval_seconds))
-        while not stop.wait(max(0.0, schedule.due - self._clock.monotonic())):
-            self.sweep()
-            schedule = schedule.after(self._clock.monotonic())
-            self.progress.overruns = schedule.missed
+        while not stop.wait(max(0.0, min(schedule.due - self._clock.monotonic(), UPKEEP_SECONDS))):
+            if self._clock.monotonic() >= schedule.due:
+                self.sweep()
+                schedule = schedule.after(self._clock.monotonic())
+                self.progress.overruns = schedule.missed
+            upkeep()
 
 
 def nanoseconds(instant: datetime) -> int:

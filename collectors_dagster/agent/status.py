@@ -2,8 +2,9 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from collectors_dagster.agent.sampling import Sampler
 from collectors_dagster.agent.spool import Spool
 from collectors_dagster.collectors.runner import Runner, Tally
 from collectors_dagster.config import Settings
-from collectors_dagster.config.files import write_atomically
 from collectors_dagster.errors import SpoolError
+
+SILENT_SECONDS = 10.0
+"""A running agent tells of itself more often than this."""
 
 
 def status_path(settings: Settings) -> Path:
@@ -24,9 +27,12 @@ def status_path(settings: Settings) -> Path:
 
 
 def write_status(path: Path, status: dict[str, Any]) -> None:
-    """Publish a status, seen whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(status, indent=1).encode())
+    """Publish a status, seen whole or not at all; one that cannot be written is skipped."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with suppress(OSError):  # on a full disk sampling goes on; that the file grows old is seen
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(status, indent=1))
+        temporary.replace(path)  # not synchronised: after a power cut, nobody asks how the agent was
 
 
 def read_status(path: Path) -> dict[str, Any]:
@@ -82,20 +88,69 @@ def delivery_status(delivery: Delivery) -> dict[str, Any]:
     progress = delivery.progress
     return {
         "lag_seconds": delivery.lag_seconds(),
+        "turns": progress.turns,
         "batches": progress.batches,
         "failures": progress.failures,
         "last_error": progress.last_error,
         "refused": dict(progress.refused),
         "tenants": {
             tenant_id: {**asdict(lane), "delivered_until": _text(lane.delivered_until)}
-            for tenant_id, lane in progress.tenants.items()
+            for tenant_id, lane in list(progress.tenants.items())  # another thread's
         },
     }
 
 
 def age_seconds(status: dict[str, Any], now: datetime) -> float:
     """Return how old a status is."""
-    return (now - datetime.fromisoformat(status["updated_at"]).astimezone(UTC)).total_seconds()
+    return (now - datetime.fromisoformat(status["updated_at"])).total_seconds()
+
+
+def is_alive(status: dict[str, Any], now: datetime) -> bool:
+    """Tell whether the agent that wrote a status still runs."""
+    return status["state"] == "running" and age_seconds(status, now) < SILENT_SECONDS
+
+
+def status_lines(status: dict[str, Any], now: datetime) -> list[str]:
+    """Return a status for people."""
+    delivery = status["delivery"]
+    state = status["state"] if status["state"] == "stopped" or is_alive(status, now) else "silent"
+    return [
+        f"agent      {status['agent_id']} {status['version']}, {state}, said {age_seconds(status, now):.0f} s ago",
+        _sampling_line(status["sampling"]),
+        _spool_line(status["spool"]),
+        _delivery_line(delivery),
+        *(_tenant_line(name, lane) for name, lane in delivery["tenants"].items()),
+        *(f"refused    {name}: {reason}" for name, reason in delivery["refused"].items()),
+        *(f"collector  {name}: {tally['last_error']}" for name, tally in _failing(status["sampling"]["collectors"])),
+        *(f"tenants    {problem}" for problem in status["tenant_problems"]),
+    ]
+
+
+def _sampling_line(sampling: dict[str, Any]) -> str:
+    cost = f"{sampling['mean_sweep_microseconds']} us a sweep, {sampling['overruns']} missed"
+    return f"sampling   {sampling['series']} series every {sampling['interval_seconds']:g} s, {cost}"
+
+
+def _spool_line(spool: dict[str, Any]) -> str:
+    losses = (
+        f"{spool['lost_records']} samples lost, {spool['dropped_undelivered_segments']} undelivered segments dropped"
+    )
+    return f"spool      {spool['bytes'] / 1e6:.1f} MB in {spool['segments']} closed segments, {losses}"
+
+
+def _delivery_line(delivery: dict[str, Any]) -> str:
+    lag, error = delivery["lag_seconds"], delivery["last_error"]
+    behind = "nothing delivered yet" if lag is None else f"{lag:.0f} s behind"
+    return f"delivery   {behind}; {error}" if error else f"delivery   {behind}"
+
+
+def _tenant_line(name: str, lane: dict[str, Any]) -> str:
+    until = lane["delivered_until"] or "nothing yet"
+    return f"tenant     {name}: {lane['rows']} rows since the start, until {until}, {lane['duplicates']} duplicates"
+
+
+def _failing(collectors: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, tally) for name, tally in collectors.items() if tally["last_error"]]
 
 
 def _tally_status(tally: Tally) -> dict[str, Any]:

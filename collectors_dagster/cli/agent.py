@@ -1,4 +1,7 @@
-"""``collectors agent``: the sampler of this host."""
+"""``collectors agent``: the sampler of this host.
+
+Exit codes: 0 running well, 1 not running or refused, 2 the command line itself is wrong.
+"""
 
 import json
 from typing import Annotated
@@ -8,7 +11,7 @@ import typer
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.config import load_settings
 
-app = typer.Typer(no_args_is_help=True, help="The sampler of this host.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
@@ -27,11 +30,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole status as JSON.")] = False,
 ) -> None:
     """Say how the agent of this home is doing."""
-    from collectors_dagster.agent.status import age_seconds, read_status, status_path
+    from collectors_dagster.agent.status import is_alive, read_status, status_lines, status_path
 
     found = read_status(status_path(load_settings()))
-    if as_json:
-        typer.echo(json.dumps(found, indent=2))
-        return
-    age = age_seconds(found, SystemClock().now())
-    typer.echo(f"{found['agent_id']}: {found['state']}, said {age:.0f} s ago")
+    now = SystemClock().now()
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(status_lines(found, now)))
+    if not is_alive(found, now):
+        raise typer.Exit(1)
