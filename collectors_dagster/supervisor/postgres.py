@@ -248,15 +248,20 @@ def _reachable(binaries: Path, account: Account, root: Path) -> Path:
         return binaries
     outside = root if root.is_relative_to(_SHARED_ROOT) else _SHARED_ROOT / _digest(root.parent)
     _own_directory(outside, account)
+    package = binaries.parents[1]
     copy = outside / f"postgresql-{version_of(binaries)}"
     if not copy.exists():
         aside = copy.with_suffix(".new")
         shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(binaries.parent, aside, symlinks=True)
+        # The wheel's programs find their libraries by their place beside the package.
+        for part in (package, package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                shutil.copytree(part, aside / part.name, symlinks=True)
         aside.rename(copy)
-    if not account.can_run(copy / "bin" / "postgres"):
-        raise StartupError(f"the account {account.name} cannot run {copy}/bin/postgres: check the rights of {outside}")
-    return copy / "bin"
+    copied = copy / binaries.relative_to(package.parent)
+    if not account.can_run(copied / "initdb"):
+        raise StartupError(f"the account {account.name} cannot run {copied}/initdb: check the rights of {outside}")
+    return copied
 
 
 def _own_directory(path: Path, account: Account | None) -> None:

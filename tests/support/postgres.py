@@ -132,7 +132,8 @@ def _binaries() -> Iterator[Path]:
         with _folder() as copy:
             # The binaries find the wheel's libraries by their place beside the package.
             for part in (package, package.with_name(f"{package.name}.libs")):
-                shutil.copytree(part, copy / part.name)
+                if part.exists():
+                    shutil.copytree(part, copy / part.name)
             yield copy / package.name / "pginstall" / "bin"
 
 
