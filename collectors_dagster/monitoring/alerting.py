@@ -7,7 +7,7 @@ its alerts come later in the order of events. After :data:`GIVE_UP` an alert is 
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.monitoring.alerts import failure_message, incident_message, plan_alerts
 from collectors_dagster.patterns.retry import backoff_seconds
 from collectors_dagster.records import RunFailure
+from collectors_dagster.security.redaction import Redactor
 from collectors_dagster.tenants import AlertTarget, Tenant
 
 GIVE_UP = timedelta(hours=24)
@@ -123,8 +124,10 @@ def deliver_failure(
 ) -> bool:
     """Tell a tenant that a run failed; return whether this was news.
 
-    What does not arrive is sent again by :func:`deliver_alerts`.
+    What looks like a secret in the error is taken out first. What does not arrive is sent again by
+    :func:`deliver_alerts`.
     """
+    failure = replace(failure, error=Redactor().redact(failure.error))
     failure_id = store.failures.record(failure)
     tenant = next((one for one in tenants if one.id == failure.tenant_id), None)
     if failure_id is None or tenant is None:

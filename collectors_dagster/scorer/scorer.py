@@ -13,7 +13,6 @@ from collectors_dagster.integrations.timescale.leadership import Leadership
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.records import IncidentEventKind
 from collectors_dagster.scorer.champions import Champions
-from collectors_dagster.scorer.status import tenant_status
 from collectors_dagster.scorer.tenant import TenantScorer
 from collectors_dagster.tenants import Tenant
 
@@ -93,10 +92,7 @@ class Scorer:
             "ticks": self._ticks,
             "last_tick_milliseconds": round(1000 * self._last_seconds, 1),
             "problems": self._problems | ({"models": self._champions.problem} if self._champions.problem else {}),
-            "tenants": {
-                tenant_id: tenant_status(scorer, self._champions.detector(tenant_id).version)
-                for tenant_id, scorer in self._tenants.items()
-            },
+            "tenants": {tenant_id: scorer.status() for tenant_id, scorer in self._tenants.items()},
         }
 
     def _round(self) -> None:

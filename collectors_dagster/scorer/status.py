@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from collectors_dagster import __version__
 from collectors_dagster.config import Settings
 from collectors_dagster.config.files import write_atomically
 from collectors_dagster.errors import StartupError
-from collectors_dagster.scorer.tenant import TenantScorer
 
 
 def status_path(settings: Settings) -> Path:
@@ -40,27 +38,3 @@ def read_status(path: Path) -> dict[str, Any]:
             f"no scorer has run here: {path} does not exist; start one with `collectors scorer run`"
         ) from None
     return content
-
-
-def tenant_status(scorer: TenantScorer, model_version: str) -> dict[str, Any]:
-    """Return how one tenant is doing."""
-    progress = scorer.progress
-    return {
-        "hosts": progress.hosts,
-        "model_version": model_version,
-        "evaluated_until": _text(progress.evaluated_until),
-        "minutes_written": progress.minutes_written,
-        "latest": {
-            host: {"ts": one.ts.isoformat(), "score": round(one.score, 4), "state": one.state.value}
-            for host, one in (progress.latest or {}).items()
-        },
-        "open_incidents": [
-            {"id": one.id, "host": one.host, "severity": one.severity.value, "title": one.title}
-            for one in scorer.tracker.open
-        ],
-        "incidents_held_back": scorer.tracker.held_back,
-    }
-
-
-def _text(instant: datetime | None) -> str | None:
-    return instant.isoformat() if instant else None

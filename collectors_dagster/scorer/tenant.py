@@ -1,8 +1,9 @@
 """One tenant's share of the scorer's work."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -26,7 +27,8 @@ class TenantProgress:
     hosts: int = 0
     evaluated_until: datetime | None = None
     minutes_written: int = 0
-    latest: Mapping[str, ScoredMinute] | None = None
+    latest: Mapping[str, ScoredMinute] = field(default_factory=dict)
+    model_version: str = ""
 
 
 class TenantScorer:
@@ -62,7 +64,27 @@ class TenantScorer:
             self._judge(tenant, detector, newest)
         self._apply(self.tracker.plan_silent(now))
         self._minutes.forget(set(newest))
-        self.progress = replace(self.progress, hosts=len(newest))
+        self.progress = replace(self.progress, hosts=len(newest), model_version=detector.version)
+
+    def status(self) -> dict[str, Any]:
+        """Return how this tenant is doing."""
+        progress = self.progress
+        until = progress.evaluated_until
+        return {
+            "hosts": progress.hosts,
+            "model_version": progress.model_version,
+            "evaluated_until": until.isoformat() if until else None,
+            "minutes_written": progress.minutes_written,
+            "latest": {
+                host: {"ts": one.ts.isoformat(), "score": round(one.score, 4), "state": one.state.value}
+                for host, one in progress.latest.items()
+            },
+            "open_incidents": [
+                {"id": one.id, "host": one.host, "severity": one.severity.value, "title": one.title}
+                for one in self.tracker.open
+            ],
+            "incidents_held_back": self.tracker.held_back,
+        }
 
     def _write_minutes(self, detector: TenantDetector, newest: Mapping[str, datetime]) -> None:
         """Score and store the whole minutes that have become known."""

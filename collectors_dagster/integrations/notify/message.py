@@ -10,7 +10,7 @@ from collectors_dagster.records import Severity
 
 
 class AlertKind(StrEnum):
-    """What happened."""
+    """The kinds of alerts."""
 
     OPENED = "incident.opened"
     UPDATED = "incident.updated"
@@ -23,7 +23,7 @@ class _Part(BaseModel):
 
 
 class TenantPart(_Part):
-    """Whose alert it is."""
+    """A tenant as an alert shows it."""
 
     id: str = Field(description="The tenant.")
     name: str = Field(description="How people call the tenant.")
@@ -46,7 +46,7 @@ class IncidentPart(_Part):
 
     id: int = Field(description="The incident; the same in all its events.")
     host: str = Field(description="The host.")
-    severity: Severity = Field(description="`notice`, `warning` or `critical`.")
+    severity: Severity = Field(description="How bad; critical only from a model with enough history.")
     title: str = Field(description="The strongest contribution in words.")
     opened_at: datetime = Field(description="First anomalous evaluation.")
     updated_at: datetime = Field(description="Latest change.")

@@ -252,6 +252,16 @@ def test_failed_run_is_told_once_however_often_it_is_reported(
     assert body["failure"]["url"] == "http://ui/runs/run-1"
 
 
+def test_secrets_in_a_failed_runs_error_do_not_leave_the_house(
+    store: Store, webhooks: WebhookServer, notifier: Notifier, clock: ManualClock
+) -> None:
+    tenant = aurora(webhooks)
+    store.tenants.sync([tenant])
+    leaking = replace(failure(clock), error="cannot reach postgresql://me:hunter2@db/x")
+    assert deliver_failure(store, [tenant], leaking, notifier=notifier, clock=clock)
+    assert "hunter2" not in json.dumps(webhooks.calls[0].body)
+
+
 def test_failure_that_could_not_be_told_is_told_by_the_next_round(
     store: Store, webhooks: WebhookServer, notifier: Notifier, clock: ManualClock
 ) -> None:
