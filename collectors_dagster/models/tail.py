@@ -71,8 +71,8 @@ class TailModel:
         Examples
         --------
         >>> tail = TailModel.fit(np.arange(1000.0), resolution=1.0, decades=1.0)
-        >>> [round(float(s), 2) for s in tail.surprise(np.array([500.0, 900.0, 980.0]))]
-        [0.3, 1.0, 1.7]
+        >>> [round(float(s), 2) for s in tail.surprise(np.array([500.0, 900.0, 950.0]))]
+        [0.3, 1.0, 1.3]
         """
         if not self.count:
             return np.zeros(strangeness.shape)

@@ -1,0 +1,75 @@
+"""Strangeness becomes rarity honestly: calibrated, monotone, bounded by what was seen, in any unit."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors_dagster.models.novelty import held_out_novelty, novelty
+from collectors_dagster.models.tail import TailModel, shown
+
+
+def test_one_in_a_hundred_is_said_of_one_in_a_hundred() -> None:
+    random = np.random.default_rng(0)
+    tail = TailModel.fit(random.exponential(size=20_000), resolution=1e-6, decades=1.0)
+    fresh = tail.surprise(random.exponential(size=200_000))
+    for s in (0.5, 1.0, 2.0, 3.0):
+        assert (fresh >= s).mean() == pytest.approx(10**-s, rel=0.35)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.floats(0, 1e7), st.floats(0, 1e7))
+def test_stranger_is_never_less_surprising(seen: list[float], one: float, other: float) -> None:
+    tail = TailModel.fit(np.array(seen), resolution=0.01, decades=1.0)
+    low, high = tail.surprise(np.array(sorted([one, other])))
+    assert 0.0 <= low <= high
+
+
+def test_nothing_is_rarer_than_the_history_can_tell() -> None:
+    tail = TailModel.fit(np.arange(99.0), resolution=1.0, decades=0.0)
+    assert tail.surprise(np.array([1e12]))[0] == pytest.approx(2.0)
+
+
+def test_without_history_nothing_is_said() -> None:
+    tail = TailModel.fit(np.array([np.nan, np.inf]), resolution=1.0, decades=1.0)
+    assert tail.surprise(np.array([5.0]))[0] == 0.0
+
+
+def test_what_always_was_is_not_surprising() -> None:
+    tail = TailModel.fit(np.zeros(1000), resolution=0.01, decades=1.0)
+    assert tail.surprise(np.zeros(1))[0] == 0.0
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1024.0, 1e9])
+def test_units_do_not_matter(unit: float) -> None:
+    random = np.random.default_rng(1)
+    seen, new = random.gamma(2, 1, 500), random.gamma(2, 3, 50)
+    surprises = [
+        TailModel.fit(novelty(seen * scale, np.sort(seen * scale)), resolution=0.01 * scale, decades=1.0).surprise(
+            novelty(new * scale, np.sort(seen * scale))
+        )
+        for scale in (1.0, unit)
+    ]
+    np.testing.assert_allclose(surprises[0], surprises[1], rtol=1e-4)
+
+
+def test_shown_score_is_point_nine_at_one_in_a_hundred() -> None:
+    assert list(np.round(shown(np.array([0.0, 2.0, 4.0])), 6)) == [0.0, 0.9, 0.99]
+
+
+def test_novelty_is_the_distance_to_the_third_nearest() -> None:
+    random = np.random.default_rng(2)
+    seen, values = np.sort(random.normal(size=200)), random.normal(size=50)
+    by_hand = np.sort(np.abs(values[:, None] - seen[None, :]), axis=1)[:, 2]
+    np.testing.assert_allclose(novelty(values, seen), by_hand)
+
+
+def test_too_few_or_unknown_values_have_no_novelty() -> None:
+    assert np.isnan(novelty(np.array([1.0]), np.array([1.0, 2.0]))).all()
+    assert np.isnan(novelty(np.array([np.nan]), np.arange(9.0))).all()
+
+
+def test_an_episode_does_not_vouch_for_itself() -> None:
+    """Ten equal minutes of one day are new when judged by the other days."""
+    values = np.concatenate([np.zeros(100), np.full(10, 7.0), np.zeros(100)])
+    day = np.repeat([0, 1], [110, 100])
+    assert (held_out_novelty(values, day)[100:110] == 7.0).all()
