@@ -58,6 +58,7 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
     "bytes": (b"\xff\xfe\x00", ["config/base.yml: is not UTF-8 text"]),
     "control characters": (b"log: \x07\n", ["config/base.yml: is malformed YAML"]),
     "huge": ("# " + "x" * 300_000, ["config/base.yml: is larger than"]),
+    "nested one level too deep": ("log:\n  " + "[" * 16 + "]" * 16, ["config/base.yml:2: is nested deeper than 16"]),
     "nested until a parser crashes": ("[" * 250_000, ["config/base.yml:1: is nested deeper"]),
     "many copies of copies": (
         "a: &a [x,x,x,x,x,x,x,x,x]\n"
