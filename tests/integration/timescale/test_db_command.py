@@ -1,0 +1,65 @@
+"""`collectors db`, as a person or a script types it, on a real database."""
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from pydantic import SecretStr
+
+from collectors_dagster.cli.__main__ import main
+from collectors_dagster.integrations.timescale.migrations import shipped_migrations
+
+TITLES = [migration.title for migration in shipped_migrations()]
+
+Run = Callable[[str], tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(
+    empty_database: SecretStr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Return the command on a database without a schema."""
+    url = urlsplit(empty_database.get_secret_value())
+    names = {"HOST": url.hostname, "PORT": url.port, "DB": url.path[1:], "USER": url.username, "PASSWORD": url.password}
+    for name, value in names.items():
+        monkeypatch.setenv(f"POSTGRES_{name}", str(value))
+    (tmp_path / "config").mkdir()
+    monkeypatch.setenv("COLLECTORS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLLECTORS_CONFIG_DIR", str(tmp_path / "config"))
+
+    def db(line: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["db", *shlex.split(line)])
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return db
+
+
+def test_migrate_says_what_it_did_and_that_there_is_nothing_left(run: Run) -> None:
+    assert run("status") == (0, "".join(f"pending {title}\n" for title in TITLES), "")
+    assert run("migrate") == (0, "".join(f"applied {title}\n" for title in TITLES), "")
+    assert run("migrate --pre-only") == (0, "nothing to do\n", "")
+    assert run("status") == (0, "".join(f"applied {title}\n" for title in TITLES), "")
+
+
+def test_json_is_for_scripts(run: Run) -> None:
+    code, out, err = run("migrate --json")
+    report = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (report["applied"], report["current"], report["pending"]) == (TITLES, TITLES, [])
+    assert json.loads(run("status --json")[1])["applied"] == []
+
+
+def test_an_absent_server_is_one_line_with_the_remedy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_PORT", "1")
+    monkeypatch.setenv("POSTGRES_PASSWORD", "hunter2")
+    code, out, err = run("status")
+    assert (code, out) == (1, "")
+    assert err.startswith("collectors: cannot read the state of the schema: ")
+    assert "check that the database is up" in err
+    assert "hunter2" not in err
+    assert err.count("\n") == 1
