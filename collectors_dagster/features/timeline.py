@@ -12,6 +12,8 @@ from collectors_dagster.records import Window
 
 MINUTE_SECONDS = 60
 DAY_MINUTES = 1440
+ABSURD = 1e30
+"""No signal of any machine is this large; such a value is a defect of its source."""
 
 Minutes = NDArray[np.int64]
 
@@ -79,12 +81,12 @@ EMPTY = Timeline(0, np.empty((0, len(SIGNALS))))
 
 
 def in_order(frame: SignalFrame) -> Floats:
-    """Return the frame's values with the columns of ``SIGNALS``; absent ones are NaN, infinities too."""
+    """Return the frame's values with the columns of ``SIGNALS``; absent, infinite and absurd ones are NaN."""
     values = np.full((len(frame.ts), len(SIGNALS)), np.nan)
     for column, name in enumerate(frame.signals):
         if name in SIGNALS:
             values[:, SIGNALS.index(name)] = frame.values[:, column]
-    values[~np.isfinite(values)] = np.nan
+    values[~(np.abs(values) < ABSURD)] = np.nan
     return values
 
 

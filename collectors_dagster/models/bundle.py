@@ -37,15 +37,15 @@ def read_manifest(directory: Path, kind: str) -> dict[str, Any]:
         If it is no such bundle, or of a format this code does not know.
     """
     try:
-        content: dict[str, Any] = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        content = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         message = f"{directory} holds no readable model bundle ({MANIFEST}): train and register the model again"
         raise ModelError(message) from error
-    found = (content.get("kind"), content.get("format"))
+    found = (content.get("kind"), content.get("format")) if isinstance(content, dict) else (None, None)
     if found != (kind, FORMAT):
         message = f"{directory} is a bundle of kind and format {found}, not {(kind, FORMAT)}: retrain the model"
         raise ModelError(message)
-    return content
+    return dict(content)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

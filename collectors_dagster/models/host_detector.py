@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from collectors_dagster.features.signals import SIGNALS
+from collectors_dagster.features.rolling import trailing
 from collectors_dagster.features.timeline import DAY_MINUTES, EMPTY, Timeline, joined, minutes_of
 from collectors_dagster.frames import Floats, SignalFrame
 from collectors_dagster.models import bundle, limits
@@ -135,7 +135,7 @@ class HostDetector:
     def _expected(self, context: Floats, rows: NDArray[np.int64]) -> Expectation:
         if self._model is not None:
             return self._model.profile.expectation(context, rows)
-        normal = np.vstack([_recent_baseline(context, int(row)) for row in rows])
+        normal = _recent_baseline(context, rows)
         unknown = np.full(normal.shape, np.nan)
         scale = np.broadcast_to(10 * RESOLUTION, normal.shape)  # no spread is known: ten resolutions stand for it
         return Expectation(normal, unknown, unknown, scale, np.zeros(normal.shape, dtype=np.bool_))
@@ -210,15 +210,14 @@ def _before(frame: SignalFrame, ts: np.datetime64) -> SignalFrame:
     return replace(frame, ts=frame.ts[keep], values=frame.values[keep])
 
 
-def _recent_baseline(context: Floats, row: int) -> Floats:
-    """Return the lower quartile of the hour before `row`; NaN for signals known in fewer than ten minutes of it.
+def _recent_baseline(context: Floats, rows: NDArray[np.int64]) -> Floats:
+    """Return the lower quartile of the hour before each row; NaN for signals known in fewer than ten minutes of it.
 
     The quartile, not the median: a start-up burst is often most of what a young host has shown.
     """
-    past = context[max(row - BASELINE_MINUTES, 0) : row]
-    baseline = np.full(len(SIGNALS), np.nan)
-    for column in range(len(SIGNALS)):
-        known = past[np.isfinite(past[:, column]), column]
-        if len(known) >= BASELINE_ROWS:
-            baseline[column] = np.quantile(known, 0.25)
-    return baseline
+    start = max(int(rows[0]) - BASELINE_MINUTES, 0)
+    before = trailing(context[start:], BASELINE_MINUTES + 1)[rows - start, :, :-1]
+    ordered = np.sort(before, axis=2)  # NaN last
+    known = np.isfinite(ordered).sum(axis=2)
+    quartile = np.take_along_axis(ordered, (known // 4)[:, :, None], axis=2)[:, :, 0]
+    return np.where(known >= BASELINE_ROWS, quartile, np.nan)

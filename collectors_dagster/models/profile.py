@@ -16,7 +16,6 @@ from collectors_dagster.records import ModelState
 
 LEARNING_MINUTES = 60
 READY_MINUTES = 2 * DAY_MINUTES
-_BLOCKS = 8
 
 Bools = NDArray[np.bool_]
 
@@ -74,12 +73,11 @@ class Profile:
     def fit(cls, memory: Timeline, *, seasonal: bool) -> tuple["Profile", Floats]:
         """Learn the habits; also return s of every minute and signal of the history, held out by its block."""
         typical = as_stored(column_quantile(memory.values, 0.5))
-        block = memory.minutes // DAY_MINUTES if seasonal else np.arange(len(memory)) * _BLOCKS // len(memory)
-        level, surprise = Reference.fit(memory.values - typical, block, decades=1.0 if seasonal else 0.0)
+        level, surprise = Reference.fit(memory.values - typical, decades=1.0 if seasonal else 0.0)
         if not seasonal:
             return cls(typical, level, None), surprise
         normal = seasonal_normal(memory.values, np.arange(len(memory)))
-        season, held_out = Reference.fit(memory.values - normal, block, decades=1.0)
+        season, held_out = Reference.fit(memory.values - normal, decades=1.0)
         return cls(typical, level, season), np.where(np.isfinite(normal), held_out, surprise)
 
     def expectation(self, context: Floats, rows: NDArray[np.int64]) -> Expectation:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectors_dagster.features.signals import SIGNALS
+from collectors_dagster.features.timeline import DAY_MINUTES
 from collectors_dagster.frames import Floats
 from collectors_dagster.models.bundle import as_stored
 from collectors_dagster.models.novelty import held_out_novelty, novelty
@@ -15,6 +16,7 @@ from collectors_dagster.models.signal_rules import RESOLUTION
 from collectors_dagster.models.tail import TailModel
 
 _EVERY_SIGNAL = range(len(SIGNALS))
+LEAST_BLOCKS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,10 @@ class Reference:
     tails: tuple[TailModel, ...]
 
     @classmethod
-    def fit(cls, residuals: Floats, block: NDArray[np.int64], *, decades: float) -> tuple["Reference", Floats]:
-        """Learn from residuals, shape (n, 14); also return s of each, held out by its block."""
+    def fit(cls, residuals: Floats, *, decades: float) -> tuple["Reference", Floats]:
+        """Learn from residuals, shape (n, 14); also return s of each, held out by its day (or eighth)."""
         residuals = as_stored(residuals)
+        block = _blocks(residuals)
         strange = np.column_stack([held_out_novelty(residuals[:, i], block) for i in _EVERY_SIGNAL])
         reference = cls(
             scale=as_stored(_robust_scale(residuals)),
@@ -87,6 +90,13 @@ class Reference:
                 TailModel.stored(one, arrays[f"{prefix}_quantiles"][column]) for column, one in enumerate(words)
             ),
         )
+
+
+def _blocks(residuals: Floats) -> NDArray[np.int64]:
+    """Return each row's block: a day of known rows, or an eighth where there are fewer than eight days."""
+    order = np.cumsum(np.isfinite(residuals).any(axis=1))
+    width = min(DAY_MINUTES, max(int(order[-1]) // LEAST_BLOCKS, 1))
+    return np.asarray(order // width)
 
 
 def column_quantile(values: Floats, q: float) -> Floats:
