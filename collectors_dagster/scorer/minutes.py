@@ -70,9 +70,10 @@ class HostMinutes:
                 self._past[frame.host] = merged.frame(frame.host)
         self._past_until = now
 
-    def minutes(self, host: str, after: datetime, until: datetime) -> SignalFrame:
-        """Return the whole minutes of a host in a span (start excluded, end included) that are known."""
-        return _between(self._recent[host], after, until)
+    def minutes(self, host: str, after: datetime, until: datetime) -> SignalFrame | None:
+        """Return the whole minutes of a host in a span (start excluded, end included); None if it has none yet."""
+        known = self._recent.get(host)
+        return _between(known, after, until) if known is not None else None
 
     def history(self, host: str, before: datetime) -> SignalFrame | None:
         """Return what is known of a host before an instant."""

@@ -93,8 +93,9 @@ class TenantScorer:
         for host, end in until.items():
             after = self._written.get(host, end - MINUTE)
             current = self._minutes.minutes(host, after, end)
-            history = self._minutes.history(host, after + timedelta(seconds=1))
-            scored += detector.detector(host).score(current, history)
+            if current is not None:
+                history = self._minutes.history(host, after + timedelta(seconds=1))
+                scored += detector.detector(host).score(current, history)
         if scored:
             self._store.scores.write(self.tenant_id, "stream", scored)
         self._written = until

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.errors import ModelError, ServiceUnreachableError
-from collectors_dagster.features.signals import SIGNALS
+from collectors_dagster.features.axis import minute_axis
+from collectors_dagster.features.signals import METRICS, SIGNALS, signals_from_buckets
 from collectors_dagster.frames import SignalFrame
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from collectors_dagster.integrations.timescale.leadership import Leadership
@@ -66,6 +67,7 @@ class Stage:
         self.clock = clock
         self.directory = Directory(tenants or (AURORA,))
         self.registry = Registry()
+        self.expected_problems: set[str] = set()
         self.store = Store(database, application_name="tests-scorer")
         self.store.tenants.sync(self.directory.tenants)
         self.champions = Champions(lambda: self.registry, home / "models", home / "champions.json", clock)
@@ -90,6 +92,7 @@ class Stage:
             if passed % 10 == 0:
                 host.deliver(self.clock.now(), cpu(passed))
             self.scorer.tick()
+            assert set(self.scorer.status()["problems"]) <= self.expected_problems
 
     def events(self) -> list[tuple[IncidentEventKind, Incident]]:
         return [(event.kind, event.incident) for event in self.store.incidents.events_after(0, 1000)]
@@ -239,6 +242,22 @@ def test_trained_model_names_an_anomaly_far_below_any_physical_limit(
     assert incident.contributions[0].expected_high < 0.2
 
 
+def test_stream_and_batch_give_the_same_scores(stage: Stage, host: DeliveringHost, tmp_path: Path) -> None:
+    stage.registry.bundle = trained(tmp_path / "bundle", "web-1")
+    stage.champions.detector("aurora")
+    stage.champions.refresh()
+    random = np.random.default_rng(5)
+    stage.play(host, 1200, lambda passed: 0.08 + 0.6 * (passed > 700) + 0.02 * float(random.random()))
+    window = Window(START, START + timedelta(minutes=20))
+    stream = stage.store.scores.read("aurora", "stream", window)
+    buckets = stage.store.samples.buckets("aurora", window, METRICS, 60)
+    frame = signals_from_buckets("web-1", buckets, minute_axis(window))
+    batch = stage.champions.detector("aurora").detector("web-1").score(frame, None)
+    assert [one.ts for one in stream] == [one.ts for one in batch]
+    assert max(abs(ours.score - theirs.score) for ours, theirs in zip(stream, batch, strict=True)) < 1e-9
+    assert max(one.score for one in stream) > 0.9
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'{"aurora": 7}', json.dumps({"aurora": {"path": "/nowhere"}}).encode()]
 )
@@ -284,6 +303,7 @@ def test_fault_of_one_tenant_costs_the_others_nothing(
     try:
         ours, theirs = (DeliveringHost(delivery_store, name, f"{name}-1") for name in ("aurora", "borealis"))
         stage.champions._detectors["aurora"] = BrokenDetector({})
+        stage.expected_problems = {"aurora"}
         for _ in range(30):
             theirs.deliver(clock.now(), 0.1)
             stage.play(ours, 10, lambda _: 0.1)
