@@ -99,6 +99,15 @@ def test_a_cheap_function_in_the_filter_is_never_shown_foreign_rows(member: psyc
     assert seen == {"saw aurora"}
 
 
+@pytest.mark.parametrize("table", ["pg_stats", "pg_stats_ext"])
+def test_the_planners_statistics_tell_nothing(member: psycopg.Connection, database: SecretStr, table: str) -> None:
+    with psycopg.connect(database.get_secret_value(), autocommit=True) as owner:
+        owner.execute("analyze core.series, core.sample")
+        own = owner.execute("select count(*) > 0 from pg_stats where schemaname = 'core'").fetchone()
+    found = member.execute(f"select count(*) from {table} where schemaname = 'core'".encode()).fetchone()
+    assert (own, found) == ((True,), (0,))
+
+
 def test_the_documents_columns_live_on(member: psycopg.Connection) -> None:
     row = member.execute(
         "select timestamp, collector_name, metric_name, metric_value, tenant_id, metadata "

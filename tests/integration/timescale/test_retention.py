@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from collectors_dagster.errors import ServiceTimeoutError
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from collectors_dagster.records import IncidentEventKind, Window
 from collectors_dagster.samples import Sample
@@ -77,6 +78,17 @@ def test_days_that_no_tenant_needs_are_dropped_whole(week: Store, database: Secr
     assert report.partitions_dropped == 4
     assert partitions(database) == before - 4
     assert report.bytes_after < report.bytes_before
+
+
+def test_a_busy_reader_puts_it_off_without_stopping_the_others(week: Store, database: SecretStr) -> None:
+    week.tenants.sync([AURORA])
+    once = checksum(database)
+    with psycopg.connect(database.get_secret_value()) as reader:
+        reader.execute("select count(*) from core.sample")
+        with pytest.raises(ServiceTimeoutError):
+            week.retention.apply("aurora", 3, 400, TENTH)
+    assert checksum(database) == once
+    assert week.retention.apply("aurora", 3, 400, TENTH).partitions_dropped == 4
 
 
 def test_a_removed_tenant_holds_no_day_back(week: Store, database: SecretStr) -> None:

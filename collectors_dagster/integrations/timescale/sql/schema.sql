@@ -173,6 +173,7 @@ create table core.incident_event (
     at           timestamptz not null,
     snapshot     jsonb not null
 );
+create index incident_event_by_incident on core.incident_event (incident_id);
 
 -- One row per event and target: an alert is never sent twice.
 create table core.alert (
@@ -197,7 +198,7 @@ create table core.forecast (
     low95         double precision not null,
     high95        double precision not null,
     model_version text not null,
-    primary key (tenant_key, host, signal, issued_at, ts)
+    primary key (tenant_key, host, signal, ts, issued_at)
 );
 
 create table core.health (
@@ -302,10 +303,11 @@ $$;
 
 -- Forgets one tenant's samples before an instant. A partition is dropped whole if no active tenant
 -- needs a row of it (core.tenant.raw_kept_from says what each still needs); else rows are deleted.
+-- Dropping a day waits for every reader of the samples, and everybody waits behind it: give up early.
 create function core.drop_raw_samples(
     for_tenant integer, before timestamptz, out rows_deleted bigint, out partitions_dropped integer
 )
-language plpgsql as $$
+language plpgsql set lock_timeout = '3s' as $$
 declare
     part record;
     needed boolean;
