@@ -113,6 +113,9 @@ class Delivery:
             tenant.id: tenant for tenant in directory.tenants if tenant.system.enabled and not tenant.synthetic
         }
         self._positions.admit(self._due, next_seq, complete=not directory.problems)
+        for gone in set(self.progress.refused) - set(self._due):
+            del self.progress.refused[gone]
+        self._refused_until.clear()
         for tenant_id, lane in list(self._lanes.items()):
             if not _same_lane(lane.tenant, self._due.get(tenant_id)):
                 self._end(tenant_id)
@@ -152,7 +155,7 @@ class Delivery:
 
     def lag_seconds(self) -> float | None:
         """Return the age of the newest delivered interval of the tenant furthest behind; ``None`` without any."""
-        ends = [lane.progress.delivered_until for lane in self._lanes.values()]
+        ends = [lane.progress.delivered_until for lane in list(self._lanes.values())]  # asked by another thread
         known = [end for end in ends if end is not None]
         return (self._clock.now() - min(known)).total_seconds() if known else None
 

