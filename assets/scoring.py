@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collectors_dagster.frames import SignalFrame
 
 HISTORY_DAYS = 7
-PAST_DAY_HOURS = (0, 6, 12, 18)
-"""Hours at which a day that is over is forecast afterwards, each time from what was known then."""
 SHOWN_HORIZONS = (timedelta(hours=1), timedelta(hours=24))
 RECENT = timedelta(hours=1)
 
@@ -52,22 +50,49 @@ def score_day(day: TenantDay) -> Metadata:
 
 
 def forecast_day(day: TenantDay) -> Metadata:
-    """Forecast the next day of every host; a day that is over is forecast as it would have been then."""
+    """Forecast the next 24 hours of every host.
+
+    A day that is over keeps what was said while it lasted; if nothing was said then, it is forecast once from what
+    was known at its start.
+    """
     store, recall, tenant = day.tools.store, day.tools.recall, day.tenant
+    today = recall.day(tenant.id, day.window)
+    if day.is_over and (said := _said_on(day, today)):
+        return {"note": dg.MetadataValue.text("Said while the day lasted; not changed."), **_shown(said, today)}
     forecaster, version = forecaster_of(day)
-    past, today = recall.past(tenant.id, day.window, HISTORY_DAYS), recall.day(tenant.id, day.window)
-    points = [
-        point
-        for issued_at in _issue_times(day)
-        for known in _known_hosts(past, today)
-        for point in forecaster.forecast(known, issued_at)
-    ]
+    issued_at = day.window.start if day.is_over else day.elapsed.end
+    known = _known_hosts(recall.past(tenant.id, day.window, HISTORY_DAYS), today)
+    points = [point for frame in known for point in forecaster.forecast(frame, issued_at)]
     store.forecasts.write(tenant.id, points, version)
     return {
-        "dagster/row_count": dg.MetadataValue.int(len(points)),
-        "issued": dg.MetadataValue.text(", ".join(minute(at) for at in _issue_times(day)) + " UTC"),
         "model": dg.MetadataValue.text(version),
         "model_state": dg.MetadataValue.text(_states(forecaster.states())),
+        **_shown(points, today),
+    }
+
+
+def _said_on(day: TenantDay, today: "Sequence[SignalFrame]") -> list[ForecastPoint]:
+    """Return what was forecast for the day's instants on the day itself."""
+    points = _forecasts(day, [frame.host for frame in today], day.window)
+    return [point for point in points if point.issued_at > day.window.start]
+
+
+def _forecasts(day: TenantDay, hosts: Sequence[str], window: Window) -> list[ForecastPoint]:
+    from collectors_dagster.models.cells import FORECAST_SIGNALS
+
+    read = day.tools.store.forecasts.read
+    return [
+        point for host in hosts for signal in FORECAST_SIGNALS for point in read(day.tenant.id, window, host, signal)
+    ]
+
+
+def _shown(points: Sequence[ForecastPoint], today: "Sequence[SignalFrame]") -> Metadata:
+    issues = sorted({point.issued_at for point in points})
+    issued = f"{minute(issues[-1])} UTC" if issues else "nothing"
+    return {
+        "dagster/row_count": dg.MetadataValue.int(len(points)),
+        "issues": dg.MetadataValue.int(len(issues)),
+        "issued": dg.MetadataValue.text(issued),
         "latest": _latest(points),
         **forecast_picture(points, today),
     }
@@ -90,7 +115,6 @@ def judge_health(day: TenantDay) -> Metadata:
 
 
 def _judged(day: TenantDay, frame: "SignalFrame") -> HealthReport:
-    from collectors_dagster.models.cells import FORECAST_SIGNALS
     from collectors_dagster.monitoring.health import judge
 
     now, store, tenant_id = day.elapsed.end, day.tools.store, day.tenant.id
@@ -100,12 +124,7 @@ def _judged(day: TenantDay, frame: "SignalFrame") -> HealthReport:
         now,
         recent=frame,
         scores=store.scores.read(tenant_id, "batch", Window(now - RECENT, now), frame.host),
-        forecast=[
-            point
-            for signal in FORECAST_SIGNALS
-            for point in store.forecasts.read(tenant_id, ahead, frame.host, signal)
-            if point.issued_at <= now
-        ],
+        forecast=[point for point in _forecasts(day, [frame.host], ahead) if point.issued_at <= now],
         last_sample_age_seconds=_age_seconds(frame, now),
     )
 
@@ -115,12 +134,6 @@ def _age_seconds(frame: "SignalFrame", now: datetime) -> float | None:
     if not len(frame.ts):
         return None
     return now.timestamp() - float(frame.ts[-1].astype("datetime64[s]").astype(int))
-
-
-def _issue_times(day: TenantDay) -> list[datetime]:
-    if not day.is_over:
-        return [day.elapsed.end]
-    return [day.window.start + timedelta(hours=hour) for hour in PAST_DAY_HOURS]
 
 
 def _known_hosts(past: "dict[str, SignalFrame]", today: "Sequence[SignalFrame]") -> "list[SignalFrame]":
