@@ -14,7 +14,7 @@ from typing import Self
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
-from collectors_dagster.integrations.timescale.backend import Backend, PlainPostgres
+from collectors_dagster.integrations.timescale.backend import PlainPostgres
 from collectors_dagster.integrations.timescale.database import Cursor, Database
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.series import LARGEST_VALUE, SeriesTable
@@ -114,10 +114,9 @@ class DeliveryStore:
         *,
         application_name: str,
         max_connections: int = 2,
-        backend: Backend | None = None,
     ) -> None:
         self._database = Database(conninfo, application_name=application_name, max_connections=max_connections)
-        self._backend = backend or PlainPostgres()
+        self._backend = PlainPostgres()
         self._series = SeriesTable(self._database)
         self.tenants = TenantTable(self._database)
 

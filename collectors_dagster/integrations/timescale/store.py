@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import SecretStr
 
 from collectors_dagster.integrations.timescale.alerts import AlertLedger
-from collectors_dagster.integrations.timescale.backend import Backend, PlainPostgres
+from collectors_dagster.integrations.timescale.backend import PlainPostgres
 from collectors_dagster.integrations.timescale.database import Database
 from collectors_dagster.integrations.timescale.failures import FailureLedger
 from collectors_dagster.integrations.timescale.forecasts import ForecastTable
@@ -45,13 +45,12 @@ class Store:
         *,
         application_name: str,
         max_connections: int = 4,
-        backend: Backend | None = None,
     ) -> None:
         database = Database(conninfo, application_name=application_name, max_connections=max_connections)
-        chosen = backend or PlainPostgres()
+        backend = PlainPostgres()
         tenants = TenantTable(database)
         self._database = database
-        self._backend = chosen
+        self._backend = backend
         self.tenants = tenants
         self.ledger = LoadLedger(database, tenants)
         self.rollups = RollupTable(database, tenants)
@@ -62,7 +61,7 @@ class Store:
         self.forecasts = ForecastTable(database, tenants)
         self.health = HealthTable(database, tenants)
         self.planted = PlantedTable(database, tenants)
-        self.retention = RetentionPolicy(database, tenants, chosen)
+        self.retention = RetentionPolicy(database, tenants, backend)
 
     @cached_property
     def samples(self) -> "SampleTable":
