@@ -11,7 +11,9 @@ from collectors_dagster.supervisor.snapshot import ComponentSnapshot, StackSnaps
 from collectors_dagster.supervisor.status import Report
 
 Watch = Callable[[StackSnapshot], None]
-_HEADINGS = ("COMPONENT", "STATE", "SINCE", "ADDRESS", "VERSION", "WHAT TO LOOK AT")
+_HEADINGS = ("COMPONENT", "STATE", "ADDRESS", "WHAT TO LOOK AT", "SINCE", "VERSION")
+_WIDE = 110
+"""Columns of a terminal from which all six fit; narrower ones show the first four."""
 _COLOURS = {
     State.READY: "green",
     State.DONE: "green",
@@ -57,7 +59,7 @@ def print_report(report: Report) -> None:
 def _row(each: ComponentSnapshot) -> tuple[str, ...]:
     restarts = f" ({each.restarts}x)" if each.restarts else ""
     since = f"{datetime.fromisoformat(each.since):%m-%d %H:%M:%S}" if each.since else "-"
-    return (each.name, f"{each.state}{restarts}", since, each.address or "-", each.version or "-", each.look_at)
+    return (each.name, f"{each.state}{restarts}", each.address or "-", each.look_at, since, each.version or "-")
 
 
 def _print_plain(rows: Sequence[tuple[str, ...]]) -> None:
@@ -70,11 +72,15 @@ def _print_rich(rows: Sequence[tuple[str, ...]], states: Sequence[State]) -> Non
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*(heading.capitalize() for heading in _HEADINGS), box=None, pad_edge=False)
+    console = Console()
+    shown = len(_HEADINGS) if console.width >= _WIDE else 4
+    table = Table(box=None, pad_edge=False)
+    for heading in _HEADINGS[:shown]:
+        table.add_column(heading.capitalize(), no_wrap=heading in {"COMPONENT", "ADDRESS"})
     for row, state in zip(rows, states, strict=True):
         colour = _COLOURS.get(state, "yellow")
-        table.add_row(row[0], f"[{colour}]{row[1]}[/]", *row[2:])
-    Console().print(table)
+        table.add_row(row[0], f"[{colour}]{row[1]}[/]", *row[2:shown])
+    console.print(table)
 
 
 def _plain_progress(clock: Clock) -> Watch:

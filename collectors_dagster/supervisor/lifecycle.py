@@ -72,6 +72,8 @@ class RestartPolicy:
         return float(min(self.first_seconds * 2 ** (recent_crashes - 1), self.longest_seconds))
 
 
+PATIENT = RestartPolicy()
+"""For what was ready once: its work is worth some waiting."""
 FIRST_START = RestartPolicy(crashes=3)
 """While `collectors up` waits: give up early, so that the reason is seen."""
 

@@ -15,7 +15,7 @@ from collectors_dagster.clock import Clock
 from collectors_dagster.errors import CollectorsError
 from collectors_dagster.supervisor.component import Component, Running, in_start_order, in_stop_order
 from collectors_dagster.supervisor.home import Home
-from collectors_dagster.supervisor.lifecycle import Action, Lifecycle, Observed, RestartPolicy, State
+from collectors_dagster.supervisor.lifecycle import PATIENT, Action, Lifecycle, Observed, State
 from collectors_dagster.supervisor.logfiles import last_line, rotate
 from collectors_dagster.supervisor.processes import Identity, identify, start, stop, stop_together
 from collectors_dagster.supervisor.snapshot import ComponentSnapshot, StackSnapshot
@@ -173,8 +173,10 @@ class Supervisor:
         return self._hooks.redact(last_line(log, part.log_offset if part.log_offset <= size else 0))
 
     def _note_start(self) -> None:
-        """Be patient once everything was ready; before that, a component that is given up ends the start."""
+        """Be patient with what was ready once; before everything was, a component that is given up ends the start."""
         if self._settled:
+            for part in self._parts.values():
+                part.life.policy = PATIENT if part.life.state.is_settled else part.life.policy
             return
         failed = next((p for p in self._parts.values() if p.life.state is State.FAILED), None)
         if failed:
@@ -183,8 +185,6 @@ class Supervisor:
             _log.error("start failed", failed=name, reason=failed.life.message)
         elif all(part.life.state.is_settled for part in self._parts.values()):
             self._settled = True
-            for part in self._parts.values():
-                part.life.policy = RestartPolicy()
             _log.info("everything is ready")
 
     def _is_quiet(self) -> bool:

@@ -216,7 +216,8 @@ def find_place(home: Path, account_setting: str | None) -> Place:
     if (root / "data").exists():
         account = owner_of(root / "data") or account
     _own_directory(root, account)
-    place = Place(_reachable(binaries, account, root), root, account)
+    outside = root if root.is_relative_to(_SHARED_ROOT) else _SHARED_ROOT / _digest(root.parent)
+    place = Place(reachable_programs(binaries, account, outside), root, account)
     write_atomically(pointer, json.dumps({"root": str(root), "account": account.name}).encode())
     return place
 
@@ -242,11 +243,10 @@ def version_of(binaries: Path) -> str:
     return said.split()[2]
 
 
-def _reachable(binaries: Path, account: Account, root: Path) -> Path:
-    """Return `binaries`, or a copy that `account` can run."""
+def reachable_programs(binaries: Path, account: Account, outside: Path) -> Path:
+    """Return `binaries`, or a copy of them in `outside` that `account` can run."""
     if account.can_run(binaries / "postgres"):
         return binaries
-    outside = root if root.is_relative_to(_SHARED_ROOT) else _SHARED_ROOT / _digest(root.parent)
     _own_directory(outside, account)
     package = binaries.parents[1]
     copy = outside / f"postgresql-{version_of(binaries)}"

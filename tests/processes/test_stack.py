@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,8 @@ import psutil
 import psycopg
 import pytest
 
+from collectors_dagster.supervisor.account import database_account
+from collectors_dagster.supervisor.postgres import find_binaries, reachable_programs
 from tests.support.stack import BASE, LocalStack, python_for
 from tests.support.waiting import wait_until
 
@@ -74,6 +77,16 @@ def nobodys_python() -> str:
     if python is None:
         pytest.skip("no interpreter that the account nobody may run")
     return python
+
+
+@contextmanager
+def damaged_file(path: Path) -> Iterator[None]:
+    content = path.read_text()
+    path.write_text("nonsense\n")
+    try:
+        yield
+    finally:
+        path.write_text(content)
 
 
 def commit_rows(stack: LocalStack, count: int) -> None:
@@ -155,6 +168,31 @@ def test_a_later_up_adds_components_to_those_that_run(stack: LocalStack) -> None
     assert stack.up("redis").returncode == 0
     assert stack.component("redis")["state"] == "ready"
     assert stack.pid("postgres") == before
+
+
+def test_a_component_that_keeps_crashing_is_given_up_visibly_and_comes_back_when_mended(both: LocalStack) -> None:
+    damaged = both.home / "redis" / "appendonlydir" / "appendonly.aof.manifest"
+    with damaged_file(damaged):
+        both.kill("redis")
+        wait_until(lambda: both.component("redis")["state"] == "failed", 60, "giving up")
+        given_up = both.component("redis")
+    assert "ended with code 1" in given_up["message"]
+    assert given_up["restarts"] == 4
+    assert both.component("postgres")["state"] == "ready"
+    assert both.up("redis").returncode == 0
+    assert both.component("redis")["state"] == "ready"
+
+
+def test_a_log_is_rotated_and_bounded_while_its_writer_goes_on(both: LocalStack) -> None:
+    log, older = both.home / "logs" / "redis.log", both.home / "logs" / "redis.log.1"
+    both.run("down")
+    log.write_text("y" * 20_000 + "\n")
+    assert both.up("redis", COLLECTORS__LOG__MAX_BYTES="10000").returncode == 0
+    wait_until(older.exists, 60, "rotation")
+    assert older.read_text().startswith("yyy")
+    both.run("down")
+    assert "y" not in log.read_text().splitlines()[0]
+    assert "bye bye" in log.read_text()
 
 
 def test_down_leaves_nothing_of_ours_and_everything_else(both: LocalStack) -> None:
@@ -326,6 +364,24 @@ def test_as_root_a_home_that_nobody_else_may_enter_still_works(tmp_path: Path) -
         finally:
             private.run("down")
             subprocess.run(["rm", "-rf", str(place)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_programs_that_the_account_cannot_reach_are_copied_with_their_libraries(tmp_path: Path) -> None:
+    package = find_binaries().parents[1]
+    account = database_account("nobody")
+    assert account is not None
+    with TemporaryDirectory(prefix="collectors-private-") as private, TemporaryDirectory() as shared:
+        Path(shared).chmod(0o755)
+        for part in (package, package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                shutil.copytree(part, Path(private) / part.name)
+        hidden = Path(private) / find_binaries().relative_to(package.parent)
+        assert not account.can_run(hidden / "initdb")
+        reached = reachable_programs(hidden, account, Path(shared) / "copies")
+        assert account.can_run(reached / "initdb")
+        assert account.can_run(reached / "postgres")
+        assert reached.is_relative_to(shared)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")

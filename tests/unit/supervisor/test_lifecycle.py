@@ -4,6 +4,7 @@ import pytest
 
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.supervisor.lifecycle import (
+    PATIENT,
     Action,
     Lifecycle,
     Observed,
@@ -12,7 +13,6 @@ from collectors_dagster.supervisor.lifecycle import (
     describe_exit,
 )
 
-PATIENT = RestartPolicy()
 RUNS = Observed()
 ANSWERS = Observed(answers=True)
 CRASHED = Observed(exit_code=1, last_line="no such table")
