@@ -82,7 +82,7 @@ def prefixed_layer(environment: Mapping[str, str], model: type[BaseModel]) -> La
     named = {name: path for name, path in SHORT_NAMES.items() if name in environment}
     for name in sorted(environment):
         if name.upper().startswith(PREFIX):
-            named[name] = _path_of(name)
+            named[name] = tuple(name[len(PREFIX) :].lower().split("__"))
     return _layer(environment, named, model)
 
 
@@ -101,13 +101,6 @@ def document_names_layer(environment: Mapping[str, str], model: type[BaseModel])
 def _is_kubernetes_link(name: str, value: str) -> bool:
     """Recognise ``REDIS_PORT=tcp://10.0.0.1:6379``, which Kubernetes sets in each pod beside a service `redis`."""
     return name.endswith("_PORT") and value.startswith("tcp://")
-
-
-def _path_of(name: str) -> tuple[str, ...]:
-    steps = name[len(PREFIX) :].lower().split("__")
-    if steps[:2] == ["debug", "components"] and len(steps) > 2:
-        steps[2] = steps[2].replace("_", "-")  # a variable's name cannot hold the hyphen of code-server
-    return tuple(steps)
 
 
 def _layer(environment: Mapping[str, str], named: Mapping[str, tuple[str, ...]], model: type[BaseModel]) -> Layer:

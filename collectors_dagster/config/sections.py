@@ -9,7 +9,7 @@ from pydantic import SecretStr, field_validator, model_validator
 
 from collectors_dagster.config.fields import Section, section, setting
 
-DebuggableComponent = Literal["agent", "scorer", "code-server", "supervisor"]
+DebuggableComponent = Literal["agent", "scorer", "supervisor"]
 """Processes that can measure themselves while they run."""
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|/[^\s\x00?#]+")
@@ -250,7 +250,7 @@ class Debug(Section):
     """Measuring a component while it runs: followed without a restart."""
 
     components: dict[DebuggableComponent, DebugSwitches] = setting(
-        {}, unit="", about="Switches per component: agent, scorer, code-server, supervisor."
+        {}, unit="", about="Switches per component: agent, scorer, supervisor."
     )
 
     def of(self, component: str) -> DebugSwitches:

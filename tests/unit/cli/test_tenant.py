@@ -75,6 +75,14 @@ def test_every_option_of_add_reaches_the_tenant(run: Run) -> None:
     assert "canary" not in answer.out + run("show acme").out + run("list").out
 
 
+def test_written_file_says_only_what_was_asked_for(run: Run, project: Project) -> None:
+    run("add acme --interval 30")
+    text = (project.tenants / "acme.yml").read_text()
+    assert "collection_interval: 30" in text
+    for left_to_the_defaults in ("collectors:", "anomaly_threshold", "retention", "spotify", "null"):
+        assert left_to_the_defaults not in text
+
+
 REFUSED = [
     ("add ../acme", "2-40 lower-case letters"),
     ("add Acme", "2-40 lower-case letters"),

@@ -154,12 +154,10 @@ def test_section_may_come_as_one_json_variable(project: Project, monkeypatch: py
     assert (limiter.burst_size, limiter.requests_per_second) == (3, 4)
 
 
-def test_debug_of_a_hyphenated_component_can_be_set_by_a_variable(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLLECTORS__DEBUG__COMPONENTS__CODE_SERVER__PROFILE", "true")
+def test_debug_of_one_component_can_be_set_by_a_variable(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLECTORS__DEBUG__COMPONENTS__SCORER__PROFILE", "true")
     debug = load_settings().debug
-    assert debug.of("code-server").profile
+    assert debug.of("scorer").profile
     assert not debug.of("agent").profile
 
 
