@@ -1,0 +1,80 @@
+"""What the agent says of itself, for people."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectors_dagster.agent.status import SILENT_SECONDS, is_alive, read_status, status_lines, write_status
+from collectors_dagster.errors import SpoolError
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    tally = {"last_error": None}
+    return {
+        "agent_id": "host-1234",
+        "version": "0.1.0",
+        "state": "running",
+        "updated_at": (NOW - timedelta(seconds=2)).isoformat(),
+        "sampling": {
+            "series": 78,
+            "interval_seconds": 1.0,
+            "mean_sweep_microseconds": 150,
+            "overruns": 0,
+            "collectors": {"cpu": tally, "pressure": {"last_error": "cannot be read"}},
+        },
+        "spool": {"bytes": 2_000_000, "segments": 3, "lost_records": 0, "dropped_undelivered_segments": 0},
+        "delivery": {
+            "lag_seconds": 7.4,
+            "last_error": None,
+            "tenants": {"aurora": {"rows": 5, "delivered_until": "2026-01-01T00:00:00+00:00", "duplicates": 0}},
+            "refused": {"borealis": "not in the database"},
+        },
+        "tenant_problems": ["tenants/x.yml: line 3: bad"],
+        **changes,
+    }
+
+
+def test_a_running_agent_is_shown_with_its_lag_its_tenants_and_every_problem() -> None:
+    text = "\n".join(status_lines(status(), NOW))
+    for words in ("running", "7 s behind", "78 series every 1 s", "aurora: 5 rows", "borealis: not in the database"):
+        assert words in text
+    assert "pressure: cannot be read" in text
+    assert "cpu:" not in text
+    assert "line 3: bad" in text
+
+
+def test_an_agent_that_says_nothing_is_not_alive() -> None:
+    later = NOW + timedelta(seconds=SILENT_SECONDS)
+    assert is_alive(status(), NOW)
+    assert not is_alive(status(), later)
+    assert "silent" in status_lines(status(), later)[0]
+
+
+def test_a_stopped_agent_is_shown_as_stopped() -> None:
+    assert not is_alive(status(state="stopped"), NOW)
+    assert "stopped" in status_lines(status(state="stopped"), NOW)[0]
+
+
+def test_a_delivery_that_fails_is_shown_with_its_reason() -> None:
+    delivery = {**status()["delivery"], "lag_seconds": None, "last_error": "connection refused"}
+    assert "delivery   nothing delivered yet; connection refused" in status_lines(status(delivery=delivery), NOW)
+
+
+def test_a_status_is_read_back(tmp_path: Path) -> None:
+    write_status(tmp_path / "run" / "agent.json", status())
+    assert read_status(tmp_path / "run" / "agent.json") == status()
+
+
+def test_without_a_status_the_remedy_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpoolError, match="collectors agent run"):
+        read_status(tmp_path / "agent.json")
+
+
+def test_a_status_that_cannot_be_written_does_not_stop_the_agent(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("in the way")
+    write_status(tmp_path / "run" / "agent.json", status())
+    assert (tmp_path / "run").read_text() == "in the way"
