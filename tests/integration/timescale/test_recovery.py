@@ -1,14 +1,18 @@
 """The store over a server that stops and comes back."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Event
 
+import psycopg
 import pytest
 
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.errors import CollectorsError, ServiceFailedError, ServiceTimeoutError, ServiceUnreachableError
 from collectors_dagster.integrations.timescale import DeliveryStore, migrate
 from tests.support.postgres import PostgresServer, restarted, running_postgres
-from tests.support.store_data import AURORA, batch
+from tests.support.store_data import AURORA, after, batch
 from tests.support.waiting import wait_until
 
 
@@ -38,3 +42,41 @@ def test_deliveries_go_on_within_seconds_after_the_database_is_back(server: Post
                 return False
 
         wait_until(delivered, seconds=3, what="the delivery")
+
+
+def test_a_spool_delivered_over_restarts_is_in_the_table_exactly_once(server: PostgresServer) -> None:
+    last = 300
+    failures: list[CollectorsError] = []
+
+    def deliver_all(agent: DeliveryStore) -> None:
+        number, pause = 1, Event()
+        while number <= last:
+            try:
+                number = agent.deliver(batch(number, number + 2)).acked_seq + 1
+            except (ServiceUnreachableError, ServiceFailedError, ServiceTimeoutError) as error:
+                failures.append(error)
+                pause.wait(0.02)
+
+    with DeliveryStore(server.conninfo("mine"), application_name="tests") as agent, ThreadPoolExecutor(1) as pool:
+        agent.tenants.sync([AURORA])
+        delivering = pool.submit(deliver_all, agent)
+        for share in (30, 150):
+            wait_until(partial(delivered_up_to, server, share), seconds=60, what=f"{share} samples")
+            with restarted(server):
+                wait_until(
+                    partial(lambda seen: len(failures) > seen, len(failures)), seconds=60, what="a failed delivery"
+                )
+        delivering.result()
+    with psycopg.connect(server.conninfo("mine").get_secret_value()) as connection:
+        rows = connection.execute("select ts, value from core.sample order by ts").fetchall()
+        counted = connection.execute("select sum(samples), sum(duplicates) from core.delivery").fetchone()
+    assert rows == [(after(10 * number), number) for number in range(1, last + 1)]
+    assert counted == (last, 0)
+
+
+def delivered_up_to(server: PostgresServer, share: int) -> bool:
+    """Say whether so many samples are in the table."""
+    with psycopg.connect(server.conninfo("mine").get_secret_value()) as connection:
+        row = connection.execute("select count(*) from core.sample").fetchone()
+    assert row is not None
+    return int(row[0]) >= share
