@@ -43,7 +43,7 @@ class IncidentPolicy:
         Evaluations older than this no longer count towards `needed`.
     blatant : tuple of (str, float)
         Physical limits, averaged over the minute: an anomalous evaluation that reaches one opens at once, whatever
-        the refractory time says, and up to the larger `blatant_budget`.
+        the refractory time says, and up to the larger `blatant_budget`. It is at least a warning.
     resolve_after_seconds : float
         Time below the threshold after which an incident is over.
     refractory_seconds : float
@@ -156,7 +156,7 @@ def _maybe_open(
         calm = minute.score < case.threshold and not hits
         return (replace(known, holding_back=False) if calm else known), None
     known = replace(known, opened=_within_budget_time(policy, known.opened, minute.ts))
-    incident = _opened(hits, case)
+    incident = _opened(policy, hits, case)
     if _held_back(policy, known, incident, blatant=blatant):
         counted = known.held_back + (not known.holding_back)
         return replace(known, held_back=counted, holding_back=True), None
@@ -166,7 +166,7 @@ def _maybe_open(
     return known, (IncidentEventKind.OPENED, incident)
 
 
-def _opened(hits: Sequence[ScoredMinute], case: _Case) -> Incident:
+def _opened(policy: IncidentPolicy, hits: Sequence[ScoredMinute], case: _Case) -> Incident:
     first, last = hits[0], hits[-1]
     peak = max(hits, key=lambda one: one.score)
     parts = _merged((), [part for one in hits for part in one.contributions])
@@ -177,7 +177,7 @@ def _opened(hits: Sequence[ScoredMinute], case: _Case) -> Incident:
         opened_at=first.ts,
         updated_at=last.ts,
         resolved_at=None,
-        severity=severity_of(peak.score, last.state),
+        severity=max((_severity(policy, one) for one in hits), key=_RANK.__getitem__),
         peak_score=peak.score,
         title=_title(parts, peak.score),
         contributions=parts,
@@ -189,6 +189,11 @@ def _opened(hits: Sequence[ScoredMinute], case: _Case) -> Incident:
 def _is_blatant(policy: IncidentPolicy, minute: ScoredMinute) -> bool:
     seen = {part.signal: part.value for part in minute.contributions}
     return any(seen.get(signal, 0.0) >= level for signal, level in policy.blatant)
+
+
+def _severity(policy: IncidentPolicy, minute: ScoredMinute) -> Severity:
+    said = severity_of(minute.score, minute.state)
+    return Severity.WARNING if said is Severity.NOTICE and _is_blatant(policy, minute) else said
 
 
 def _held_back(policy: IncidentPolicy, known: HostState, incident: Incident, *, blatant: bool) -> bool:
@@ -234,7 +239,7 @@ def _with_budget_note(
 def _go_on(
     policy: IncidentPolicy, known: HostState, incident: Incident, minute: ScoredMinute
 ) -> tuple[HostState, Change | None]:
-    severity = max(incident.severity, severity_of(minute.score, minute.state), key=_RANK.__getitem__)
+    severity = max(incident.severity, _severity(policy, minute), key=_RANK.__getitem__)
     rises = severity is not incident.severity
     announced = {part.signal for part in incident.contributions}
     new_lead = bool(minute.contributions) and minute.contributions[0].signal not in announced

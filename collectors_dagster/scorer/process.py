@@ -1,6 +1,7 @@
 """The scorer as a process: rounds in one thread, models in another, an orderly and quick end."""
 
 import gc
+import logging
 import random
 import signal
 import sys
@@ -113,6 +114,7 @@ class _Rounds(threading.Thread):
 def _registry(settings: Settings) -> Registry:
     from collectors_dagster.integrations.mlflow import ModelRegistry  # noqa: PLC0415  # costs seconds: not before ready
 
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # each retry would be a line; we say once what is wrong
     return ModelRegistry(settings.mlflow.tracking_uri)
 
 
