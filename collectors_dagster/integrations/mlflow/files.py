@@ -27,8 +27,16 @@ def place(path: Path, write: Callable[[Path], None]) -> None:
         write(scratch / "files")
         if not path.exists():
             (scratch / "files").rename(path)
+            path.touch()  # newest is what arrived last, not what was trained last
     except OSError:
         if not path.exists():
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def keep_newest(directory: Path, count: int) -> None:
+    """Remove all but the `count` newest directories in `directory`; hidden ones are still being written."""
+    versions = [one for one in directory.iterdir() if one.is_dir() and not one.name.startswith(".")]
+    for old in sorted(versions, key=lambda one: one.stat().st_mtime, reverse=True)[count:]:
+        shutil.rmtree(old, ignore_errors=True)

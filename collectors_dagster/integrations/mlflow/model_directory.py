@@ -7,6 +7,7 @@ process and cost eight seconds; the format is documented and small (https://mlfl
 import json
 import platform
 import shutil
+from collections.abc import Mapping
 from importlib.metadata import version as installed
 from pathlib import Path
 
@@ -21,7 +22,7 @@ FILES = "data"
 _REQUIRED_COLUMNS = ("host", "timestamp")
 _EXAMPLE = "input_example.json"
 _SERVING_EXAMPLE = "serving_input_example.json"
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "scikit-learn", "skops", "threadpoolctl")
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
 
 
 def write_model(directory: Path, package: ModelPackage, bundle: Path, *, model_id: str, run_id: str) -> None:
@@ -55,6 +56,13 @@ def write_model(directory: Path, package: ModelPackage, bundle: Path, *, model_i
     model.save(str(directory / "MLmodel"))
 
 
+def write_plots(directory: Path, plots: Mapping[str, bytes]) -> None:
+    """Write pictures under their names."""
+    directory.mkdir()
+    for name, png in plots.items():
+        (directory / name).write_bytes(png)
+
+
 def _signature(example: pd.DataFrame, answer: pd.DataFrame) -> ModelSignature:
     """Return the columns of question and answer; only host and time must be given."""
     inferred = infer_signature(example, answer)
@@ -66,7 +74,7 @@ def _signature(example: pd.DataFrame, answer: pd.DataFrame) -> ModelSignature:
 
 def _write_example(directory: Path, example: pd.DataFrame) -> dict[str, str]:
     """Write the example rows, as MLflow's page shows them and as its scoring server takes them."""
-    table = json.loads(example.to_json(orient="split", date_format="iso", index=False))
+    table = json.loads(example.to_json(orient="split", date_format="iso", double_precision=15, index=False))
     (directory / _EXAMPLE).write_text(json.dumps(table), encoding="utf-8")
     (directory / _SERVING_EXAMPLE).write_text(json.dumps({"dataframe_split": table}), encoding="utf-8")
     return {

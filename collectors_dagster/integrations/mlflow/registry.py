@@ -7,19 +7,21 @@ user interface: both count the same, because nothing else is asked.
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow.artifacts
-from mlflow.entities import LoggedModelOutput, Metric, Param, RunStatus, RunTag
+from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from requests.exceptions import RequestException
 
 from collectors_dagster.errors import ModelError
 from collectors_dagster.integrations.mlflow.failures import is_absent, mlflow_errors
-from collectors_dagster.integrations.mlflow.files import digest, place
-from collectors_dagster.integrations.mlflow.model_directory import FILES, write_model
+from collectors_dagster.integrations.mlflow.files import digest, keep_newest, place
+from collectors_dagster.integrations.mlflow.model_directory import FILES, write_model, write_plots
 from collectors_dagster.integrations.mlflow.process import settle_process
 from collectors_dagster.records import ModelPackage
 from collectors_dagster.tenants import checked_tenant_id
@@ -28,6 +30,8 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
 _DIGEST = "bundle_sha256"
+_CACHED_VERSIONS = 3
+"""Kept on disk per model: the champion, and what a roll-back would want."""
 
 Gate = Callable[[Mapping[str, float], Mapping[str, float]], Sequence[str]]
 """(candidate's metrics, champion's metrics) to the reasons against promotion; none means promote."""
@@ -74,13 +78,13 @@ class ModelRegistry:
     """
 
     def __init__(self, tracking_uri: str) -> None:
+        settle_process()
         self._uri = tracking_uri
         self._client_or_none: MlflowClient | None = None
 
     @property
     def _client(self) -> MlflowClient:
         if self._client_or_none is None:
-            settle_process()
             self._client_or_none = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
         return self._client_or_none
 
@@ -114,14 +118,15 @@ class ModelRegistry:
         """
         name = self.name(tenant_id, package.kind)
         with mlflow_errors(f"publishing {name}"):
-            run_id = self._start(name, package, tenant_id)
+            run = self._start(name, tenant_id, package)
             try:
-                found = self._register(name, package, bundle_dir, run_id)
+                found = self._register(name, package, bundle_dir, run)
                 published = self._promote(name, found, package, gate)
             except BaseException:
-                self._client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+                with suppress(MlflowException, RequestException):  # the first failure is the one to tell
+                    self._client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.FAILED))
                 raise
-            self._client.set_terminated(run_id)
+            self._client.set_terminated(run.info.run_id)
             return published
 
     def champion(self, tenant_id: str, kind: str, cache_dir: Path) -> ChampionModel | None:
@@ -142,6 +147,7 @@ class ModelRegistry:
             path = cache_dir / name / str(serving.version)
             if not path.exists():
                 place(path, lambda target: self._download(serving, target))
+                keep_newest(path.parent, _CACHED_VERSIONS)
             return ChampionModel(path, str(serving.version), dict(serving.tags))
 
     def _by_alias(self, name: str, alias: str) -> ModelVersion | None:
@@ -169,20 +175,9 @@ class ModelRegistry:
                 raise ModelError(message)
             shutil.move(local, target)
 
-    def _start(self, name: str, package: ModelPackage, tenant_id: str) -> str:
-        experiment = self._experiment(tenant_id)
-        run = self._client.create_run(experiment, run_name=name, tags={"tenant": tenant_id, **package.tags})
-        run_id = str(run.info.run_id)
-        now = int(run.info.start_time)
-        self._client.log_batch(
-            run_id,
-            metrics=[Metric(key, value, now, 0) for key, value in package.metrics.items()],
-            params=[Param(key, value) for key, value in package.params.items()],
-            tags=[RunTag("mlflow.note.content", package.card)],
-        )
-        for file_name, png in package.plots.items():
-            self._log_bytes(run_id, file_name, png)
-        return run_id
+    def _start(self, name: str, tenant_id: str, package: ModelPackage) -> Run:
+        tags = {"tenant": tenant_id, **package.tags, "mlflow.note.content": package.card}
+        return self._client.create_run(self._experiment(tenant_id), run_name=name, tags=tags)
 
     def _experiment(self, tenant_id: str) -> str:
         found = self._client.get_experiment_by_name(tenant_id)
@@ -196,40 +191,46 @@ class ModelRegistry:
                 raise
             return str(found.experiment_id)
 
-    def _log_bytes(self, run_id: str, file_name: str, content: bytes) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch, file_name)
-            path.write_bytes(content)
-            self._client.log_artifact(run_id, str(path), "plots")
-
-    def _register(self, name: str, package: ModelPackage, bundle_dir: Path, run_id: str) -> ModelVersion:
-        run = self._client.get_run(run_id)
-        tags = {"tenant": name.split(".", maxsplit=1)[0], **package.tags, _DIGEST: digest(bundle_dir)}
-        logged = self._client.create_logged_model(
-            run.info.experiment_id,
-            name=name.replace(".", "-"),
-            source_run_id=run_id,
-            tags=tags,
-            params=dict(package.params),
-            model_type=package.kind,
-        )
-        with tempfile.TemporaryDirectory() as scratch:
-            local = Path(scratch, "model")
-            write_model(local, package, bundle_dir, model_id=logged.model_id, run_id=run_id)
-            self._client.log_model_artifacts(logged.model_id, str(local))
-        self._client.finalize_logged_model(logged.model_id, "READY")
-        self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
-        for key, value in package.metrics.items():
-            self._client.log_metric(run_id, key, value, model_id=logged.model_id)
+    def _register(self, name: str, package: ModelPackage, bundle_dir: Path, run: Run) -> ModelVersion:
+        tags = {"tenant": run.data.tags["tenant"], **package.tags, _DIGEST: digest(bundle_dir)}
+        model_id = self._log_model(name, package, bundle_dir, run, tags)
         self._ensure_registered(name, package)
         return self._client.create_model_version(
             name,
-            f"models:/{logged.model_id}",
-            run_id=run_id,
+            f"models:/{model_id}",
+            run_id=run.info.run_id,
             tags=tags,
             description=package.card,
-            model_id=logged.model_id,
+            model_id=model_id,
         )
+
+    def _log_model(self, name: str, package: ModelPackage, bundle_dir: Path, run: Run, tags: Mapping[str, str]) -> str:
+        """Log parameters, metrics, plots and files; return the logged model's id."""
+        run_id = str(run.info.run_id)
+        logged = self._client.create_logged_model(
+            run.info.experiment_id,
+            name=name.replace(".", "-"),  # MLflow refuses dots here, unlike in registered names
+            source_run_id=run_id,
+            tags=dict(tags),
+            params=dict(package.params),
+            model_type=package.kind,
+        )
+        model_id = str(logged.model_id)
+        at = int(run.info.start_time)
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, at, 0, model_id=model_id) for key, value in package.metrics.items()],
+            params=[Param(key, value) for key, value in package.params.items()],
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            plots, files = Path(scratch, "plots"), Path(scratch, "model")
+            write_plots(plots, package.plots)
+            write_model(files, package, bundle_dir, model_id=model_id, run_id=run_id)
+            self._client.log_artifacts(run_id, str(plots), "plots")
+            self._client.log_model_artifacts(model_id, str(files))
+        self._client.finalize_logged_model(model_id, "READY")
+        self._client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+        return model_id
 
     def _ensure_registered(self, name: str, package: ModelPackage) -> None:
         try:
@@ -244,6 +245,7 @@ class ModelRegistry:
         alias = CHALLENGER if reasons else CHAMPION
         if serving is not None and not reasons:
             self._client.set_registered_model_alias(name, PREVIOUS, serving.version)
+            self._client.delete_registered_model_alias(name, CHALLENGER)  # what challenged the old champion
         self._client.set_registered_model_alias(name, alias, found.version)
         self._client.set_model_version_tag(name, found.version, "validation_status", alias)
         if reasons:
