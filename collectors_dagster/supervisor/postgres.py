@@ -209,10 +209,10 @@ def find_place(home: Path, account_setting: str | None) -> Place:
         return Place(binaries, near, None)
     pointer = home / "postgres.place.json"
     if pointer.exists():
-        noted = json.loads(pointer.read_text())
-        root = Path(noted["root"])
+        root = Path(json.loads(pointer.read_text())["root"])
     else:
         root = near if account.can_enter(home) else _SHARED_ROOT / _digest(home)
+        _put_aside(root / "data")
     if (root / "data").exists():
         account = owner_of(root / "data") or account
     _own_directory(root, account)
@@ -262,6 +262,14 @@ def reachable_programs(binaries: Path, account: Account, outside: Path) -> Path:
     if not account.can_run(copied / "initdb"):
         raise StartupError(f"the account {account.name} cannot run {copied}/initdb: check the rights of {outside}")
     return copied
+
+
+def _put_aside(data: Path) -> None:
+    """Keep one cluster whose home was deleted: its data would come back without all that belonged to them."""
+    if data.exists():
+        left = data.with_name("data.left")
+        shutil.rmtree(left, ignore_errors=True)
+        data.rename(left)
 
 
 def _own_directory(path: Path, account: Account | None) -> None:

@@ -361,6 +361,11 @@ def test_as_root_a_home_that_nobody_else_may_enter_still_works(tmp_path: Path) -
             private.run("down")
             assert private.up("postgres").returncode == 0
             assert kept_rows(private) == 10
+            private.run("down")
+            shutil.rmtree(private.home)
+            assert private.up("postgres").returncode == 0
+            with pytest.raises(psycopg.errors.UndefinedTable):  # a deleted home does not come back by half
+                kept_rows(private)
         finally:
             private.run("down")
             subprocess.run(["rm", "-rf", str(place)], check=True)
