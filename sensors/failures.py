@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 @dg.run_failure_sensor(
     name="failures",
-    minimum_interval_seconds=9,
+    minimum_interval_seconds=29,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Reports failed runs to the alert targets of the tenants that failed in them.",
 )

@@ -14,7 +14,7 @@ import typer
 from collectors_dagster.clock import Clock, SystemClock
 from collectors_dagster.config import Settings, load_settings
 from collectors_dagster.config.tenants import load_tenants
-from collectors_dagster.errors import ServiceTimeoutError
+from collectors_dagster.errors import ConfigurationError, ServiceTimeoutError
 from collectors_dagster.integrations.orchestrator.api import Launch, Orchestrator, RunStatus
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.strategies.batches import Batch, insertion_order, plan_batches
@@ -53,8 +53,8 @@ def pipeline(
         stretches = _stretches(settings, tenants, order, day, clock)
         steps = Steps(dagster, clock)
         steps.run([_days("collect", COLLECTED, one) for one in stretches])
-        steps.run([_models(batch) for batch in _batches(tenants, order)])
-        steps.run([_days("judge", JUDGED, one) for one in stretches], wait=wait)
+        steps.run([_model(asset, batch) for asset in MODELS for batch in _batches(tenants, order)])
+        steps.run([_days("judge", JUDGED, part) for one in stretches for part in one.halves()], wait=wait)
     raise typer.Exit(1 if steps.failed else 0)
 
 
@@ -71,6 +71,18 @@ class Stretch:
         """How people read it."""
         days = self.first_day if self.first_day == self.last_day else f"{self.first_day} to {self.last_day}"
         return f"{', '.join(self.batch.tenants)} · {days}"
+
+    def halves(self) -> "list[Stretch]":
+        """Cut more than a week into two: they run side by side."""
+        first, last = _day(self.first_day), _day(self.last_day)
+        days = (last - first).days
+        if days < 7:
+            return [self]
+        middle = first + timedelta(days=days // 2)
+        return [
+            Stretch(self.batch, self.first_day, f"{middle:%Y-%m-%d}"),
+            Stretch(self.batch, f"{middle + timedelta(days=1):%Y-%m-%d}", self.last_day),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +159,8 @@ def _stretches(
 ) -> list[Stretch]:
     today = f"{clock.now():%Y-%m-%d}"
     if day:
-        checked = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
-        return [Stretch(batch, f"{checked:%Y-%m-%d}", f"{checked:%Y-%m-%d}") for batch in _batches(tenants, order)]
+        checked = f"{_day(day):%Y-%m-%d}"
+        return [Stretch(batch, checked, checked) for batch in _batches(tenants, order)]
     real = [tenant for tenant in tenants if not tenant.synthetic]
     invented = [tenant for tenant in tenants if tenant.synthetic]
     return [
@@ -161,9 +173,7 @@ def _whole(settings: Settings, tenant: Tenant, today: str) -> Stretch:
     """Return the whole history of a synthetic tenant, as far as partitions reach."""
     with Store(settings.database_conninfo(), application_name="collectors-cli", max_connections=1) as store:
         span = store.samples.span(tenant.id)
-    reach = datetime.strptime(today, "%Y-%m-%d").replace(tzinfo=UTC) - timedelta(
-        days=settings.dagster.partition_days - 1
-    )
+    reach = _day(today) - timedelta(days=settings.dagster.partition_days - 1)
     first = max(span.start, reach) if span else reach
     return Stretch(Batch(tenant.tier, (tenant.id,)), f"{first:%Y-%m-%d}" if span else today, today)
 
@@ -178,9 +188,16 @@ def _days(verb: str, assets: Sequence[str], stretch: Stretch) -> Step:
     return Step(f"{verb} {stretch.shown}", Launch("tenant_day", assets, first, last, _tags()))
 
 
-def _models(batch: Batch) -> Step:
-    launch = Launch("training", (), batch.first, batch.last, _tags())
-    return Step(f"train {', '.join(batch.tenants)}", launch)
+def _model(asset: str, batch: Batch) -> Step:
+    launch = Launch("training", (asset,), batch.first, batch.last, _tags())
+    return Step(f"train {asset} · {', '.join(batch.tenants)}", launch)
+
+
+def _day(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise ConfigurationError(f"{text[:40]!r} is not a day; write it like 2026-11-22") from None
 
 
 def _tags() -> dict[str, str]:
