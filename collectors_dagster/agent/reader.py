@@ -71,12 +71,12 @@ class SpoolReader:
             if found or not self._may_be_complete:
                 return found
             following = self._following()
-            if following is None:
+            if not following:
                 return []
             found = self._decoded()  # once more: what was written before the following segment was begun
             if found:
                 return found
-            self._open(following)
+            self._open(following[0], newest=len(following) == 1)
 
     def close(self) -> None:
         """Close the file being followed."""
@@ -88,21 +88,21 @@ class SpoolReader:
     def _may_be_complete(self) -> bool:
         return self._current is None or self._current.may_be_complete
 
-    def _following(self) -> Segment | None:
+    def _following(self) -> list[Segment]:
+        """Return the segments still to be read, in order."""
         segments = list_segments(self._directory) if self._directory.is_dir() else []
         if self._current is not None:
-            behind = [segment for segment in segments if segment.first_seq > self._current.first_seq]
-            return behind[0] if behind else None
+            return [segment for segment in segments if segment.first_seq > self._current.first_seq]
         before = [segment for segment in segments if segment.first_seq <= self._from_seq]
-        return before[-1] if before else next(iter(segments), None)
+        return segments[max(0, len(before) - 1) :]
 
-    def _open(self, segment: Segment) -> None:
+    def _open(self, segment: Segment, *, newest: bool) -> None:
         if self._current is not None and self._current.damaged:
             self.damaged_segments += 1
             log.warning("a segment is damaged; the rest of it is skipped", first_seq=self._current.first_seq)
         self.close()
         with suppress(FileNotFoundError):  # compressed or dropped in this moment: listed anew at once
-            self._current = _SegmentReader(segment, self._schemas)
+            self._current = _SegmentReader(segment, self._schemas, newest=newest)
 
     def _decoded(self) -> list[Observation]:
         if self._current is None:
@@ -116,10 +116,11 @@ class SpoolReader:
 class _SegmentReader:
     """One segment, decoded as far as it is written."""
 
-    def __init__(self, segment: Segment, known: dict[bytes, tuple[Column, ...]]) -> None:
+    def __init__(self, segment: Segment, known: dict[bytes, tuple[Column, ...]], *, newest: bool) -> None:
         self.first_seq = segment.first_seq
         self.damaged = False
         self._known = known
+        self._newest = newest
         self._idle = 0
         self._schemas: dict[int, tuple[Column, ...]] = {}
         self._boot_id = ""
@@ -135,7 +136,9 @@ class _SegmentReader:
     @property
     def may_be_complete(self) -> bool:
         """Whether a following segment may exist: the writer unlinks a file when it has compressed it."""
-        return self._fd is None or self.damaged or self._idle >= IDLE_READS or not os.fstat(self._fd).st_nlink
+        if self._fd is None or self.damaged or not self._newest:
+            return True
+        return self._idle >= IDLE_READS or not os.fstat(self._fd).st_nlink
 
     def read(self) -> list[Observation]:
         """Return what was written since the last call."""

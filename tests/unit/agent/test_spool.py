@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from collectors_dagster.agent.reader import SpoolReader
+from collectors_dagster.agent.reader import IDLE_READS, SpoolReader
 from collectors_dagster.agent.records import CONTROL, MAGIC, Gap, parse_control, scan
 from collectors_dagster.agent.recovery import UNCLEAN_JUMP
 from collectors_dagster.agent.segments import list_segments, read_segment
@@ -209,6 +209,33 @@ def test_on_a_full_disk_the_oldest_segment_makes_room(tmp_path: Path, manual_clo
         append_seconds(spool, manual_clock, MINUTES[5][:1])
     assert spool.statistics.dropped_segments == 1
     assert read_spool(tmp_path)[0].seq == 61
+    spool.close()
+
+
+def test_segments_that_could_not_be_compressed_are_read_like_the_others(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    spool = open_spool(tmp_path, manual_clock)
+    append_minutes(spool, manual_clock, 3)
+    spool.close()
+    for segment in list_segments(tmp_path):
+        segment.path.with_suffix(".seg").write_bytes(read_segment(segment).data)
+        segment.path.unlink()
+    assert [each.seq for each in read_spool(tmp_path)] == list(range(1, 181))
+
+
+def test_a_reader_leaves_a_segment_that_stays_uncompressed(tmp_path: Path, manual_clock: ManualClock) -> None:
+    spool = open_spool(tmp_path, manual_clock)
+    append_seconds(spool, manual_clock, MINUTES[0])
+    reader = SpoolReader(tmp_path, 0)
+    assert len(reader.read()) == 60
+    with disk_full_at(16):
+        append_seconds(spool, manual_clock, MINUTES[1][:1])
+    append_seconds(spool, manual_clock, MINUTES[1][1:3])
+    assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".seg", ".seg"]
+    seen = [each.seq for _ in range(2 * IDLE_READS) for each in reader.read()]
+    assert seen == [61, 62]
+    reader.close()
     spool.close()
 
 
