@@ -1,9 +1,10 @@
 """Disk traffic and filesystem space: ``/proc/diskstats``, ``/proc/self/mountinfo``, statvfs."""
 
+from functools import partial
 from pathlib import Path
 
 from collectors_dagster.collectors.filesystem import METRICS as FILESYSTEM_METRICS
-from collectors_dagster.collectors.filesystem import Filesystems
+from collectors_dagster.collectors.filesystem import Filesystems, mounts_of
 from collectors_dagster.collectors.procfs import ProcFile, natural, parser, shown
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.samples import Kind, Metric
@@ -68,7 +69,7 @@ class Disk:
     def __init__(self, host: Host) -> None:
         self._diskstats = ProcFile(host.proc_root / "diskstats", source=self.name, single=False)
         self._disks = WholeDisks(host.sys_root)
-        self._filesystems = Filesystems(host)
+        self._filesystems = Filesystems(partial(mounts_of, host), host.clock)
         self._shape: tuple[tuple[bytes, ...], tuple[Series, ...]] = ((), ())
         self._series: tuple[Series, ...] = ()
 

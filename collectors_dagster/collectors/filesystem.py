@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
+from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.procfs import parser
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.errors import CollectionError, SourceUnavailableError
@@ -126,13 +127,19 @@ class Space:
 
 
 class Filesystems:
-    """Space on the local filesystems of a host, refreshed every `REFRESH_SECONDS`."""
+    """Space on the local filesystems of a host, refreshed every `REFRESH_SECONDS`.
 
-    def __init__(self, host: Host, *, space: Space | None = None) -> None:
-        self._clock = host.clock
-        self._table = host.proc_root / "self/mountinfo"
+    Parameters
+    ----------
+    mounts : callable
+        Returns the filesystems to ask; may raise :class:`CollectionError`.
+    """
+
+    def __init__(self, mounts: Callable[[], tuple[Mount, ...]], clock: Clock, *, space: Space | None = None) -> None:
+        self._list_mounts = mounts
+        self._clock = clock
         self._space = space or Space()
-        self._due = self._clock.monotonic()
+        self._due = clock.monotonic()
         self._reading = Reading((), ())
         self._mounts: tuple[Mount, ...] = ()
 
@@ -146,13 +153,9 @@ class Filesystems:
 
     def _refresh(self) -> Reading:
         try:
-            mounts = parse_mountinfo(self._table.read_bytes())
-        except OSError as error:
-            message = f"{self._table} cannot be read: {error.strerror}"
-            return self._reading._replace(errors=(SourceUnavailableError(message, source="disk"),))
+            return self._ask(self._list_mounts())
         except CollectionError as error:
             return self._reading._replace(errors=(error,))
-        return self._ask(mounts)
 
     def _ask(self, mounts: tuple[Mount, ...]) -> Reading:
         answers = self._space.ask(tuple(mount.mountpoint for mount in mounts))
@@ -161,6 +164,21 @@ class Filesystems:
         if mounts != self._mounts:
             self._mounts, self._reading = mounts, Reading(_series(mounts), ())
         return Reading(self._reading.series, tuple(chain.from_iterable(usages)), _silence(silent))
+
+
+def mounts_of(host: Host) -> tuple[Mount, ...]:
+    """Return the local filesystems in the kernel's table of mounts.
+
+    Raises
+    ------
+    CollectionError
+        If the table cannot be read or understood.
+    """
+    table = host.proc_root / "self/mountinfo"
+    try:
+        return parse_mountinfo(table.read_bytes())
+    except OSError as error:
+        raise SourceUnavailableError(f"{table} cannot be read: {error.strerror}", source="disk") from error
 
 
 def _silence(mountpoints: list[str]) -> tuple[CollectionError, ...]:

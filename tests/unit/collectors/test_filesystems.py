@@ -5,9 +5,10 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from collectors_dagster.clock import ManualClock
-from collectors_dagster.collectors.filesystem import REFRESH_SECONDS, Filesystems, Space, parse_mountinfo
+from collectors_dagster.collectors.filesystem import REFRESH_SECONDS, Filesystems, Space, mounts_of, parse_mountinfo
 from collectors_dagster.errors import SourceUnavailableError
 from tests.support.trees import DATA, by_name, recorded_host
 
@@ -38,6 +39,11 @@ class Mounts:
             self._released.set()
 
 
+def filesystems_of(space: Space, clock: ManualClock | None = None, tree: str = "linux-3.10") -> Filesystems:
+    host = recorded_host(tree, clock)
+    return Filesystems(partial(mounts_of, host), host.clock, space=space)
+
+
 def test_local_filesystems_are_listed_once_by_their_shortest_path() -> None:
     mounts = parse_mountinfo((DATA / "linux-3.10/proc/self/mountinfo").read_bytes())
     assert [(mount.mountpoint, mount.fstype) for mount in mounts] == [("/", "ext4"), ("/mnt/my data", "xfs")]
@@ -49,7 +55,7 @@ def test_the_overlay_that_is_a_containers_root_is_listed() -> None:
 
 
 def test_space_is_in_bytes_of_fragments() -> None:
-    values = by_name(Filesystems(recorded_host("linux-3.10"), space=Space(statvfs=Mounts().statvfs)).read())
+    values = by_name(filesystems_of(Space(statvfs=Mounts().statvfs)).read())
     assert values["filesystem_size_bytes/ext4//"] == 1024 * 1000
     assert values["filesystem_available_bytes/ext4//"] == 1024 * 500
     assert values["filesystem_files/ext4//"] == 70
@@ -58,7 +64,7 @@ def test_space_is_in_bytes_of_fragments() -> None:
 
 def test_a_hung_filesystem_costs_only_its_own_values() -> None:
     mounts = Mounts()
-    filesystems = Filesystems(recorded_host("linux-3.10"), space=Space(statvfs=mounts.statvfs, deadline_seconds=0.05))
+    filesystems = filesystems_of(Space(statvfs=mounts.statvfs, deadline_seconds=0.3))
     with mounts.hung("/mnt/my data"):
         reading = filesystems.read()
     values = by_name(reading)
@@ -70,7 +76,7 @@ def test_a_hung_filesystem_costs_only_its_own_values() -> None:
 
 def test_a_hung_filesystem_is_not_asked_again_while_it_hangs() -> None:
     mounts = Mounts()
-    space = Space(statvfs=mounts.statvfs, deadline_seconds=0.05)
+    space = Space(statvfs=mounts.statvfs, deadline_seconds=0.3)
     with mounts.hung("/slow"):
         assert set(space.ask(("/", "/slow"))) == {"/"}
         assert set(space.ask(("/", "/slow"))) == {"/"}
@@ -79,7 +85,7 @@ def test_a_hung_filesystem_is_not_asked_again_while_it_hangs() -> None:
 
 def test_filesystems_behind_a_hung_one_are_asked_the_next_time() -> None:
     mounts = Mounts()
-    space = Space(statvfs=mounts.statvfs, deadline_seconds=0.05)
+    space = Space(statvfs=mounts.statvfs, deadline_seconds=0.3)
     with mounts.hung("/slow"):
         space.ask(("/slow", "/"))
         assert set(space.ask(("/slow", "/"))) == {"/"}
@@ -88,7 +94,7 @@ def test_filesystems_behind_a_hung_one_are_asked_the_next_time() -> None:
 def test_a_filesystem_that_recovers_is_asked_again() -> None:
     mounts = Mounts()
     space = Space(statvfs=mounts.statvfs, deadline_seconds=5)
-    quick = Space(statvfs=mounts.statvfs, deadline_seconds=0.05)
+    quick = Space(statvfs=mounts.statvfs, deadline_seconds=0.3)
     with mounts.hung("/slow"):
         assert quick.ask(("/slow",)) == {}
     assert set(space.ask(("/slow",))) == {"/slow"}
@@ -104,7 +110,7 @@ def test_a_filesystem_that_fails_has_no_values() -> None:
 
 def test_filesystems_are_asked_every_few_seconds_only() -> None:
     clock, mounts = ManualClock(), Mounts()
-    filesystems = Filesystems(recorded_host("linux-3.10", clock), space=Space(statvfs=mounts.statvfs))
+    filesystems = filesystems_of(Space(statvfs=mounts.statvfs), clock)
     first = filesystems.read()
     assert filesystems.read().series is first.series
     assert len(mounts.asked) == 2
@@ -114,6 +120,6 @@ def test_filesystems_are_asked_every_few_seconds_only() -> None:
 
 
 def test_without_a_mount_table_the_rest_of_the_disks_is_still_read() -> None:
-    reading = Filesystems(recorded_host("nowhere")).read()
+    reading = filesystems_of(Space(), tree="nowhere").read()
     assert reading.values == ()
     assert [type(error) for error in reading.errors] == [SourceUnavailableError]
