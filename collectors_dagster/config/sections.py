@@ -200,7 +200,7 @@ class Agent(Section):
         24.0, unit="hours", about="How long the full resolution stays on the host.", at_least=0, at_most=168
     )
     spool_max_bytes: int = setting(
-        512 * 1024**2,
+        192 * 1024**2,
         unit="bytes",
         about="Size of the spool at which the oldest data give way.",
         at_least=1024**2,
@@ -233,9 +233,9 @@ class Log(Section):
         "info", unit="", about="Least important line that is written."
     )
     max_bytes: int = setting(
-        10_000_000, unit="bytes", about="Size at which a log file is rotated.", at_least=10_000, at_most=10**9
+        5_000_000, unit="bytes", about="Size at which a log file is rotated.", at_least=10_000, at_most=10**9
     )
-    backups: int = setting(3, unit="files", about="Rotated files kept per component.", at_least=0, at_most=100)
+    backups: int = setting(2, unit="files", about="Rotated files kept per component.", at_least=0, at_most=100)
 
 
 class DebugSwitches(Section):
