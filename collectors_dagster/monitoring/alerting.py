@@ -1,12 +1,13 @@
-"""Telling tenants: new incident events and failed runs, and again what did not arrive.
+"""Telling tenants: new incident events and failed runs, until they are told.
 
-The ledger in the store decides who may send what, so nothing depends on this process living on. Each target is a
-queue of its own, worked off in order and beside the others: a target that does not answer delays only itself, and
-its alerts come later in the order of events. After :data:`GIVE_UP` an alert is no longer news and stays undelivered.
+What is to be sent is first noted in the store's ledger, which then decides who may send what: nothing depends on
+this process living on. Each target is a queue of its own, worked off in order and beside the others: a target that
+does not answer delays only itself. After :data:`GIVE_UP` an alert is no longer news and stays undelivered.
 """
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -25,14 +26,16 @@ from collectors_dagster.tenants import AlertTarget, Tenant
 
 GIVE_UP = timedelta(hours=24)
 EVENTS_AT_ONCE = 200
-_PENDING_AT_ONCE = 1000
+_PENDING_AT_ONCE = 2000
+PATIENCE_SECONDS = 40.0
 _WORKERS = 8
-_WORK_SECONDS = 30.0
+_SEND_SECONDS = 25.0
+"""No queue begins another alert after this time."""
 _BASE_SECONDS, _CAP_SECONDS = 15.0, 1800.0
 _REFUSED = "refused: "
 """How the ledger remembers that a target answered and said no: such an alert comes again, but blocks nobody."""
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Book(Protocol):
@@ -49,15 +52,15 @@ class Book(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Parcel:
-    """One alert on its way; `tried_at` is None for a new one."""
+    """One alert on its way."""
 
     book: Book
     source_id: int
     target: AlertTarget
     message: AlertMessage
-    attempts: int = 0
-    tried_at: datetime | None = None
-    last_error: str | None = None
+    attempts: int
+    tried_at: datetime
+    last_error: str | None
 
     @property
     def address(self) -> tuple[str, str]:
@@ -75,7 +78,7 @@ class AlertingReport:
     Attributes
     ----------
     cursor : int
-        Last incident event that is in the ledger; the next round begins after it.
+        Last incident event whose alerts are in the ledger; the next round begins after it.
     failed : int
         Deliveries that were tried and failed; they come again.
     waiting : int
@@ -90,14 +93,22 @@ class AlertingReport:
 
 
 def deliver_alerts(
-    store: Store, tenants: Sequence[Tenant], cursor: int, *, notifier: Notifier, clock: Clock
+    store: Store,
+    tenants: Sequence[Tenant],
+    cursor: int,
+    *,
+    notifier: Notifier,
+    clock: Clock,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> AlertingReport:
-    """Tell what happened after `cursor`, and what could not be told before. Takes at most about 40 seconds.
+    """Tell what happened after `cursor`, and what could not be told before.
 
     Parameters
     ----------
     cursor : int
         ``AlertingReport.cursor`` of the round before; 0 at first.
+    patience_seconds : float
+        No round waits longer for its targets; whoever drips an answer is left to its thread and taken up later.
 
     Raises
     ------
@@ -106,17 +117,11 @@ def deliver_alerts(
     """
     since = clock.now() - GIVE_UP
     events = store.incidents.events_after(cursor, EVENTS_AT_ONCE)
-    recent = [event for event in events if event.at > since]
-    parcels = _again(store, tenants, since)
-    known = {(parcel.source_id, parcel.target.name) for parcel in parcels if parcel.book is store.alerts}
-    parcels += [
-        _Parcel(store.alerts, plan.source_id, plan.target, plan.message)
-        for plan in plan_alerts(recent, tenants)
-        if (plan.source_id, plan.target.name) not in known
-    ]
-    delivered, failed, waiting = _work_off(parcels, notifier, clock)
+    planned = plan_alerts((event for event in events if event.at > since), tenants)
+    store.alerts.enqueue([(one.source_id, one.target.name) for one in planned])
+    tally = _work_off(_due(store, tenants, since), notifier, clock, patience_seconds)
     last = events[-1].id if events else cursor
-    return AlertingReport(last, len(events), delivered, failed, waiting)
+    return AlertingReport(last, len(events), tally.delivered, tally.failed, tally.waiting)
 
 
 def deliver_failure(
@@ -127,18 +132,21 @@ def deliver_failure(
     What looks like a secret in the error is taken out first. What does not arrive is sent again by
     :func:`deliver_alerts`.
     """
-    failure = replace(failure, error=Redactor().redact(failure.error))
-    failure_id = store.failures.record(failure)
     tenant = next((one for one in tenants if one.id == failure.tenant_id), None)
-    if failure_id is None or tenant is None:
+    if tenant is None:
         return False
-    message = failure_message(failure, tenant)
-    _work_off([_Parcel(store.failures, failure_id, target, message) for target in tenant.alerts], notifier, clock)
+    failure = replace(failure, error=Redactor().redact(failure.error))
+    failure_id = store.failures.record(failure, [target.name for target in tenant.alerts])
+    if failure_id is None:
+        return False
+    message, now = failure_message(failure, tenant), clock.now()
+    parcels = [_Parcel(store.failures, failure_id, target, message, 0, now, None) for target in tenant.alerts]
+    _work_off(parcels, notifier, clock, PATIENCE_SECONDS)
     return True
 
 
-def _again(store: Store, tenants: Sequence[Tenant], since: datetime) -> list[_Parcel]:
-    """Return what was tried before, for targets that are still configured."""
+def _due(store: Store, tenants: Sequence[Tenant], since: datetime) -> list[_Parcel]:
+    """Return what is not delivered yet, for targets that are still configured."""
     by_id = {tenant.id: tenant for tenant in tenants}
     targets = {(tenant.id, target.name): target for tenant in tenants for target in tenant.alerts}
     parcels = []
@@ -157,60 +165,99 @@ def _again(store: Store, tenants: Sequence[Tenant], since: datetime) -> list[_Pa
     return parcels
 
 
-def _work_off(parcels: Iterable[_Parcel], notifier: Notifier, clock: Clock) -> tuple[int, int, int]:
-    """Work off the queues of all targets; return numbers of delivered, failed and waiting parcels."""
+@dataclass(slots=True)
+class _Tally:
+    """What became of the parcels; `problem` is what kept a queue from going on."""
+
+    delivered: int = 0
+    failed: int = 0
+    waiting: int = 0
+    problem: Exception | None = None
+
+
+def _work_off(parcels: Iterable[_Parcel], notifier: Notifier, clock: Clock, patience: float) -> _Tally:
+    """Work off the queues of all targets."""
     queues: dict[tuple[str, str], list[_Parcel]] = {}
     for parcel in parcels:
         queues.setdefault(parcel.address, []).append(parcel)
-    if not queues:
-        return 0, 0, 0
-    deadline = clock.monotonic() + _WORK_SECONDS
-    with ThreadPoolExecutor(max_workers=min(_WORKERS, len(queues)), thread_name_prefix="alerts") as pool:
-        rounds = list(pool.map(lambda queue: _Queue(notifier, clock, deadline).work_off(queue), queues.values()))
-    delivered, failed, waiting = (sum(column) for column in zip(*rounds, strict=True))
-    return delivered, failed, waiting
+    deadline = clock.monotonic() + _SEND_SECONDS
+    tallies = [_Tally() for _ in queues]
+    jobs = [
+        _Queue(queue, notifier, clock, deadline, tally).work_off
+        for queue, tally in zip(queues.values(), tallies, strict=True)
+    ]
+    _side_by_side(jobs, clock, patience)
+    for tally in tallies:
+        if tally.problem is not None:
+            raise tally.problem
+    return _Tally(*(sum(getattr(tally, name) for tally in tallies) for name in ("delivered", "failed", "waiting")))
+
+
+def _side_by_side(jobs: Iterable[Callable[[], None]], clock: Clock, patience: float) -> None:
+    """Run `jobs` in a few threads; do not wait for ever for those that hang, nor let them hold up our end."""
+    left = deque(jobs)
+    threads = [
+        threading.Thread(target=_one_after_another, args=(left,), name=f"alerts-{number}", daemon=True)
+        for number in range(min(_WORKERS, len(left)))
+    ]
+    deadline = clock.monotonic() + patience
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - clock.monotonic()))
+
+
+def _one_after_another(left: deque[Callable[[], None]]) -> None:
+    while True:
+        try:
+            job = left.popleft()
+        except IndexError:
+            return
+        job()
 
 
 class _Queue:
     """One target's alerts, in order. What can never be accepted steps aside; an outage stops the queue."""
 
-    def __init__(self, notifier: Notifier, clock: Clock, deadline: float) -> None:
+    def __init__(
+        self, parcels: Sequence[_Parcel], notifier: Notifier, clock: Clock, deadline: float, tally: _Tally
+    ) -> None:
+        self._parcels = parcels
         self._notifier = notifier
         self._clock = clock
         self._deadline = deadline
+        self._tally = tally
         self._blocked = False
         self._flowing = False
 
-    def work_off(self, queue: Sequence[_Parcel]) -> tuple[int, int, int]:
-        outcomes = [self._handle(parcel) for parcel in queue]
-        return outcomes.count("delivered"), outcomes.count("failed"), outcomes.count("waiting")
-
-    def _handle(self, parcel: _Parcel) -> str:
-        self._blocked = self._blocked or self._clock.monotonic() >= self._deadline
-        if parcel.tried_at is not None and (self._blocked or not self._may_repeat(parcel, parcel.tried_at)):
-            self._blocked = self._blocked or not parcel.refused
-            return "waiting"
-        if not parcel.book.claim(parcel.source_id, parcel.target.name):
-            return "elsewhere"
-        if self._blocked:
-            parcel.book.finish(parcel.source_id, parcel.target.name, "waits behind an earlier alert")
-            return "waiting"
-        return self._send(parcel)
-
-    def _send(self, parcel: _Parcel) -> str:
-        problem: CollectorsError | None = None
+    def work_off(self) -> None:
+        """Send what may be sent; the tally says how it went."""
         try:
-            self._notifier.send(parcel.target, parcel.message)
+            for parcel in self._parcels:
+                self._handle(parcel)
         except CollectorsError as error:
-            problem = error
+            self._tally.problem = error
+
+    def _handle(self, parcel: _Parcel) -> None:
+        self._blocked = self._blocked or self._clock.monotonic() >= self._deadline
+        if self._blocked or not self._is_due(parcel):
+            self._blocked = self._blocked or not parcel.refused
+            self._tally.waiting += 1
+        elif parcel.book.claim(parcel.source_id, parcel.target.name):
+            self._send(parcel)
+
+    def _send(self, parcel: _Parcel) -> None:
+        problem = self._problem_of_sending(parcel)
         if problem is None:
             parcel.book.finish(parcel.source_id, parcel.target.name, None)
             self._flowing = True
-            return "delivered"
+            self._tally.delivered += 1
+            return
         self._blocked = problem.transient
         reason = str(problem) if problem.transient else _REFUSED + str(problem)
         parcel.book.finish(parcel.source_id, parcel.target.name, reason)
-        _log.warning(
+        self._tally.failed += 1
+        log.warning(
             "alert not delivered",
             tenant=parcel.message.tenant.id,
             target=parcel.target.name,
@@ -218,11 +265,20 @@ class _Queue:
             attempts=parcel.attempts + 1,
             reason=str(problem),
         )
-        return "failed"
 
-    def _may_repeat(self, parcel: _Parcel, tried_at: datetime) -> bool:
+    def _problem_of_sending(self, parcel: _Parcel) -> CollectorsError | None:
+        try:
+            self._notifier.send(parcel.target, parcel.message)
+        except CollectorsError as error:
+            return error
+        except Exception as error:
+            log.exception("alert cannot be sent", tenant=parcel.message.tenant.id, target=parcel.target.name)
+            return CollectorsError(f"{type(error).__name__} on our side; see the log")
+        return None
+
+    def _is_due(self, parcel: _Parcel) -> bool:
         """Say whether its pause is over; while the target accepts others, only a refusal keeps its pause."""
-        if self._flowing and not parcel.refused:
+        if parcel.attempts == 0 or (self._flowing and not parcel.refused):
             return True
-        pause = backoff_seconds(_BASE_SECONDS, _CAP_SECONDS, max(parcel.attempts, 1), 1.0)
-        return (self._clock.now() - tried_at).total_seconds() >= pause
+        pause = backoff_seconds(_BASE_SECONDS, _CAP_SECONDS, parcel.attempts, 1.0)
+        return (self._clock.now() - parcel.tried_at).total_seconds() >= pause

@@ -25,7 +25,8 @@ class WebhookServer:
     Attributes
     ----------
     answers : list of (int, dict)
-        Status and headers of the next answers; 200 when it is used up. Status 0 means: no answer at all.
+        Status and headers of the next answers; 200 when it is used up. Status 0 means: no answer at all;
+        -1: an answer that never ends.
     """
 
     port: int
@@ -54,10 +55,20 @@ class _Handler(BaseHTTPRequestHandler):
         if status == 0:
             state.closing.wait(20)
             return
+        if status < 0:
+            self._drip()
+            return
         self.send_response(status)
         for name, value in {"Content-Length": "0", **headers}.items():
             self.send_header(name, value)
         self.end_headers()
+
+    def _drip(self) -> None:
+        """Send headers without end, a byte at a time."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+        while not self.server.state.closing.wait(0.05):
+            self.wfile.write(b".")
+            self.wfile.flush()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is the base class's
         """Keep the test's output clean."""

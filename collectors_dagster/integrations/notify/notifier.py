@@ -10,7 +10,13 @@ import httpx
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.config.sections import Patterns
-from collectors_dagster.errors import CircuitOpenError, CollectorsError, ConfigurationError, RateLimitedError
+from collectors_dagster.errors import (
+    CircuitOpenError,
+    CollectorsError,
+    ConfigurationError,
+    RateLimitedError,
+    ServiceTimeoutError,
+)
 from collectors_dagster.integrations.notify import log, webhook
 from collectors_dagster.integrations.notify.message import AlertMessage
 from collectors_dagster.patterns import (
@@ -32,6 +38,7 @@ RETRY = RetryPolicy(attempts=2, base_seconds=0.5, cap_seconds=2.0, deadline_seco
 class _Guards:
     breaker: CircuitBreaker
     bucket: TokenBucket
+    turn: threading.Lock
 
 
 class Notifier:
@@ -107,6 +114,15 @@ class Notifier:
         service = f"{message.tenant.id}/{target.name}"
         guards = self._guards_of(service, url)
 
+        if not guards.turn.acquire(timeout=self._timeout):
+            busy = f"{service}: an earlier alert is still on its way"
+            raise ServiceTimeoutError(busy, service=service, operation="wait")
+        try:
+            self._post_in_turn(guards, service, url, message)
+        finally:
+            guards.turn.release()
+
+    def _post_in_turn(self, guards: _Guards, service: str, url: str, message: AlertMessage) -> None:
         def attempt() -> None:
             guards.bucket.acquire(timeout_seconds=self._timeout)
             guards.breaker.call(
@@ -124,7 +140,8 @@ class Notifier:
         with self._lock:
             if (service, url) not in self._guards:
                 breaker = CircuitBreaker(service, self._breaker, classify=failed_if_transient, clock=self._clock)
-                self._guards[service, url] = _Guards(breaker, TokenBucket(service, self._bucket, clock=self._clock))
+                bucket = TokenBucket(service, self._bucket, clock=self._clock)
+                self._guards[service, url] = _Guards(breaker, bucket, threading.Lock())
             return self._guards[service, url]
 
     def _shared_client(self) -> httpx.Client:

@@ -1,5 +1,6 @@
 """The ledger of alerts: one row per event and target, so that none is sent twice."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +14,7 @@ QUERIES = load_queries("alerts")
 
 @dataclass(frozen=True, slots=True)
 class PendingAlert:
-    """An alert that was tried and is not delivered."""
+    """An alert that is to be sent: never tried (no attempts), or tried and not delivered."""
 
     event: IncidentEvent
     target: str
@@ -27,6 +28,15 @@ class AlertLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def enqueue(self, alerts: Sequence[tuple[int, str]]) -> None:
+        """Note alerts (event and target) that are to be sent; what is known already stays as it is.
+
+        Whoever has noted them may forget them: :meth:`pending` returns them until they are delivered.
+        """
+        rows = {"event_ids": [event_id for event_id, _ in alerts], "targets": [target for _, target in alerts]}
+        with self._database.transaction("note alerts") as cursor:
+            cursor.execute(QUERIES["enqueue"], rows)
 
     def claim(self, event_id: int, target: str) -> bool:
         """Say whether the caller may send this alert now.

@@ -1,5 +1,6 @@
 """Failed runs, and the ledger of telling tenants about them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,7 +17,7 @@ _KEPT = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class PendingFailure:
-    """An alert about a failure that was tried and is not delivered."""
+    """An alert about a failure that is to be sent: never tried (no attempts), or tried and not delivered."""
 
     failure_id: int
     failure: RunFailure
@@ -33,8 +34,8 @@ class FailureLedger:
         self._database = database
         self._tenants = tenants
 
-    def record(self, failure: RunFailure) -> int | None:
-        """Record a failure; return its id, or None if there is nothing new to tell.
+    def record(self, failure: RunFailure, targets: Sequence[str]) -> int | None:
+        """Record a failure and the alerts to send; return its id, or None if there is nothing new to tell.
 
         Nothing is new about a failure of the same key, nor about the same thing failing again within an hour.
         Records older than 30 days are forgotten on the way.
@@ -44,7 +45,10 @@ class FailureLedger:
             cursor.execute(QUERIES["lock"], {"tenant_key": key})
             cursor.execute(QUERIES["forget"], {"before": failure.at - _KEPT})
             row = cursor.execute(QUERIES["record"], _row(key, failure)).fetchone()
-        return None if row is None else int(row[0])
+            if row is None:
+                return None
+            cursor.execute(QUERIES["enqueue"], {"failure_id": row[0], "targets": list(targets)})
+            return int(row[0])
 
     def claim(self, failure_id: int, target: str) -> bool:
         """Say whether the caller may send this alert now; as :meth:`AlertLedger.claim` does."""

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from collectors_dagster.clock import ManualClock
+from collectors_dagster.clock import ManualClock, SystemClock
 from collectors_dagster.config.sections import CircuitBreaker, Patterns, RateLimiter
 from collectors_dagster.integrations.notify import Notifier
 from collectors_dagster.integrations.timescale import Store
@@ -214,6 +214,21 @@ def test_silent_target_delays_only_itself(
     assert alert["text"].startswith("[WARNING] web-1")
     (warning,) = [line for line in lines if line["event"] == "alert not delivered"]
     assert str(webhooks.port) not in str(warning)
+
+
+def test_target_that_drips_its_answer_holds_up_neither_the_round_nor_the_others(
+    store: Store, webhooks: WebhookServer, notifier: Notifier
+) -> None:
+    dripping = aurora(webhooks, "drip")
+    tenant = replace(dripping, alerts=(*dripping.alerts, AlertTarget("log", "log")))
+    webhooks.answers = [(-1, {})]
+    clock = SystemClock()
+    Story(store, tenant, clock.now()).tell(OPENED)
+    started = clock.monotonic()
+    report = deliver_alerts(store, [tenant], 0, notifier=notifier, clock=clock, patience_seconds=1.0)
+    assert clock.monotonic() - started < 10
+    assert report.delivered == 1
+    assert report.cursor == 1
 
 
 def test_removed_tenant_and_removed_target_are_told_nothing(

@@ -1,3 +1,9 @@
+-- name: enqueue
+-- Notes alerts that are to be sent, as failed with no attempt yet; those that are known stay as they are.
+insert into core.alert (event_id, target, status, attempts)
+select event_id, target, 'failed', 0 from unnest(%(event_ids)s::bigint[], %(targets)s::text[]) as wanted (event_id, target)
+on conflict (event_id, target) do nothing;
+
 -- name: claim
 -- Takes an alert for sending: a new one, one that failed, or one whose sender has been silent for a minute.
 insert into core.alert as a (event_id, target, status, attempts)

@@ -15,6 +15,12 @@ where not exists (
 on conflict (tenant_key, key) do nothing
 returning failure_id;
 
+-- name: enqueue
+-- Notes the alerts about a failure, as failed with no attempt yet.
+insert into core.failure_alert (failure_id, target, status, attempts)
+select %(failure_id)s::bigint, target, 'failed', 0 from unnest(%(targets)s::text[]) as wanted (target)
+on conflict (failure_id, target) do nothing;
+
 -- name: claim
 -- Takes an alert for sending: a new one, one that failed, or one whose sender has been silent for a minute.
 insert into core.failure_alert as a (failure_id, target, status, attempts)
