@@ -24,7 +24,7 @@ def collectors_of(host: Host) -> list[Collector]:
     if sys.platform == "linux":
         factories = COLLECTORS
     else:
-        from collectors_dagster.collectors.portable import PORTABLE  # noqa: PLC0415 - psutil costs Linux 2 MB for nothing
+        from collectors_dagster.collectors.portable import PORTABLE  # noqa: PLC0415 - only where it is used
 
         factories = PORTABLE
     return [collector(host) for collector in factories]
