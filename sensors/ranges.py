@@ -56,8 +56,12 @@ def covered_tenants(tags: Mapping[str, str], order: Sequence[str]) -> tuple[str,
 
 
 def _request(batch: Batch, occasion: str, first: str, last: str) -> dg.RunRequest:
-    tags = {PRIORITY: str(PRIORITIES[batch.tier]), TIER: str(batch.tier), BATCH: batch.name}
-    run_key = f"{occasion}-{batch.name}"
-    if first == last:
-        return dg.RunRequest(run_key=run_key, partition_key=first, tags=tags)
-    return dg.RunRequest(run_key=run_key, tags={**tags, RANGE_START: first, RANGE_END: last})
+    # A range even for one partition: Dagster's own tags for a single two-dimensional one are deprecated names.
+    tags = {
+        RANGE_START: first,
+        RANGE_END: last,
+        PRIORITY: str(PRIORITIES[batch.tier]),
+        TIER: str(batch.tier),
+        BATCH: batch.name,
+    }
+    return dg.RunRequest(run_key=f"{occasion}-{batch.name}", tags=tags)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,11 @@ from resources.deployment import Deployment
 if TYPE_CHECKING:
     from collectors_dagster.integrations.mlflow import ChampionModel, Gate, PublishedModel
 
-DAY = "2026-11-22"
+_NOW = datetime.now(UTC)  # the partitions end with the real day, so the day under test lies near it
+DAY = f"{_NOW - timedelta(days=1):%Y-%m-%d}"
+"""Today, for the deployment's clock."""
+EVE = f"{_NOW - timedelta(days=2):%Y-%m-%d}"
+"""Yesterday."""
 LOG = AlertTarget("log", "log")
 AURORA = Tenant("aurora", "Aurora", Tier.PREMIUM, alerts=(LOG,))
 BOREALIS = Tenant("borealis", "Borealis", alerts=(LOG,))

@@ -1,4 +1,4 @@
-"""Runs for many tenants: who fails is shown failed and alone, what is done is stored, young tenants are told the truth."""
+"""Runs for many tenants: who fails is shown failed, alone; what is done is stored; young tenants hear the truth."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ from collectors_dagster.definitions import composed
 from collectors_dagster.integrations.timescale import Store
 from resources.deployment import Deployment
 from sensors.ranges import RANGE_END, RANGE_START
-from tests.orchestration.conftest import AURORA, BOREALIS, CIRRUS, DAY, FolderRegistry, Tenants, write_minutes
+from tests.orchestration.conftest import AURORA, BOREALIS, CIRRUS, DAY, EVE, FolderRegistry, Tenants, write_minutes
 
 ALL = (AURORA, BOREALIS, CIRRUS)
 ORDER = ("borealis", "aurora", "cirrus")
@@ -89,7 +89,7 @@ def test_a_failing_tenant_alone_is_shown_failed_and_the_others_are_stored(
     [step] = [event for event in result.all_events if event.is_step_failure]
     said = step.step_failure_data.user_failure_data
     assert said is not None
-    assert "1 of 3 failed, the others are stored; aurora|2026-11-22: " in (said.description or "")
+    assert f"1 of 3 failed, the others are stored; aurora|{DAY}: " in (said.description or "")
 
 
 def test_a_tenant_that_fails_halfway_keeps_what_was_done(
@@ -123,7 +123,7 @@ def test_one_minute_of_data_is_enough_for_every_stage_and_none_pretends(
 
 
 def test_a_tenant_without_any_data_is_served_too(platform: dict[str, object], instance: dg.DagsterInstance) -> None:
-    yesterday = ("aurora|2026-11-21", "aurora|2026-11-21")
+    yesterday = (f"aurora|{EVE}", f"aurora|{EVE}")
     result = run("tenant_day", platform, instance, yesterday)
     assert result.success
     assert "Nothing has arrived for this day" in str(metadata(result, "collection_run")["sources"])
@@ -133,20 +133,18 @@ def test_a_tenant_without_any_data_is_served_too(platform: dict[str, object], in
 def test_a_range_of_days_walks_them_in_order_and_learns_from_the_first_for_the_second(
     platform: dict[str, object], instance: dg.DagsterInstance, store: Store, clock: ManualClock
 ) -> None:
-    write_minutes(store, "aurora", end_minute=1440, minutes=1440, day="2026-11-21")
-    result = run("tenant_day", platform, instance, ("aurora|2026-11-21", f"aurora|{DAY}"))
+    write_minutes(store, "aurora", end_minute=1440, minutes=1440, day=EVE)
+    result = run("tenant_day", platform, instance, (f"aurora|{EVE}", f"aurora|{DAY}"))
     assert result.success
     days = {
         event.partition: event.step_materialization_data.materialization.metadata["history_days"].value
         for event in result.get_asset_materialization_events()
         if event.asset_key == dg.AssetKey("feature_table")
     }
-    assert days == {"aurora|2026-11-21": 0, f"aurora|{DAY}": 1}
+    assert days == {f"aurora|{EVE}": 0, f"aurora|{DAY}": 1}
 
 
-def test_any_part_of_the_chain_can_be_launched_alone(
-    platform: dict[str, object], instance: dg.DagsterInstance
-) -> None:
+def test_any_part_of_the_chain_can_be_launched_alone(platform: dict[str, object], instance: dg.DagsterInstance) -> None:
     result = run("tenant_day", platform, instance, (f"aurora|{DAY}", f"aurora|{DAY}"), assets=("metrics_daily",))
     assert result.success
     assert [event.asset_key for event in result.get_asset_materialization_events()] == [dg.AssetKey("metrics_daily")]
@@ -171,7 +169,9 @@ def test_models_are_trained_per_tenant_and_one_without_data_is_told_so(
     assert all(note and "Nothing was trained" in str(note.value) for note in notes)
 
 
-def test_retention_reports_what_left(platform: dict[str, object], instance: dg.DagsterInstance, clock: ManualClock) -> None:
+def test_retention_reports_what_left(
+    platform: dict[str, object], instance: dg.DagsterInstance, clock: ManualClock
+) -> None:
     clock.move(9 * 86_400)
     result = run("retention", platform, instance, ("aurora", "aurora"))
     assert result.success

@@ -25,6 +25,8 @@ SERVICE = "dagster"
 LOCATION = "collectors_dagster"
 REPOSITORY = "__repository__"
 PARTITIONS = "tenant"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
 TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 
 _KEYS = """
@@ -237,7 +239,7 @@ def _messages(event: Mapping[str, Any]) -> list[str]:
 
 
 def _execution(launch: Launch) -> dict[str, object]:
-    tags = {**launch.tags, **_partition_tags(launch.first, launch.last)}
+    tags = {**launch.tags, RANGE_START: launch.first, RANGE_END: launch.last}
     return {
         "selector": {
             "repositoryLocationName": LOCATION,
@@ -250,14 +252,6 @@ def _execution(launch: Launch) -> dict[str, object]:
         "runConfigData": {},
         "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
     }
-
-
-def _partition_tags(first: str, last: str) -> dict[str, str]:
-    if first != last:
-        return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-    tenant, bar, day = first.partition("|")
-    dimensions = {"dagster/partition/tenant": tenant, "dagster/partition/window": day} if bar else {}
-    return {"dagster/partition": first, **dimensions}
 
 
 def _repository() -> dict[str, str]:
