@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,18 +16,15 @@ from collectors_dagster.records import Window
 if TYPE_CHECKING:
     from collectors_dagster.integrations.timescale import Store
     from collectors_dagster.models.synthetic import SyntheticHistory
+    from collectors_dagster.monitoring.truth import Finding
 
 DATASET = "demo"
 SEEDED = "demo_seeded"
 """Booked when everything is written: without it, seeding begins again."""
 RUN_ID = "collectors-demo-seed"
+_EVER = Window(datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 app = typer.Typer(no_args_is_help=True, help="A synthetic tenant with planted incidents.")
-
-
-@app.callback()
-def group() -> None:
-    """Keep `seed` a command of its own although it is the only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +64,54 @@ def seed(
         typer.echo("\n".join(f"  {line}" for line in done.planted))
 
 
+@app.command()
+def compare(
+    tenant: Annotated[str, typer.Option(help="A seeded tenant.")] = "showcase",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Set the incidents that the pipeline detected against those that were planted."""
+    rows, unexplained = _compared(load_settings(), tenant)
+    if as_json:
+        typer.echo(json.dumps({"planted": rows, "unexplained": unexplained}, indent=2))
+        return
+    for row in rows:
+        found = f"found after {row['minutes_after_start']:.0f} min: {row['title']}" if row["found"] else "not found"
+        typer.echo(f"{row['started_at']} {row['host']} {row['kind']}: {found}")
+    typer.echo(f"{sum(bool(row['found']) for row in rows)} of {len(rows)} found; {len(unexplained)} other incidents")
+    for line in unexplained:
+        typer.echo(f"  {line}")
+
+
+def _compared(settings: Settings, tenant_id: str) -> tuple[list[dict[str, Any]], list[str]]:
+    from collectors_dagster.integrations.timescale import Store
+    from collectors_dagster.monitoring.truth import compare as set_against
+
+    with Store(settings.database_conninfo("collectors"), application_name="collectors-demo") as store:
+        booked = store.ledger.entries(tenant_id, SEEDED, _EVER)
+        if not booked:
+            raise ConfigurationError(
+                f"tenant {tenant_id} was not seeded; run `collectors demo seed --tenant {tenant_id}`"
+            )
+        span = Window(booked[0].window.start, booked[-1].window.end)
+        result = set_against(store.planted.read(tenant_id, span), store.incidents.list(tenant_id, span, "batch"))
+    return [_row(finding) for finding in result.findings], [
+        f"{one.opened_at:%Y-%m-%d %H:%M} UTC {one.host}: {one.title}" for one in result.unexplained
+    ]
+
+
+def _row(finding: "Finding") -> dict[str, Any]:
+    delay = finding.delay
+    return {
+        "host": finding.planted.host,
+        "kind": finding.planted.kind,
+        "started_at": f"{finding.planted.started_at:%Y-%m-%d %H:%M} UTC",
+        "found": delay is not None,
+        "named": finding.named,
+        "minutes_after_start": None if delay is None else delay.total_seconds() / 60,
+        "title": finding.incidents[0].title if finding.incidents else None,
+    }
+
+
 def _seed(settings: Settings, tenant_id: str, days: int, number: int, *, force: bool) -> Seeding:
     from collectors_dagster.config.tenants import load_tenants
     from collectors_dagster.integrations.timescale import Store
@@ -80,7 +125,7 @@ def _seed(settings: Settings, tenant_id: str, days: int, number: int, *, force: 
     with Store(settings.database_conninfo("collectors"), application_name="collectors-demo") as store:
         store.tenants.sync(directory.tenants)
         now = SystemClock().now()
-        booked = store.ledger.entries(tenant_id, SEEDED, Window(datetime(1970, 1, 1, tzinfo=UTC), now))
+        booked = store.ledger.entries(tenant_id, SEEDED, _EVER)
         if booked and not force:
             return _report(store, tenant_id, booked[-1].window, rows=0, already_seeded=True)
         return _write(store, tenant_id, now, days, number)

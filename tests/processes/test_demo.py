@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -10,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.records import Contribution, Incident, Severity
 from tests.support.environment import clean_environment
 from tests.support.postgres import PASSWORD
 from tests.support.project import Project
@@ -34,9 +37,9 @@ def environment(tmp_path: Path, database: SecretStr) -> dict[str, str]:
     )
 
 
-def demo(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "collectors_dagster.cli", "demo", "seed", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+def demo(environment: dict[str, str], *words: str, command: str = "seed") -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "collectors_dagster.cli", "demo", command, *words]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def checksum(database: SecretStr) -> tuple[int, int]:
@@ -71,6 +74,19 @@ def test_history_is_seeded_once_with_its_truth_and_only_where_it_is_marked(
     assert "not synthetic" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     assert checksum(database) == before
+
+    (first, *_) = store.planted.read("showcase", span)
+    part = Contribution(first.signals[0], 0.9, 0.1, 0.3, 9.0)
+    times = (first.started_at + timedelta(minutes=2), first.ended_at, first.ended_at)
+    told = Incident(None, "showcase", first.host, *times, Severity.WARNING, 0.97, "high", (part,), "1", "batch")
+    strange = replace(told, opened_at=span.start, updated_at=span.start, resolved_at=span.start)
+    store.incidents.replace_batch("showcase", span, [told, strange])
+    compared = json.loads(demo(environment, "--json", command="compare").stdout)
+    assert [row["found"] for row in compared["planted"]] == [True] + [False] * 7
+    assert compared["planted"][0]["minutes_after_start"] == 2
+    assert compared["planted"][0]["named"]
+    assert len(compared["unexplained"]) == 1
+    assert "1 of 8 found; 1 other" in demo(environment, command="compare").stdout
 
     forced = demo(environment, "--days", "8", "--force", "--json")
     assert json.loads(forced.stdout)["rows"] >= report["rows"]
