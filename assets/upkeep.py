@@ -94,7 +94,7 @@ def event_log(
 def delete_old_runs(instance: dg.DagsterInstance, before: datetime, most: int = 500) -> int:
     """Delete ended runs created before an instant, the oldest first; their partitions are gone already."""
     ended = dg.RunsFilter(statuses=ENDED, created_before=before)
-    runs = instance.get_runs(filters=ended, limit=most)
-    for run in runs:
-        instance.delete_run(run.run_id)
-    return len(runs)
+    records = instance.get_run_records(filters=ended, limit=most, ascending=True)
+    for record in records:
+        instance.delete_run(record.dagster_run.run_id)
+    return len(records)
