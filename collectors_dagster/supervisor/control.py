@@ -22,14 +22,15 @@ from collectors_dagster.supervisor.checks import check_machine, check_ports
 from collectors_dagster.supervisor.component import Ending, in_stop_order, selection
 from collectors_dagster.supervisor.home import Home
 from collectors_dagster.supervisor.lifecycle import State
-from collectors_dagster.supervisor.logfiles import last_line
-from collectors_dagster.supervisor.processes import Identity, identify, stop_together
+from collectors_dagster.supervisor.processes import Identity, end_each, identify, stop_together
 from collectors_dagster.supervisor.snapshot import StackSnapshot
 from collectors_dagster.supervisor.stack import MARK, Stack, location
 
 _ORDERLY = Ending(seconds=150.0)
 """More than all components may take together: the supervisor kills the slow ones itself."""
 _POLL_SECONDS = 0.1
+_FIRST_WORD_SECONDS = 30.0
+_MARKED_SECONDS = 15.0
 
 Watcher = Callable[[StackSnapshot], None]
 
@@ -61,8 +62,8 @@ def _bring_up(settings: Settings, only: Sequence[str], clock: Clock, watch: Watc
     stack = Stack(settings, clock)
     stack.check()
     wanted = {component.name for component in selection(stack.components(), only)}
-    running = _running(home)
-    if running:
+    running = _settled_state(home, clock)
+    if running and running.is_running and not running.reason:
         _widen(home, running, only)
         return _Follower(home, wanted, running.supervisor, running.requests, clock).follow(watch)
     try:
@@ -76,7 +77,7 @@ def _bring_up(settings: Settings, only: Sequence[str], clock: Clock, watch: Watc
 def take_down(settings: Settings, clock: Clock) -> list[str]:
     """Stop the supervisor and everything it started; return the names of what ran."""
     home = Home(settings.home)
-    state = StackSnapshot.read(home.state)
+    state = _settled_state(home, clock)
     names = [each.name for each in state.components if each.process and each.process.members()] if state else []
     _end_supervisor(state, clock)
     _stop_left_overs(home, clock)
@@ -96,9 +97,26 @@ def _end_supervisor(state: StackSnapshot | None, clock: Clock) -> None:
         stop_together([(state.supervisor, _ORDERLY)], clock)
 
 
-def _running(home: Home) -> StackSnapshot | None:
-    state = StackSnapshot.read(home.state)
-    return state if state and state.is_running and not state.reason else None
+def _settled_state(home: Home, clock: Clock) -> StackSnapshot | None:
+    """Return the state file, but wait for that of a supervisor which has just begun: it holds the lock already."""
+    deadline = clock.monotonic() + _FIRST_WORD_SECONDS
+    while True:
+        state = StackSnapshot.read(home.state)
+        if (state and state.is_running) or not _is_locked(home) or clock.monotonic() > deadline:
+            return state
+        clock.sleep(_POLL_SECONDS)
+
+
+def _is_locked(home: Home) -> bool:
+    """Return whether a supervisor lives."""
+    if not home.lock.exists():
+        return False
+    with home.lock.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _start(settings: Settings, home: Home, only: Sequence[str], clock: Clock) -> Identity:
@@ -161,7 +179,8 @@ class _Follower:
                 if self._is_ready(state):
                     return state
             if not alive:
-                raise StartupError(f"the supervisor ended: {last_line(self.home.log_of('supervisor'))}")
+                log = self.home.log_of("supervisor")
+                raise StartupError(f"the supervisor ended unexpectedly: see {log}, then say collectors up again")
             self.clock.sleep(_POLL_SECONDS)
 
     def _check(self, state: StackSnapshot) -> None:
@@ -181,7 +200,7 @@ def _stop_left_overs(home: Home, clock: Clock) -> None:
     state = StackSnapshot.read(home.state)
     for wave in in_stop_order(state.components) if state else []:
         stop_together([(each.process, each.ending) for each in wave if each.process], clock)
-    stop_together([(process, Ending()) for process in _marked(home)], clock)
+    end_each(_marked(home), _MARKED_SECONDS, clock)
 
 
 def _marked(home: Home) -> list[Identity]:

@@ -157,6 +157,7 @@ class Supervisor:
         part.popen = part.process = None
         log = self._home.log_of(part.component.name)
         part.log_offset = log.stat().st_size if log.exists() else 0
+        self._publish()  # preparing may take seconds: a cluster is made
         part.started_at = self._clock.now().timestamp()
         try:
             part.popen = start(part.component.prepare(), log)

@@ -100,6 +100,16 @@ def stop_together(processes: Sequence[tuple[Identity, Ending]], clock: Clock) ->
     return killed
 
 
+def end_each(processes: Sequence[Identity], seconds: float, clock: Clock) -> None:
+    """End single processes, whichever group they are in; kill those that are left after `seconds`."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes:
+            process.send(number, whole_group=False)
+        deadline = clock.monotonic() + seconds
+        while any(process.is_alive for process in processes) and clock.monotonic() < deadline:
+            clock.sleep(0.05)
+
+
 def _gone_by(process: Identity, deadline: float, clock: Clock) -> bool:
     while process.members():
         if clock.monotonic() >= deadline:

@@ -261,6 +261,42 @@ def test_a_postmaster_that_dies_with_its_supervisor_is_recovered(running: LocalS
     assert kept_rows(running) == 50
 
 
+@pytest.mark.parametrize("moment", ["run/stack.json", "postgres/data.new"])
+def test_a_supervisor_killed_during_the_first_start_leaves_nothing_and_the_next_up_succeeds(
+    stack: LocalStack, moment: str
+) -> None:
+    with stack.begin_up("postgres") as beginning:
+        wait_until((stack.home / moment).exists, 60, moment)
+        supervisor = stack.supervisor()
+        assert supervisor is not None
+        supervisor.kill()
+        _, error = beginning.communicate(timeout=60)
+    assert beginning.returncode == 1
+    assert "the supervisor ended unexpectedly" in error
+    assert stack.processes() == []
+    assert stack.up("postgres").returncode == 0
+    commit_rows(stack, 1)
+
+
+def test_an_up_that_is_killed_is_taken_over_by_the_next(stack: LocalStack) -> None:
+    with stack.begin_up("postgres") as beginning:
+        wait_until(lambda: stack.supervisor() is not None, 60, "the supervisor")
+        beginning.kill()
+    first = stack.supervisor()
+    done = stack.up("postgres")
+    assert done.returncode == 0, done.stderr
+    assert stack.supervisor() == first
+
+
+def test_an_interrupted_up_takes_back_what_it_began(stack: LocalStack) -> None:
+    with stack.begin_up("postgres") as beginning:
+        wait_until((stack.home / "run" / "stack.json").exists, 60, "the start")
+        beginning.send_signal(signal.SIGINT)
+        beginning.communicate(timeout=60)
+    assert beginning.returncode == 130
+    assert stack.processes() == []
+
+
 def test_a_killed_agent_is_started_again_and_goes_on(stack: LocalStack) -> None:
     assert stack.up(f"{BASE},agent").returncode == 0
     epoch = stack.component("agent")["detail"]["epoch"]

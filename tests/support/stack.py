@@ -47,6 +47,22 @@ class LocalStack:
             user=self.account,
         )
 
+    def begin_up(self, only: str) -> subprocess.Popen[str]:
+        """Start `collectors up` and do not wait for it."""
+        return subprocess.Popen(
+            [self.python, "-m", "collectors_dagster.cli", "up", "--only", only],
+            cwd=ROOT,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def supervisor(self) -> psutil.Process | None:
+        """Return the supervisor's process, whether it has told of itself or not."""
+        found = (p for p in self.processes() if "collectors_dagster.supervisor" in p.cmdline())
+        return next(found, None)
+
     def up(self, only: str = BASE, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.run("up", "--only", only, **environment)
 
