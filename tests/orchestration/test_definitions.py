@@ -13,6 +13,7 @@ from collectors_dagster.clock import SystemClock
 from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.definitions import composed
 from collectors_dagster.errors import ConfigurationError
+from sensors.schedules import SCHEDULES
 from tests.support.environment import clean_environment
 
 SNAPSHOT = Path(__file__).parent / "definitions.json"
@@ -36,7 +37,7 @@ def described() -> dict[str, object]:
         },
         "checks": sorted(f"{key.asset_key.to_user_string()}:{key.name}" for key in graph.asset_check_keys),
         "jobs": sorted(job.name for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")),
-        "schedules": {one.name: one.cron_schedule for one in definitions.schedules or ()},
+        "schedules": {one.name: one.cron_schedule for one in SCHEDULES},
         "sensors": {one.name: one.minimum_interval_seconds for one in definitions.sensors or ()},
     }
 

@@ -59,7 +59,7 @@ def shown(instance: dg.DagsterInstance) -> tuple[list[str], list[str]]:
 
 def count(database: SecretStr, condition: str = "true") -> int:
     with psycopg.connect(database.get_secret_value()) as connection:
-        row = connection.execute(f"select count(*) from event_logs where {condition}").fetchone()  # type: ignore[arg-type]
+        row = connection.execute(f"select count(*) from event_logs where {condition}").fetchone()
     assert row
     return int(row[0])
 

@@ -14,19 +14,19 @@ SIZES = st.integers(1, 12)
 
 
 @given(ORDERS, TIERS, SIZES)
-def test_every_served_tenant_with_a_partition_is_in_exactly_one_batch(order, tiers, size):
+def test_every_served_tenant_with_a_partition_is_in_exactly_one_batch(order: list[str], tiers: dict[str, Tier], size: int) -> None:
     planned = [tenant for batch in plan_batches(order, tiers, size) for tenant in batch.tenants]
     assert sorted(planned) == sorted(tenant for tenant in order if tenant in tiers)
 
 
 @given(ORDERS, TIERS, SIZES)
-def test_a_batch_names_a_range_that_covers_its_tenants_and_nobody_else(order, tiers, size):
-    for batch in plan_batches(order, tiers, size):
+def test_a_batch_names_a_range_that_covers_its_tenants_and_nobody_else(order: list[str], tiers: dict[str, Tier], size: int) -> None:
+    for batch in plan_batches(order: list[str], tiers: dict[str, Tier], size: int) -> None:
         assert tenants_between(order, batch.first, batch.last) == batch.tenants
 
 
 @given(ORDERS, TIERS, SIZES)
-def test_premium_tenants_run_alone_and_before_all_standard_ones(order, tiers, size):
+def test_premium_tenants_run_alone_and_before_all_standard_ones(order: list[str], tiers: dict[str, Tier], size: int) -> None:
     batches = plan_batches(order, tiers, size)
     seen = [batch.tier for batch in batches]
     assert seen == sorted(seen, key=lambda tier: tier is not Tier.PREMIUM)
@@ -35,23 +35,23 @@ def test_premium_tenants_run_alone_and_before_all_standard_ones(order, tiers, si
 
 
 @given(ORDERS, TIERS, SIZES)
-def test_no_batch_is_larger_than_allowed_and_names_are_unique(order, tiers, size):
+def test_no_batch_is_larger_than_allowed_and_names_are_unique(order: list[str], tiers: dict[str, Tier], size: int) -> None:
     batches = plan_batches(order, tiers, size)
     assert all(1 <= len(batch.tenants) <= size for batch in batches)
     assert len({batch.name for batch in batches}) == len(batches)
 
 
 @given(st.lists(st.sampled_from(NAMES), unique=True), SIZES)
-def test_standard_tenants_alone_need_as_few_runs_as_possible(order, size):
+def test_standard_tenants_alone_need_as_few_runs_as_possible(order: list[str], size: int) -> None:
     batches = plan_batches(order, dict.fromkeys(order, Tier.STANDARD), size)
     assert len(batches) == -(-len(order) // size)
 
 
-def test_a_range_does_not_reach_over_a_tenant_that_is_being_offboarded():
+def test_a_range_does_not_reach_over_a_tenant_that_is_being_offboarded() -> None:
     batches = plan_batches(["a", "gone", "b"], {"a": Tier.STANDARD, "b": Tier.STANDARD}, 50)
     assert [batch.tenants for batch in batches] == [("a",), ("b",)]
 
 
-def test_a_size_that_holds_nobody_is_refused():
+def test_a_size_that_holds_nobody_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         plan_batches(["a"], {"a": Tier.STANDARD}, 0)

@@ -1,0 +1,1 @@
+"""Dagster projects that ``bench.run_cost`` compares ours with."""
