@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collectors_dagster.features.timeline import DAY_MINUTES, Timeline
 from collectors_dagster.frames import Floats
@@ -17,6 +18,7 @@ from collectors_dagster.records import Window
 RECURRING_DAYS = 3
 PHASE_SECONDS = 15 * 60.0
 NEW_NORMAL_SHARE = 0.5
+EPISODE_GAP_MINUTES = 5
 EXCEPTION_SHARE = 0.05
 """More alarming minutes than this are how the host is, not exceptions."""
 _DAY_SECONDS = 86_400.0
@@ -38,24 +40,29 @@ def unlearned(timeline: Timeline, incidents: Sequence[Window]) -> list[Window]:
 
 
 def alerted(timeline: Timeline, surprise: Floats, *, from_surprise: float) -> list[Window]:
-    """Return the windows of a history's own alarming minutes; none if they are too many to be exceptions.
+    """Return the windows of a history's own exceptional minutes, in order of time.
+
+    Exceptions are rare, or they are how the host is: the strongest episodes count, one for each day of history, and
+    none if their minutes are a notable share.
 
     Parameters
     ----------
     surprise : shape (n,)
         s = -log10 p per row; NaN where nothing was measured.
     """
-    hit = np.nan_to_num(surprise, nan=0.0) >= from_surprise
-    if hit.sum() > EXCEPTION_SHARE * timeline.measured.sum():
+    strength = np.nan_to_num(surprise, nan=0.0)
+    rows = np.flatnonzero(strength >= from_surprise)
+    if not len(rows) or len(rows) > EXCEPTION_SHARE * timeline.measured.sum():
         return []
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], hit, [False]))))
-    return [_window(timeline, int(start), int(end)) for start, end in edges.reshape(-1, 2)]
+    episodes = np.split(rows, np.flatnonzero(np.diff(rows) > EPISODE_GAP_MINUTES) + 1)
+    strongest = sorted(episodes, key=lambda rows: -float(strength[rows].max()))[: 1 + len(timeline) // DAY_MINUTES]
+    return sorted((_window(timeline, rows) for rows in strongest), key=lambda window: window.start)
 
 
-def _window(timeline: Timeline, start: int, end: int) -> Window:
-    """Return the time of rows `start` to `end` (exclusive); a row is the minute that ends at its instant."""
-    first = datetime.fromtimestamp((timeline.first + start - 1) * 60, tz=UTC)
-    return Window(first, first + timedelta(minutes=end - start))
+def _window(timeline: Timeline, rows: NDArray[np.int64]) -> Window:
+    """Return the time from the first to the last of `rows`; a row is the minute that ends at its instant."""
+    start, end = (datetime.fromtimestamp((timeline.first + int(row)) * 60, tz=UTC) for row in (rows[0] - 1, rows[-1]))
+    return Window(start, end)
 
 
 def _recurs(incident: Window, incidents: Sequence[Window]) -> bool:

@@ -19,6 +19,9 @@ from collectors_dagster.models.tail import TailModel
 
 QUIET_CAP = 1.0
 """Largest s of a signal below its minimum effect: visible (0.68), never an alert."""
+SPAN_MINUTES = 10.0
+"""A host's score says how rare its finding is among spans of ten minutes: 0.9 is one in a hundred of them, at most one
+or two a day. By the minute it would be fourteen."""
 JOINT_EFFECT = 2.5
 """Sum of the signals' met effects (each at most 1) from which the forest is asked: several move at once."""
 
@@ -77,10 +80,11 @@ class HostModel:
         met = effect(memory.values, expected.normal, seasonal=expected.seasonal)
         joint = np.where(_several(met), forest_tail.surprise(strange), 0.0)
         combined = _measured_only(np.maximum(_material(surprise, met).max(axis=1), joint), memory)
-        host_tail = TailModel.fit(combined, resolution=0.1, decades=decades)
+        host_tail = TailModel.fit(combined, resolution=0.1, decades=decades + 1.0)
         waived = limits.waived(memory.values, expected.normal) if seasonal else np.zeros(len(SIGNALS), np.bool_)
         model = cls(profile, forest, forest_tail, host_tail, waived)
-        held_out = np.maximum(model._rarity(combined), model._limits(memory.values, expected).max(axis=1))
+        by_minute = np.minimum(combined, host_tail.surprise(combined))
+        held_out = np.maximum(by_minute, model._limits(memory.values, expected).max(axis=1))
         judged = expected.seasonal.any(axis=1) | (not seasonal)
         return model, np.where(judged, held_out, np.nan)
 
@@ -96,7 +100,8 @@ class HostModel:
 
     def _rarity(self, combined: Floats) -> Floats:
         """Return s of the combined finding: never rarer than this host's history makes it."""
-        return np.minimum(combined, self.host_tail.surprise(combined))
+        rarity = self.host_tail.surprise(combined) - np.log10(SPAN_MINUTES)
+        return np.asarray(np.minimum(combined, np.maximum(rarity, 0.0)))
 
     def _limits(self, values: Floats, expected: Expectation) -> Floats:
         return np.where(self.waived, 0.0, limits.reached(values, expected.normal))

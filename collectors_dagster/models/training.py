@@ -218,7 +218,10 @@ def _detector_card(
     *,
     held_out: bool,
 ) -> str:
-    title = f"Anomaly detector of **{tenant_id}**. Scores each minute of each host 0 to 1; 0.9 is one in a hundred."
+    title = (
+        f"Anomaly detector of **{tenant_id}**. Scores each minute of each host 0 to 1; "
+        "0.9 is as rare as one in a hundred spans of ten minutes."
+    )
     lines = _header(title, histories, states)
     where = "a day it had not seen" if held_out else "its own training rows (too little history to hold any back)"
     recall = metrics.get("injected_recall")

@@ -46,6 +46,23 @@ def quiet_host(
     return SignalFrame(host, START + 60 * at, SIGNALS, values)
 
 
+def bursty_host(minutes: int, *, first: int = 0, seed: int = 0) -> SignalFrame:
+    """Return a host on which somebody works: every half hour a few minutes of load, traffic and writing."""
+    frame = quiet_host(minutes, first=first, seed=seed)
+    random = np.random.default_rng(seed + 1000)
+    start = 0
+    while (start := start + int(random.exponential(25)) + 1) < minutes:
+        rows = slice(start, start + int(random.integers(1, 5)))
+        level = random.uniform(0.2, 0.65)
+        frame.values[rows, CPU] = level
+        frame.values[rows, LOAD] = level * random.uniform(0.8, 2.5)
+        frame.values[rows, CPU_PRESSURE] = level * random.uniform(0.1, 0.8)
+        frame.values[rows, SIGNALS.index("disk_written_bytes_per_second")] += random.gamma(0.5, 2e7)
+        frame.values[rows, SIGNALS.index("network_receive_bytes_per_second")] += random.gamma(0.3, 3e6)
+        start = rows.stop
+    return frame
+
+
 def cut(frame: SignalFrame, start: int, end: int | None = None) -> SignalFrame:
     """Return some rows of a frame."""
     return replace(frame, ts=frame.ts[start:end], values=frame.values[start:end])

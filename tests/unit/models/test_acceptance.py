@@ -53,9 +53,33 @@ def test_alarming_minutes_become_windows_around_exactly_them() -> None:
         Window(START + timedelta(minutes=10), START + timedelta(minutes=12)),
         Window(START + timedelta(minutes=40), START + timedelta(minutes=41)),
     ]
+    assert list(np.flatnonzero(WEEK.covered(windows))) == [10, 11, 40]
+
+
+def test_minutes_close_together_are_one_exception() -> None:
+    surprise = np.zeros(len(WEEK))
+    surprise[[100, 103, 108]] = 3.0
+    assert alerted(WEEK, surprise, from_surprise=2.0) == [
+        Window(START + timedelta(minutes=100), START + timedelta(minutes=109))
+    ]
+
+
+def test_only_the_strongest_one_a_day_are_exceptions() -> None:
+    """What happens every few hours is how the host is, however unusual each time looks."""
+    surprise = np.zeros(len(WEEK))
+    often = np.arange(200, len(WEEK), 100)
+    surprise[often] = 2.1
+    surprise[often[[3, 50]]] = 4.0
+    starts = {window.start for window in alerted(WEEK, surprise, from_surprise=2.0)}
+    assert len(starts) == 8
+    assert {START + timedelta(minutes=int(row)) for row in often[[3, 50]]} <= starts
 
 
 def test_too_many_alarming_minutes_are_no_exceptions() -> None:
     surprise = np.zeros(len(WEEK))
-    surprise[::10] = 5.0
+    surprise[:600] = 5.0
     assert alerted(WEEK, surprise, from_surprise=2.0) == []
+
+
+def test_a_calm_history_has_no_exceptions() -> None:
+    assert alerted(WEEK, np.full(len(WEEK), 1.9), from_surprise=2.0) == []

@@ -8,9 +8,20 @@ import pytest
 
 from collectors_dagster.features.signals import SIGNALS
 from collectors_dagster.frames import SignalFrame
+from collectors_dagster.models.evaluation import episodes
 from collectors_dagster.models.host_detector import HostDetector
 from collectors_dagster.records import ModelState, ScoredMinute, Window
-from tests.support.histories import CPU, MEMORY, SWAP, cut, instant, quiet_host, under_stress, with_values
+from tests.support.histories import (
+    CPU,
+    MEMORY,
+    SWAP,
+    bursty_host,
+    cut,
+    instant,
+    quiet_host,
+    under_stress,
+    with_values,
+)
 
 DAY = 1440
 THRESHOLD = 0.9
@@ -232,6 +243,31 @@ def test_incident_minutes_are_not_learned() -> None:
     again = saturated(quiet_host(10, first=4 * DAY + 600, seed=2), "cpu_utilization_ratio", 0.62)
     masked = HostDetector.fit([history], seed=0, mask=[incident])
     assert min(scores(masked.score(again, None))) >= THRESHOLD
+
+
+@pytest.mark.parametrize("minutes", [150, 600, 7 * DAY])
+def test_a_machine_that_people_work_on_alerts_rarely(minutes: int) -> None:
+    """Bursts of all heights come every half hour; only what is rare among them may be told."""
+    told = 0
+    for seed in range(3):
+        history = bursty_host(minutes, seed=seed)
+        detector = HostDetector.fit([history], seed=0)
+        six_hours = bursty_host(360, first=minutes, seed=seed + 50)
+        told += episodes(np.array(scores(detector.score(six_hours, history))), THRESHOLD)
+        assert detector.score(under_stress(history, 55), history)[0].score >= THRESHOLD
+    assert told <= 9  # in 18 hours
+
+
+def test_incidents_hidden_in_the_history_are_found_afterwards() -> None:
+    """The first training knows of no incident, and must not take those of its own history for normal."""
+    history = quiet_host(7 * DAY)
+    flood = SIGNALS.index("network_receive_bytes_per_second")
+    planted = [(3 * DAY + 500, CPU, 0.62), (5 * DAY + 900, MEMORY, 0.75), (6 * DAY + 100, flood, 3e7)]
+    for start, signal, level in planted:
+        history.values[start : start + 25, signal] = level
+    again = HostDetector.fit([history], seed=0).score(history, None)
+    alerting = {row for row, one in enumerate(again) if one.score >= THRESHOLD}
+    assert alerting == {row for start, _, _ in planted for row in range(start, start + 25)}
 
 
 def test_a_learning_host_never_says_critical() -> None:
