@@ -89,6 +89,18 @@ def damaged_file(path: Path) -> Iterator[None]:
         path.write_text(content)
 
 
+@contextmanager
+def strange_schema(stack: LocalStack) -> Iterator[None]:
+    """Have a schema that no migration of ours made."""
+    with stack.connect() as connection:
+        connection.execute("drop schema if exists core cascade")
+        connection.execute("drop schema if exists api cascade")
+        connection.execute("create schema core")
+    yield
+    with stack.connect() as connection:
+        connection.execute("drop schema core cascade")
+
+
 def commit_rows(stack: LocalStack, count: int) -> None:
     """Commit rows one by one, each in a transaction of its own."""
     with stack.connect() as connection:
@@ -162,12 +174,11 @@ def test_two_at_the_same_time_start_one_stack(stack: LocalStack) -> None:
     assert len([command for command in commands if "collectors_dagster.supervisor" in command]) == 1
 
 
-def test_a_later_up_adds_components_to_those_that_run(stack: LocalStack) -> None:
-    assert stack.up("postgres").returncode == 0
-    before = stack.pid("postgres")
-    assert stack.up("redis").returncode == 0
-    assert stack.component("redis")["state"] == "ready"
-    assert stack.pid("postgres") == before
+def test_a_later_up_adds_components_to_those_that_run(running: LocalStack) -> None:
+    before = running.pid("postgres")
+    assert running.up("redis").returncode == 0
+    assert running.component("redis")["state"] == "ready"
+    assert running.pid("postgres") == before
 
 
 def test_a_component_that_keeps_crashing_is_given_up_visibly_and_comes_back_when_mended(both: LocalStack) -> None:
@@ -297,12 +308,12 @@ def test_an_interrupted_up_takes_back_what_it_began(stack: LocalStack) -> None:
     assert stack.processes() == []
 
 
-def test_a_killed_agent_is_started_again_and_goes_on(stack: LocalStack) -> None:
-    assert stack.up(f"{BASE},agent").returncode == 0
-    epoch = stack.component("agent")["detail"]["epoch"]
-    killed = stack.kill("agent")
-    wait_until_replaced(stack, "agent", killed)
-    assert stack.component("agent")["detail"]["epoch"] == epoch
+def test_a_killed_agent_is_started_again_and_goes_on(running: LocalStack) -> None:
+    assert running.up("migrations,agent").returncode == 0
+    epoch = running.component("agent")["detail"]["epoch"]
+    killed = running.kill("agent")
+    wait_until_replaced(running, "agent", killed)
+    assert running.component("agent")["detail"]["epoch"] == epoch
 
 
 def test_a_stale_mark_with_a_reused_number_does_not_stop_the_start(running: LocalStack) -> None:
@@ -352,18 +363,16 @@ def test_a_home_that_cannot_be_made_is_named_with_its_setting(tmp_path: Path) ->
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_component_that_cannot_start_takes_the_whole_start_back(stack: LocalStack) -> None:
-    assert stack.up().returncode == 0
-    with stack.connect() as connection:  # a schema that no migration of ours made
-        connection.execute("drop schema core cascade")
-        connection.execute("create schema core")
-        connection.execute("drop schema if exists api cascade")
-    stack.run("down")
-    done = stack.up()
+def test_a_component_that_cannot_start_takes_the_whole_start_back(running: LocalStack) -> None:
+    with strange_schema(running):
+        running.run("down")
+        done = running.up(BASE)
+        left = running.processes()
+        assert running.up("postgres").returncode == 0
     assert done.returncode == 1
     assert "collectors: migrations ended with code 1" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert stack.processes() == []
+    assert left == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
