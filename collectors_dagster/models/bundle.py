@@ -28,8 +28,8 @@ def write_manifest(directory: Path, kind: str, content: Mapping[str, Any]) -> No
     (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def read_manifest(directory: Path, kind: str) -> dict[str, Any]:
-    """Read the table of contents of a bundle of this kind.
+def read_manifest(directory: Path, *kinds: str) -> dict[str, Any]:
+    """Read the table of contents of a bundle of one of these kinds.
 
     Raises
     ------
@@ -41,9 +41,10 @@ def read_manifest(directory: Path, kind: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         message = f"{directory} holds no readable model bundle ({MANIFEST}): train and register the model again"
         raise ModelError(message) from error
-    found = (content.get("kind"), content.get("format")) if isinstance(content, dict) else (None, None)
-    if found != (kind, FORMAT):
-        message = f"{directory} is a bundle of kind and format {found}, not {(kind, FORMAT)}: retrain the model"
+    kind, version = (content.get("kind"), content.get("format")) if isinstance(content, dict) else (None, None)
+    if kind not in kinds or version != FORMAT:
+        wanted = f"{' or '.join(kinds)} of format {FORMAT}"
+        message = f"{directory} is a bundle of kind {kind} and format {version}, not {wanted}: retrain the model"
         raise ModelError(message)
     return dict(content)
 

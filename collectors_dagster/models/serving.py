@@ -15,7 +15,7 @@ from collectors_dagster.errors import ModelError
 from collectors_dagster.features.signals import SIGNALS
 from collectors_dagster.features.timeline import in_order
 from collectors_dagster.frames import SignalFrame
-from collectors_dagster.models import anomaly, forecast
+from collectors_dagster.models import anomaly, bundle, forecast
 from collectors_dagster.records import ForecastPoint, ScoredMinute
 
 LOADER = __name__
@@ -84,10 +84,9 @@ class Rows:
 def _load_pyfunc(path: str) -> Rows:
     """Rebuild a served model from a bundle; the name and shape are MLflow's."""
     directory = Path(path)
-    try:
+    if bundle.read_manifest(directory, anomaly.KIND, forecast.KIND)["kind"] == anomaly.KIND:
         return Rows(ServedDetector(anomaly.TenantDetector.load(directory)))
-    except ModelError:
-        return Rows(ServedForecaster(forecast.TenantForecaster.load(directory)))
+    return Rows(ServedForecaster(forecast.TenantForecaster.load(directory)))
 
 
 def frames_of(columns: Columns) -> list[SignalFrame]:
