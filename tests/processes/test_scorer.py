@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -140,6 +141,16 @@ def test_without_a_database_it_waits_says_so_and_still_ends_quickly(start: Start
     assert scorer.status()["problems"][""]
     assert scorer.stop() < 2.0
     assert PASSWORD not in scorer.log.read_text()
+
+
+def test_database_that_accepts_and_never_answers_does_not_keep_it_from_ending(start: Starter) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        scorer = start("patient", SecretStr(f"postgresql://collectors:{PASSWORD}@127.0.0.1:{port}/none"))
+        silent.settimeout(40)
+        connection, _ = silent.accept()
+        with connection:
+            assert scorer.stop() < 2.0
 
 
 def test_status_of_a_home_without_a_scorer_is_one_line_and_an_error(tmp_path: Path) -> None:

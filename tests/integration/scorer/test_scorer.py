@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from collectors_dagster.scorer.scorer import Scorer
 from collectors_dagster.tenants import SystemSource, Tenant
 from tests.support.hosts import DeliveringHost
 from tests.support.postgres import PostgresServer, restarted
+from tests.support.waiting import wait_until
 
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 AURORA = Tenant("aurora", "Aurora")
@@ -226,6 +228,23 @@ def test_champion_is_taken_into_service_and_survives_a_registry_that_is_away(
     reborn = Champions(lambda: stage.registry, tmp_path / "home", tmp_path / "home" / "champions.json", clock)
     reborn.restore()
     assert reborn.detector("aurora").version == "7"
+
+
+def test_registry_is_asked_soon_after_a_tenant_is_first_scored(
+    stage: Stage, tmp_path: Path, clock: ManualClock
+) -> None:
+    stage.registry.bundle = trained(tmp_path / "bundle", "web-1")
+    stop = Event()
+    follower = Thread(target=stage.champions.run, args=(stop,))
+    follower.start()
+    try:
+        wait_until(lambda: stage.champions.detector("aurora").version == "7", 10, "the champion")
+        stage.registry.bundle = replace(stage.registry.bundle, version="8")
+        clock.move(61)
+        wait_until(lambda: stage.champions.detector("aurora").version == "8", 10, "the next champion")
+    finally:
+        stop.set()
+        follower.join(10)
 
 
 def test_trained_model_names_an_anomaly_far_below_any_physical_limit(
