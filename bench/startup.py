@@ -1,4 +1,4 @@
-"""How long a user waits: ``collectors --help`` against an empty Python and against the same typer without our commands.
+"""How long a user waits: ``collectors --help`` beside its floor and a peer.
 
 The floor is ``python -c pass``; the peer is Dagster's own ``dagster --help``, the command line our users know.
 """

@@ -41,14 +41,17 @@ class Page:
     click: str | None = None
 
 
+CLOSE_DIALOG = "[...document.querySelectorAll('button')].find(each => each.innerText === 'Try it now')?.click()"
+EXPAND_GROUPS = "document.dispatchEvent(new KeyboardEvent('keydown', {code: 'KeyE', altKey: true, bubbles: true}))"
+
 PAGES = (
-    Page("assets", "/asset-groups", "health_report", height=1100),
+    Page("assets", "/asset-groups", "scoring", height=1100, click=EXPAND_GROUPS),
     Page("catalog", "/assets", "collection_run"),
     Page("collection", "/assets/collection_run?view=partitions", "aurora"),
     Page("health", "/assets/health_report?view=partitions", "showcase"),
-    Page("automation", "/automation", "anomaly"),
+    Page("automation", "/automation", "anomalies"),
     Page("runs", "/runs", "Success"),
-    Page("models", "/#/models", "showcase.anomaly", server="mlflow"),
+    Page("models", "/#/models", "showcase.anomaly", server="mlflow", click=CLOSE_DIALOG),
 )
 
 
@@ -96,7 +99,7 @@ def browser() -> Iterator[Browser]:
     binary = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if binary is None:
         raise SystemExit("screenshots: no Chromium on the path; install it (Debian: apt-get install chromium)")
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [
             *(
                 binary,
