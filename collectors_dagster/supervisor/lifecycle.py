@@ -180,7 +180,8 @@ class Lifecycle:
         if self._one_shot and observed.exit_code == 0:
             self._enter(State.DONE)
         else:
-            self._crash(describe_exit(observed.exit_code or 0), observed.last_line)
+            code = observed.exit_code or 0
+            self._crash(describe_exit(code), observed.last_line if code > 0 else "")  # who is killed says nothing
 
     def _crash(self, reason: str, last_line: str = "") -> None:
         now = self._clock.monotonic()

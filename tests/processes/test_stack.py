@@ -19,7 +19,7 @@ import pytest
 
 from collectors_dagster.supervisor.account import database_account
 from collectors_dagster.supervisor.postgres import find_binaries, reachable_programs
-from tests.support.stack import BASE, LocalStack, python_for
+from tests.support.stack import BASE, ROOT, LocalStack, python_for
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("stack")
@@ -445,6 +445,20 @@ def test_an_ordinary_user_needs_no_root() -> None:
             assert psutil.Process(ordinary.pid("postgres")).username() == "nobody"
         finally:
             ordinary.run("down")
+
+
+def test_the_supervisor_can_be_looked_into_without_a_restart(made: LocalStack, tmp_path: Path) -> None:
+    config = Path(shutil.copytree(ROOT / "config", tmp_path / "config"))
+    assert made.up("postgres", COLLECTORS_CONFIG_DIR=str(config)).returncode == 0
+    before = made.supervisor()
+    switches = config / "development.yml"
+    switches.write_text("debug: {components: {supervisor: {metrics: true, memory: true}}}\n")
+    log = made.home / "logs" / "supervisor.log"
+    wait_until(lambda: "debug metrics" in log.read_text(), 30, "metrics")
+    switches.write_text("debug: {components: {}}\n")
+    wait_until(lambda: any((made.home / "debug").glob("supervisor-memory-*.txt")), 30, "a report")
+    assert made.supervisor() == before
+    made.run("down")
 
 
 def test_logs_show_one_component_or_all_with_their_names(both: LocalStack) -> None:

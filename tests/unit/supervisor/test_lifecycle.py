@@ -74,6 +74,12 @@ def test_gives_up_after_repeated_crashes_and_says_why(manual_clock: ManualClock)
     assert life.step(CRASHED) is Action.NOTHING
 
 
+def test_the_last_line_of_what_was_killed_is_not_taken_for_the_reason(manual_clock: ManualClock) -> None:
+    life = started(manual_clock)
+    life.step(Observed(exit_code=-9, last_line="all is well"))
+    assert life.message == "was killed by signal 9"
+
+
 def test_crashes_far_apart_do_not_add_up(manual_clock: ManualClock) -> None:
     life = started(manual_clock, RestartPolicy(crashes=3, within_seconds=60))
     for _ in range(10):
