@@ -31,7 +31,7 @@ from tests.support.postgres import PASSWORD, PostgresServer, free_port, running_
 
 ROOT = Path(__file__).resolve().parent.parent
 TENANTS = 50
-ROUNDS = 4
+ROUNDS = 3
 CLOCK = SystemClock()
 RANGE = "dagster/asset_partition_range"
 
@@ -187,6 +187,7 @@ def _environment(home: Path, server: PostgresServer) -> dict[str, str]:
         "DAGSTER_PG_DB": "dagster",
         "DAGSTER_EVENT_BATCH_SIZE": "200",
         "MALLOC_ARENA_MAX": "2",
+        "PYTHONDONTWRITEBYTECODE": "",
         "COLLECTORS_HOME": str(home / "home"),
         "COLLECTORS_CONFIG_DIR": str(home / "config"),
         "COLLECTORS__POSTGRES__HOST": "127.0.0.1",
@@ -200,15 +201,18 @@ def _environment(home: Path, server: PostgresServer) -> dict[str, str]:
 
 def measure() -> Report:
     """Interleave the projects, so that a busy moment hits all of them, and compare medians."""
-    with tempfile.TemporaryDirectory(prefix="collectors-bench-") as scratch, running_postgres() as server:
-        with _stack(Path(scratch), server) as (stack, projects, instance):
-            for project in projects.values():  # compiles, creates snapshots
-                stack.cost(project, instance)
-            costs: dict[str, list[Cost]] = {name: [] for name in projects}
-            for _ in range(ROUNDS):
-                for name, project in projects.items():
-                    costs[name].append(stack.cost(project, instance))
-            pss = stack.pss_megabytes("ours")
+    with (
+        tempfile.TemporaryDirectory(prefix="collectors-bench-") as scratch,
+        running_postgres() as server,
+        _stack(Path(scratch), server) as (stack, projects, instance),
+    ):
+        for project in projects.values():  # compiles, creates snapshots
+            stack.cost(project, instance)
+        costs: dict[str, list[Cost]] = {name: [] for name in projects}
+        for _ in range(ROUNDS):
+            for name, project in projects.items():
+                costs[name].append(stack.cost(project, instance))
+        pss = stack.pss_megabytes("ours")
     run = {name: statistics.median(one.run for one in found) for name, found in costs.items()}
     launch = {name: statistics.median(one.launch for one in found) for name, found in costs.items()}
     floor = run["empty"]

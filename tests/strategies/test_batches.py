@@ -11,22 +11,24 @@ NAMES = [f"t{number}" for number in range(40)]
 ORDERS = st.lists(st.sampled_from(NAMES), unique=True, max_size=40)
 TIERS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(Tier))
 SIZES = st.integers(1, 12)
+Order = list[str]
+Tiers = dict[str, Tier]
 
 
 @given(ORDERS, TIERS, SIZES)
-def test_every_served_tenant_with_a_partition_is_in_exactly_one_batch(order: list[str], tiers: dict[str, Tier], size: int) -> None:
+def test_every_served_tenant_with_a_partition_is_in_exactly_one_batch(order: Order, tiers: Tiers, size: int) -> None:
     planned = [tenant for batch in plan_batches(order, tiers, size) for tenant in batch.tenants]
     assert sorted(planned) == sorted(tenant for tenant in order if tenant in tiers)
 
 
 @given(ORDERS, TIERS, SIZES)
-def test_a_batch_names_a_range_that_covers_its_tenants_and_nobody_else(order: list[str], tiers: dict[str, Tier], size: int) -> None:
-    for batch in plan_batches(order: list[str], tiers: dict[str, Tier], size: int) -> None:
+def test_a_batch_names_a_range_that_covers_its_tenants_and_nobody_else(order: Order, tiers: Tiers, size: int) -> None:
+    for batch in plan_batches(order, tiers, size):
         assert tenants_between(order, batch.first, batch.last) == batch.tenants
 
 
 @given(ORDERS, TIERS, SIZES)
-def test_premium_tenants_run_alone_and_before_all_standard_ones(order: list[str], tiers: dict[str, Tier], size: int) -> None:
+def test_premium_tenants_run_alone_and_before_all_standard_ones(order: Order, tiers: Tiers, size: int) -> None:
     batches = plan_batches(order, tiers, size)
     seen = [batch.tier for batch in batches]
     assert seen == sorted(seen, key=lambda tier: tier is not Tier.PREMIUM)
@@ -35,14 +37,14 @@ def test_premium_tenants_run_alone_and_before_all_standard_ones(order: list[str]
 
 
 @given(ORDERS, TIERS, SIZES)
-def test_no_batch_is_larger_than_allowed_and_names_are_unique(order: list[str], tiers: dict[str, Tier], size: int) -> None:
+def test_no_batch_is_larger_than_allowed_and_names_are_unique(order: Order, tiers: Tiers, size: int) -> None:
     batches = plan_batches(order, tiers, size)
     assert all(1 <= len(batch.tenants) <= size for batch in batches)
     assert len({batch.name for batch in batches}) == len(batches)
 
 
 @given(st.lists(st.sampled_from(NAMES), unique=True), SIZES)
-def test_standard_tenants_alone_need_as_few_runs_as_possible(order: list[str], size: int) -> None:
+def test_standard_tenants_alone_need_as_few_runs_as_possible(order: Order, size: int) -> None:
     batches = plan_batches(order, dict.fromkeys(order, Tier.STANDARD), size)
     assert len(batches) == -(-len(order) // size)
 
