@@ -34,12 +34,13 @@ def up(only: _Only = "", demo: _Demo = True, pipeline: _Pipeline = True, as_json
     """Start what is missing, return when everything is ready; harmless if it is already."""
     settings, clock = load_settings(), SystemClock()
     names = [name.strip() for name in only.split(",") if name.strip()]
-    with output.progress(clock) as watch:
+    with output.progress(clock, sys.stderr if as_json else sys.stdout) as watch:
         control.bring_up(settings, names, clock, watch)
-    for step in first_use.steps(settings, clock, demo=demo and not names, pipeline=pipeline and not names):
-        output.say(f"{step.title} ...")
-        step.run()
-    _show(as_json=as_json)
+    try:
+        for step in first_use.steps(settings, clock, demo=demo and not names, pipeline=pipeline and not names):
+            step.run(sys.stderr if as_json else sys.stdout)
+    finally:
+        _show(as_json=as_json)
 
 
 @app.command("down")

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TextIO
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.supervisor.lifecycle import State
@@ -24,20 +25,21 @@ _COLOURS = {
 }
 
 
-def say(line: str) -> None:
+def say(line: str, output: TextIO | None = None) -> None:
     """Print a line at once: who reads it through a pipe waits for it too."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    stream = output or sys.stdout
+    stream.write(line + "\n")
+    stream.flush()
 
 
 @contextmanager
-def progress(clock: Clock) -> Iterator[Watch]:
+def progress(clock: Clock, output: TextIO) -> Iterator[Watch]:
     """Yield what shows the start going on."""
-    if sys.stdout.isatty():
-        with _live_progress() as watch:
+    if output.isatty():
+        with _live_progress(output) as watch:
             yield watch
     else:
-        yield _plain_progress(clock)
+        yield _plain_progress(clock, output)
 
 
 def print_report(report: Report) -> None:
@@ -83,7 +85,7 @@ def _print_rich(rows: Sequence[tuple[str, ...]], states: Sequence[State]) -> Non
     console.print(table)
 
 
-def _plain_progress(clock: Clock) -> Watch:
+def _plain_progress(clock: Clock, output: TextIO) -> Watch:
     begun = clock.monotonic()
     seen: dict[str, State] = {}
 
@@ -91,7 +93,7 @@ def _plain_progress(clock: Clock) -> Watch:
         for each in state.components:
             if seen.get(each.name) is not each.state:
                 seen[each.name] = each.state
-                say(_progress_line(each, clock.monotonic() - begun))
+                say(_progress_line(each, clock.monotonic() - begun), output)
 
     return watch
 
@@ -102,11 +104,12 @@ def _progress_line(each: ComponentSnapshot, seconds: float) -> str:
 
 
 @contextmanager
-def _live_progress() -> Iterator[Watch]:
+def _live_progress(output: TextIO) -> Iterator[Watch]:
+    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description:14}"), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("[dim]{task.fields[state]}")) as shown:
+    with Progress(*columns, TextColumn("[dim]{task.fields[state]}"), console=Console(file=output)) as shown:
         tasks = {}
 
         def watch(state: StackSnapshot) -> None:

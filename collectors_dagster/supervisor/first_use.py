@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.config import Settings
@@ -34,19 +35,22 @@ class FirstUse:
         """Whether the note says so."""
         return self.note.exists() and json.loads(self.note.read_text()) == self.value
 
-    def run(self) -> None:
-        """Run it, with its output where ours goes.
+    def run(self, output: TextIO) -> None:
+        """Say what is done and run it, with its own words going to `output` too.
 
         Raises
         ------
         StartupError
             If it failed; what runs goes on.
         """
+        output.write(f"{self.title} ...\n")
+        output.flush()
         environment = dict(process_environment()) | location(self.settings)
         done = subprocess.run(  # noqa: S603 - our own words
             [sys.executable, "-m", "collectors_dagster.cli", *self.command],
             cwd=PROJECT_ROOT,
             env=environment,
+            stdout=output,
             check=False,
         )
         if done.returncode:

@@ -165,6 +165,13 @@ def test_a_second_up_changes_nothing(running: LocalStack) -> None:
     assert {name: running.pid(name) for name in before} == before
 
 
+def test_with_json_standard_output_is_json_alone(running: LocalStack) -> None:
+    done = running.run("up", "--only", "postgres", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ready"] is True
+    assert "postgres ready" in done.stderr
+
+
 def test_two_at_the_same_time_start_one_stack(stack: LocalStack) -> None:
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: stack.up("redis"), range(2))

@@ -1,6 +1,9 @@
 """What `collectors up` does once everything runs: the demonstration once, the pipeline once a day."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -11,6 +14,13 @@ from collectors_dagster.supervisor.first_use import FirstUse, steps
 from tests.support.project import Project
 
 DAY = 86_400
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Iterator[TextIO]:
+    """Yield where the commands write."""
+    with (tmp_path / "output").open("w") as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -48,17 +58,19 @@ def test_without_the_showcase_tenant_there_is_no_demonstration(project: Project,
 
 
 def test_the_demonstration_is_never_repeated_and_the_pipeline_the_next_day(
-    settings: Settings, manual_clock: ManualClock
+    settings: Settings, manual_clock: ManualClock, output: TextIO
 ) -> None:
     for step in steps(settings, manual_clock, demo=True, pipeline=True):
-        succeeding(step).run()
+        succeeding(step).run(output)
     assert steps(settings, manual_clock, demo=True, pipeline=True) == []
     manual_clock.move(DAY)
     assert commands(steps(settings, manual_clock, demo=True, pipeline=True)) == ["run pipeline --wait"]
 
 
-def test_a_failure_is_told_and_tried_again_next_time(settings: Settings, manual_clock: ManualClock) -> None:
+def test_a_failure_is_told_and_tried_again_next_time(
+    settings: Settings, manual_clock: ManualClock, output: TextIO
+) -> None:
     step = steps(settings, manual_clock, demo=False, pipeline=True)[0]
     with pytest.raises(StartupError, match=r"everything runs, but `collectors nonsense` failed with code 2"):
-        replace(step, command=("nonsense",)).run()
+        replace(step, command=("nonsense",)).run(output)
     assert not step.is_done
