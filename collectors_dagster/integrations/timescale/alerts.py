@@ -53,6 +53,12 @@ class AlertLedger:
         with self._database.transaction("book an alert") as cursor:
             cursor.execute(QUERIES["finish"], {"event_id": event_id, "target": target, "error": error})
 
+    def delivered_at(self, event_id: int) -> datetime | None:
+        """Return when the first target was told of an event, or None."""
+        with self._database.transaction("look up an alert") as cursor:
+            row = cursor.execute(QUERIES["delivered_at"], {"event_id": event_id}).fetchone()
+        return row[0] if row else None
+
     def pending(self, limit: int, *, since: datetime) -> list[PendingAlert]:
         """Return alerts about events after `since` that can be claimed again, oldest first."""
         wanted = {"limit": limit, "since": since}

@@ -90,7 +90,10 @@ def test_each_step_is_told_once_in_order_and_never_again_after_a_restart(
     alerting = Alerting(store, tenant, notifier, clock)
     story = Story(store, tenant, clock.now())
     story.tell(OPENED)
+    (opened,) = store.incidents.events_after(0, 1)
+    assert store.alerts.delivered_at(opened.id) is None
     assert alerting.tick().delivered == 1
+    assert store.alerts.delivered_at(opened.id) is not None
     story.tell(UPDATED, 60)
     story.tell(RESOLVED, 60)
     assert alerting.tick().delivered == 2

@@ -19,6 +19,10 @@ update core.alert set
     last_error = %(error)s::text, updated_at = now()
 where event_id = %(event_id)s::bigint and target = %(target)s::text and status <> 'delivered';
 
+-- name: delivered_at
+-- When the first target was told of an event; null if none was.
+select min(updated_at) from core.alert where event_id = %(event_id)s::bigint and status = 'delivered';
+
 -- name: pending
 -- Alerts about events since an instant that can be claimed again, oldest first.
 select a.target, a.attempts, a.updated_at, a.last_error, e.event_id, e.kind, e.at, e.snapshot
