@@ -100,7 +100,9 @@ def _shown(points: Sequence[ForecastPoint], today: "Sequence[SignalFrame]") -> M
 
 def judge_health(day: TenantDay) -> Metadata:
     """Judge every host at the end of the day, or now."""
-    reports = [_judged(day, frame) for frame in day.tools.recall.day(day.tenant.id, day.window)]
+    recall, tenant_id = day.tools.recall, day.tenant.id
+    known = _known_hosts(recall.past(tenant_id, day.window, HISTORY_DAYS), recall.day(tenant_id, day.window))
+    reports = [_judged(day, frame) for frame in known]
     day.tools.store.health.write(day.tenant.id, reports)
     return {
         "dagster/row_count": dg.MetadataValue.int(len(reports)),
@@ -137,7 +139,7 @@ def _age_seconds(frame: "SignalFrame", now: datetime) -> float | None:
 
 
 def _known_hosts(past: "dict[str, SignalFrame]", today: "Sequence[SignalFrame]") -> "list[SignalFrame]":
-    """Return what is known of each host; the forecaster itself looks at nothing later than its issue."""
+    """Return what is known of each host: the week before and the day, joined."""
     from collectors_dagster.features.timeline import joined
 
     hosts = {frame.host: frame for frame in today}

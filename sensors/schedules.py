@@ -7,10 +7,13 @@ import dagster as dg
 
 from assets.jobs import CHECKS_JOB, EVENT_LOG_JOB, RETENTION_JOB, TENANT_DAY_JOB, TRAINING_JOB
 from assets.partitions import DAY_FORMAT
+from collectors_dagster.integrations.timescale import Store
 from resources.deployment import Deployment
 from sensors.ranges import planned, tenant_day_requests, tenant_requests
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
+YOUNG = timedelta(hours=60)
+"""History under which a nightly training is too seldom: a detector is ready, with seasons, after two days."""
 
 
 @dg.schedule(
@@ -56,6 +59,25 @@ def training_daily(
 
 
 @dg.schedule(
+    job=TRAINING_JOB,
+    cron_schedule="12 2-23 * * *",
+    default_status=RUNNING,
+    description="Every hour: the models of batches in which a tenant's history is younger than sixty hours.",
+)
+def training_hourly_when_young(
+    context: dg.ScheduleEvaluationContext, deployment: dg.ResourceParam[Deployment], store: dg.ResourceParam[Store]
+) -> Iterator[dg.RunRequest]:
+    """Let the models of new tenants grow with their history."""
+    at, known = _scheduled(context), set(store.tenants.ids())
+    young = [
+        batch
+        for batch in planned(deployment, context.instance)
+        if any(_is_young(store, tenant_id, at) for tenant_id in known.intersection(batch.tenants))
+    ]
+    yield from tenant_requests(young, f"train-young-{at:%Y-%m-%dT%H}")
+
+
+@dg.schedule(
     job=RETENTION_JOB,
     cron_schedule="30 2 * * *",
     default_status=RUNNING,
@@ -84,8 +106,16 @@ checks_hourly = dg.ScheduleDefinition(
     description="Every hour: the checks of all assets, over all tenants, whether their runs happened or not.",
 )
 
-SCHEDULES = [today_hourly, yesterday_sealed, training_daily, retention_daily, event_log_small, checks_hourly]
+SCHEDULES = [
+    *(today_hourly, yesterday_sealed, training_daily, training_hourly_when_young),
+    *(retention_daily, event_log_small, checks_hourly),
+]
 
 
 def _scheduled(context: dg.ScheduleEvaluationContext) -> datetime:
     return context.scheduled_execution_time.astimezone(UTC)
+
+
+def _is_young(store: Store, tenant_id: str, at: datetime) -> bool:
+    span = store.samples.span(tenant_id)
+    return span is not None and at - YOUNG < span.start <= at

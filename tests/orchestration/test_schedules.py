@@ -7,23 +7,31 @@ import pytest
 
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.definitions import composed
+from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.records import Window
 from collectors_dagster.tenants import Tenant, Tier
 from resources.deployment import Deployment
 from sensors.ranges import PRIORITY, RANGE_END, RANGE_START
 from sensors.schedules import SCHEDULES
-from tests.orchestration.conftest import DAY, Tenants
+from tests.orchestration.conftest import DAY, Tenants, write_minutes
 
 AT = Window.of_day(DAY).start + timedelta(hours=15, minutes=5)
 
 
-def requests(name: str, deployment: Deployment, instance: dg.DagsterInstance, at: datetime = AT) -> list[dg.RunRequest]:
+def requests(
+    name: str,
+    deployment: Deployment,
+    instance: dg.DagsterInstance,
+    at: datetime = AT,
+    store: Store | None = None,
+) -> list[dg.RunRequest]:
     """Return what a schedule asks for."""
-    definitions = composed({"deployment": deployment, "store": None, "registry": None, "outbox": None})
+    resources = {"deployment": deployment, "store": store}
+    definitions = composed({**resources, "registry": None, "outbox": None})
     context = dg.build_schedule_context(
         instance=instance,
         scheduled_execution_time=at,
-        resources={"deployment": deployment},
+        resources=resources,
         repository_def=definitions.get_repository_def(),
     )
     data = definitions.resolve_schedule_def(name).evaluate_tick(context)
@@ -85,6 +93,21 @@ def test_nightly_work_covers_every_tenant(name: str, deployment: Deployment, ins
         ("p2", "p2"),
         ("s000", "s001"),
     ]
+
+
+def test_models_are_trained_hourly_while_a_tenants_history_is_young(
+    deployment: Deployment, instance: dg.DagsterInstance, store: Store
+) -> None:
+    instance.add_dynamic_partitions("tenant", ["p1", "s000", "s001", "p2"])
+    store.tenants.sync([Tenant("p1", "P1", Tier.PREMIUM), Tenant("s001", "S1"), Tenant("s000", "S0")])
+    write_minutes(store, "s001", end_minute=30, minutes=30)
+
+    def asked(at: datetime) -> list[tuple[str, str]]:
+        return [covered(one) for one in requests("training_hourly_when_young", deployment, instance, at, store)]
+
+    start = Window.of_day(DAY).start
+    assert asked(start + timedelta(hours=5)) == [("s000", "s001")]
+    assert asked(start + timedelta(hours=61)) == []
 
 
 def test_a_tenant_being_offboarded_is_not_scheduled(
