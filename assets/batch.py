@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import dagster as dg
 
+from assets.partitions import ranges_looked_up_once
 from assets.shown import Metadata, table
 from collectors_dagster.clock import Clock
 
@@ -86,9 +87,10 @@ def _serve(
 
 
 def _attach(context: dg.AssetExecutionContext, served: Sequence[Served]) -> None:
-    for one in served:
-        for name, metadata in one.shown.items():
-            context.add_asset_metadata(metadata, asset_key=name, partition_key=one.partition)
+    with ranges_looked_up_once():
+        for one in served:
+            for name, metadata in one.shown.items():
+                context.add_asset_metadata(metadata, asset_key=name, partition_key=one.partition)
 
 
 def _materializations(served: Sequence[Served]) -> Iterator[dg.AssetMaterialization]:

@@ -6,7 +6,11 @@ with the next restart of the code server.
 """
 
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import dagster as dg
 
@@ -38,10 +42,45 @@ def first_day(now: datetime, days: int) -> str:
     return (now.astimezone(UTC) - timedelta(days=days - 1)).strftime(DAY_FORMAT)
 
 
+_Ranges = dict[dg.PartitionKeyRange, Sequence[dg.MultiPartitionKey]]
+_looked_up: ContextVar[_Ranges | None] = ContextVar("looked_up", default=None)
+
+
+class TenantDays(dg.MultiPartitionsDefinition):
+    """Tenant x day, with a memory for the keys of a range.
+
+    Dagster looks a run's range up anew, in eight connections to its database, for every partition that metadata
+    are attached to: for 50 tenants that was two thirds of the cost of a run.
+    """
+
+    def get_partition_keys_in_range(
+        self, partition_key_range: dg.PartitionKeyRange, dynamic_partitions_store: Any = None
+    ) -> Sequence[dg.MultiPartitionKey]:
+        """Return the keys; within :func:`ranges_looked_up_once`, without asking the database again."""
+        known = _looked_up.get()
+        if known is not None and partition_key_range in known:
+            return known[partition_key_range]
+        found = super().get_partition_keys_in_range(partition_key_range, dynamic_partitions_store)
+        keys = cast("Sequence[dg.MultiPartitionKey]", found)
+        if known is not None:
+            known[partition_key_range] = keys
+        return keys
+
+
+@contextmanager
+def ranges_looked_up_once() -> Iterator[None]:
+    """Remember the keys of ranges within the block: nobody adds a tenant to a run that is ending."""
+    token = _looked_up.set({})
+    try:
+        yield
+    finally:
+        _looked_up.reset(token)
+
+
 def tenant_days(now: datetime, days: int) -> dg.MultiPartitionsDefinition:
     """Return tenant x day; ``end_offset=1`` makes the unfinished day of today a partition too."""
     window = dg.DailyPartitionsDefinition(start_date=first_day(now, days), end_offset=1)
-    return dg.MultiPartitionsDefinition({TENANT: TENANTS, WINDOW: window})
+    return TenantDays({TENANT: TENANTS, WINDOW: window})
 
 
 def check_partition_budget(tenants: int, days: int) -> int:
