@@ -32,7 +32,7 @@ check: $(VENV)/.dev ## format, lint, types, floor plan, Dagster definitions
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/dagster definitions validate --log-level warning -w workspace.yaml
+	cd tests && PYTHONPATH=.. ../$(BIN)/dagster definitions validate --log-level warning -w ../workspace.yaml  # elsewhere: dagster.yaml here wants a database
 
 plan: $(VENV)/.dev ## the floor plan: which room may import which
 	$(BIN)/lint-imports
@@ -62,12 +62,12 @@ $(VENV)/bin/python:
 
 $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing the locked packages into $(VENV) (a minute or two, once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt || { \
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements.txt || { \
 		echo "make: the packages could not be installed; pip's reason stands above (network? disk space?)" >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@echo "installing the development tools into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
