@@ -32,7 +32,7 @@ check: $(VENV)/.dev ## format, lint, types, floor plan, Dagster definitions
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	cd tests && PYTHONPATH=.. ../$(BIN)/dagster definitions validate --log-level warning -w ../workspace.yaml  # elsewhere: dagster.yaml here wants a database
+	cd tests && PYTHONPATH=.. $(abspath $(BIN))/dagster definitions validate --log-level warning -w ../workspace.yaml  # elsewhere: dagster.yaml here wants a database
 
 plan: $(VENV)/.dev ## the floor plan: which room may import which
 	$(BIN)/lint-imports
