@@ -4,6 +4,7 @@ Deliberately independent of the supervisor's embedded server, so that neither hi
 """
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -36,10 +37,15 @@ SETTINGS = {
 
 
 def free_port() -> int:
-    """Return a TCP port nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port nobody listened on a moment ago, below those that outgoing connections are given."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 @dataclass(frozen=True, slots=True)
