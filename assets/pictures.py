@@ -23,32 +23,32 @@ def score_picture(
 ) -> Metadata:
     """Draw each host's score over the day, incidents shaded, the alert threshold dashed."""
     hosts = sorted({one.host for one in scored})[:MOST_HOSTS]
-    pictures = [
-        Picture(
-            title=f"{host}: anomaly score (dashed: threshold {threshold:g}; shaded: incidents)",
-            window=window,
-            low=0.0,
-            high=1.0,
-            lines=[Line([(one.ts, one.score) for one in scored if one.host == host])],
-            marks=[threshold],
-            shaded=[_episode(one, window) for one in incidents if one.host == host],
+    return {
+        f"scores {host}": _shown(
+            Picture(
+                caption=f"0 to 1; dashed: alerts from {threshold:g}; shaded: incidents",
+                window=window,
+                low=0.0,
+                high=1.0,
+                lines=[Line([(one.ts, one.score) for one in scored if one.host == host])],
+                marks=[threshold],
+                shaded=[_episode(one, window) for one in incidents if one.host == host],
+            )
         )
         for host in hosts
-    ]
-    return _shown("scores", pictures)
+    }
 
 
 def forecast_picture(points: Sequence[ForecastPoint], today: "Sequence[SignalFrame]") -> Metadata:
     """Draw the newest forecast of each host's processor use with its 95 % interval, after what was measured."""
     signal = "cpu_utilization_ratio"
     newest = max((one.issued_at for one in points), default=None)
-    pictures = []
+    shown: dict[str, dg.MarkdownMetadataValue] = {}
     for host in sorted({one.host for one in points})[:MOST_HOSTS]:
         ahead = [p for p in points if (p.host, p.signal, p.issued_at) == (host, signal, newest)]
-        before = _measured(today, host, signal)
         if ahead:
-            pictures.append(_forecast_of(host, before, ahead))
-    return _shown("forecast", pictures)
+            shown[f"forecast {host}"] = _shown(_forecast_of(_measured(today, host, signal), ahead))
+    return shown
 
 
 def health_picture(reports: Sequence[HealthReport]) -> Metadata:
@@ -62,19 +62,20 @@ def health_picture(reports: Sequence[HealthReport]) -> Metadata:
     return {"health": dg.MetadataValue.md(f"```\n{bars}\n```")}
 
 
-def _forecast_of(host: str, before: list[tuple[datetime, float]], ahead: Sequence[ForecastPoint]) -> Picture:
+def _forecast_of(before: list[tuple[datetime, float]], ahead: Sequence[ForecastPoint]) -> Picture:
     start = before[0][0] if before else ahead[0].issued_at
     highest = max([value for _, value in before if math.isfinite(value)] + [p.high95 for p in ahead], default=1.0)
+    top = min(max(highest, 0.1), 1.0)
     return Picture(
-        title=f"{host}: processor use, measured and forecast (band: 95 %)",
+        caption=f"processor use, 0 to {top:.0%}: measured, then forecast; band: 95 %".replace("%:", " %:"),
         window=Window(start, ahead[-1].ts),
         low=0.0,
-        high=min(max(highest, 0.1), 1.0),
+        high=top,
         lines=[
             Line(before),
             Line(
                 [(p.ts, p.mean) for p in ahead],
-                color="#d9822b",
+                color="#d60",
                 band=[(p.ts, p.low95, p.high95) for p in ahead],
             ),
         ],
@@ -94,7 +95,5 @@ def _episode(incident: Incident, window: Window) -> Window:
     return Window(incident.opened_at, incident.resolved_at or window.end)
 
 
-def _shown(name: str, pictures: Sequence[Picture]) -> Metadata:
-    if not pictures:
-        return {}
-    return {name: dg.MetadataValue.md("\n\n".join(as_markdown(picture) for picture in pictures))}
+def _shown(picture: Picture) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(as_markdown(picture))

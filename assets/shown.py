@@ -1,7 +1,7 @@
 """Metadata as people read it: counts, spans, tables, pictures.
 
 Every value lands in Dagster's event log, once per tenant, asset and run, so sizes are bounded: a table shows at
-most :data:`MOST_ROWS` rows, a picture is an SVG of one to three kilobytes (see ``monitoring.plots``).
+most :data:`MOST_ROWS` rows, a picture has under a thousand characters (see ``monitoring.plots``).
 """
 
 from collections.abc import Mapping, Sequence

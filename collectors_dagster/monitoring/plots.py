@@ -1,21 +1,23 @@
-"""Small pictures for Dagster's pages: SVG text of one to four kilobytes, drawn without any library.
+"""Small pictures for Dagster's pages: SVG drawn without any library, under a thousand characters each.
 
-They are stored in the event log once per tenant, asset and run, so a picture holds at most
-:data:`MOST_POINTS` points per line, whatever the length of the data.
+The size has two reasons. A picture is stored in the event log once per tenant, asset and run. And the web UI shows
+markdown in place only below 1,000 characters; anything longer hides behind a link.
 """
 
 import base64
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from html import escape
 
 from collectors_dagster.records import Window
 
-MOST_POINTS = 120
-WIDTH, HEIGHT = 560, 120
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 18, 18
+MOST_POINTS = 60
+"""Of a line; a point stands for the largest value of its share of time."""
+MOST_BAND_POINTS = 12
+MOST_SHADED = 6
+_WIDTH, _HEIGHT = 300, 48
 
 Point = tuple[datetime, float]
 
@@ -26,15 +28,12 @@ class Line:
 
     Attributes
     ----------
-    points : (time, value) in order of time; values that are not finite leave a gap
-    color : of SVG
-    width : stroke width in pixels; 0 draws no line, only the band
+    points : (time, value) in order of time; values that are not finite are left out
     band : (time, low, high) drawn as an area behind the line
     """
 
     points: Sequence[Point]
-    color: str = "#3b6fb6"
-    width: float = 1.5
+    color: str = "#36b"
     band: Sequence[tuple[datetime, float, float]] = ()
 
 
@@ -44,12 +43,13 @@ class Picture:
 
     Attributes
     ----------
+    caption : what is seen, in words
     low, high : range of the vertical axis
     marks : values at which a dashed line is drawn, e.g. an alert's threshold
-    shaded : windows drawn as red areas, e.g. incidents
+    shaded : windows drawn as areas, e.g. incidents
     """
 
-    title: str
+    caption: str
     window: Window
     low: float
     high: float
@@ -69,105 +69,73 @@ def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
     >>> [value for _, value in thinned(row, most=3)]
     [0.0, 1.0, 0.0]
     """
-    step = math.ceil(len(points) / most) or 1
-    shares = (points[start : start + step] for start in range(0, len(points), step))
-    return [max(share, key=lambda point: (math.isfinite(point[1]), point[1])) for share in shares]
+    known = [point for point in points if math.isfinite(point[1])]
+    step = math.ceil(len(known) / most) or 1
+    return [max(known[start : start + step], key=lambda point: point[1]) for start in range(0, len(known), step)]
 
 
 def as_markdown(picture: Picture) -> str:
-    """Return the picture as a markdown image that needs no other file."""
+    """Return the picture as a markdown image that needs no other file, with its caption."""
     text = base64.b64encode(svg(picture).encode()).decode()
-    return f"![{_alt(picture.title)}](data:image/svg+xml;base64,{text})"
+    return f"![](data:image/svg+xml;base64,{text})\n\n{picture.caption}"
 
 
 def svg(picture: Picture) -> str:
     """Return the picture as SVG."""
     axes = _Axes(picture)
     parts = [
-        *(axes.shade(window) for window in picture.shaded),
-        *(axes.frame()),
+        axes.shades(picture.shaded[:MOST_SHADED]),
+        *(axes.band(line) for line in picture.lines if line.band),
         *(axes.mark(value) for value in picture.marks),
-        *(drawn for line in picture.lines for drawn in axes.line(line)),
+        *(axes.line(line) for line in picture.lines if line.points),
     ]
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-        f'height="{HEIGHT}" font-family="sans-serif" font-size="10"><rect width="100%" height="100%" fill="#fff"/>'
-    )
-    return head + "".join(parts) + "</svg>"
-
-
-def _alt(title: str) -> str:
-    return title.replace("[", "(").replace("]", ")").replace("\n", " ")
+    box = f'width="{2 * _WIDTH}" height="{2 * _HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {box} fill="none">{"".join(parts)}</svg>'
 
 
 class _Axes:
-    """Turns times and values into places on the picture."""
+    """Turns times and values into places on the picture, in whole units."""
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
         self._seconds = max(picture.window.seconds, 1.0)
         self._span = (picture.high - picture.low) or 1.0
 
-    def x(self, at: datetime) -> float:
+    def x(self, at: datetime) -> int:
         share = (at - self._picture.window.start).total_seconds() / self._seconds
-        return round(_LEFT + min(max(share, 0.0), 1.0) * (WIDTH - _LEFT - _RIGHT), 1)
+        return round(min(max(share, 0.0), 1.0) * _WIDTH)
 
-    def y(self, value: float) -> float:
+    def y(self, value: float) -> int:
         share = (value - self._picture.low) / self._span
-        return round(HEIGHT - _BOTTOM - min(max(share, 0.0), 1.0) * (HEIGHT - _TOP - _BOTTOM), 1)
-
-    def frame(self) -> list[str]:
-        window, low, high = self._picture.window, self._picture.low, self._picture.high
-        bottom = self.y(low)
-        return [
-            f'<text x="{_LEFT}" y="12" fill="#222">{escape(self._picture.title)}</text>',
-            f'<path d="M{_LEFT} {self.y(high)}V{bottom}H{WIDTH - _RIGHT}" stroke="#999" fill="none"/>',
-            _text(_LEFT - 4, self.y(high) + 4, f"{high:.3g}", "end"),
-            _text(_LEFT - 4, bottom, f"{low:.3g}", "end"),
-            _text(_LEFT, HEIGHT - 5, f"{window.start:%m-%d %H:%M}", "start"),
-            _text(WIDTH - _RIGHT, HEIGHT - 5, f"{window.end:%m-%d %H:%M} UTC", "end"),
-        ]
+        return round(_HEIGHT - 1 - min(max(share, 0.0), 1.0) * (_HEIGHT - 2))
 
     def mark(self, value: float) -> str:
-        y = self.y(value)
-        return f'<path d="M{_LEFT} {y}H{WIDTH - _RIGHT}" stroke="#c0392b" stroke-dasharray="4 3"/>'
+        return f'<path d="M0 {self.y(value)}h{_WIDTH}" stroke="#c33" stroke-dasharray="3"/>'
 
-    def shade(self, window: Window) -> str:
-        left, right = self.x(window.start), self.x(window.end)
-        height = HEIGHT - _TOP - _BOTTOM
-        return (
-            f'<rect x="{left}" y="{_TOP}" width="{max(right - left, 1.5):.1f}" height="{height}" '
-            'fill="#c0392b" fill-opacity=".18"/>'
-        )
+    def shades(self, windows: Sequence[Window]) -> str:
+        if not windows:
+            return ""
+        edges = [(self.x(window.start), self.x(window.end)) for window in windows]
+        areas = (f"M{left} 0H{max(right, left + 1)}V{_HEIGHT}H{left}z" for left, right in edges)
+        return f'<path d="{"".join(areas)}" fill="#fbb"/>'
 
-    def line(self, line: Line) -> list[str]:
-        drawn = []
-        if line.band:
-            area = self._area(line.band)
-            drawn.append(f'<path d="{area}" fill="{line.color}" fill-opacity=".2"/>')
-        path = self._path(thinned(line.points))
-        if path and line.width:
-            drawn.append(f'<path d="{path}" stroke="{line.color}" stroke-width="{line.width}" fill="none"/>')
-        return drawn
+    def line(self, line: Line) -> str:
+        places = [(self.x(at), self.y(value)) for at, value in thinned(line.points)]
+        return f'<path d="{_relative(places)}" stroke="{line.color}"/>'
 
-    def _path(self, points: Sequence[Point]) -> str:
-        words, pen = [], "M"
-        for at, value in points:
-            if math.isfinite(value):
-                words.append(f"{pen}{self.x(at)} {self.y(value)}")
-                pen = "L"
-            else:
-                pen = "M"
-        return "".join(words)
-
-    def _area(self, band: Sequence[tuple[datetime, float, float]]) -> str:
-        known = [edge for edge in band if math.isfinite(edge[1]) and math.isfinite(edge[2])]
-        step = math.ceil(len(known) / MOST_POINTS) or 1
-        known = known[::step]
-        there = [f"{self.x(at)} {self.y(high)}" for at, _, high in known]
-        back = [f"{self.x(at)} {self.y(low)}" for at, low, _ in reversed(known)]
-        return "M" + "L".join(there + back) + "Z" if known else ""
+    def band(self, line: Line) -> str:
+        known = [edge for edge in line.band if math.isfinite(edge[1]) and math.isfinite(edge[2])]
+        step = math.ceil(len(known) / MOST_BAND_POINTS) or 1
+        kept = known[::step]
+        there = [(self.x(at), self.y(high)) for at, _, high in kept]
+        back = [(self.x(at), self.y(low)) for at, low, _ in reversed(kept)]
+        return f'<path d="{_relative(there + back)}z" fill="#fdb"/>'
 
 
-def _text(x: float, y: float, words: str, anchor: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="#666">{escape(words)}</text>'
+def _relative(places: Sequence[tuple[int, int]]) -> str:
+    """Return a path as steps from place to place: half as long as the places themselves."""
+    if not places:
+        return "M0 0"
+    steps = [(x - px, y - py) for (px, py), (x, y) in itertools.pairwise(places)]
+    steps = steps or [(1, 0)]  # a single minute is a dot
+    return f"M{places[0][0]} {places[0][1]}l" + " ".join(f"{dx} {dy}" for dx, dy in steps)

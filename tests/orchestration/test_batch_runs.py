@@ -117,7 +117,7 @@ def test_one_minute_of_data_is_enough_for_every_stage_and_none_pretends(
     judged = run("tenant_day", platform, instance, one, assets=("anomaly_scores", "load_forecast", "health_report"))
     assert metadata(judged, "anomaly_scores")["model_state"] == "host-1: learning"
     assert metadata(judged, "anomaly_scores")["dagster/row_count"] == 1
-    assert "data:image/svg+xml;base64," in str(metadata(judged, "anomaly_scores")["scores"])
+    assert "data:image/svg+xml;base64," in str(metadata(judged, "anomaly_scores")["scores host-1"])
     assert metadata(judged, "load_forecast")["dagster/row_count"] != 0
     assert "100" in str(metadata(judged, "health_report")["lowest"])
 
