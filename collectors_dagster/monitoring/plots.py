@@ -89,7 +89,7 @@ def svg(picture: Picture) -> str:
         *(axes.mark(value) for value in picture.marks),
         *(axes.line(line) for line in picture.lines if line.points),
     ]
-    box = f'width="{2 * _WIDTH}" height="{2 * _HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
+    box = f'width="{3 * _WIDTH // 2}" height="{3 * _HEIGHT // 2}" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {box} fill="none">{"".join(parts)}</svg>'
 
 
