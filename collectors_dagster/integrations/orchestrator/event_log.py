@@ -3,6 +3,10 @@
 What goes, in chunks of short transactions: narratives of ended runs, superseded materialisations, old executions of
 checks, empty looks of sensors. What stays: the newest materialisation of every partition, failed or planned states,
 everything younger than the limits. Deleting whole *runs* would make their partitions look never materialised.
+
+Measured with the three sample tenants: a materialisation takes 2.5 to 8 kB with its metadata (4 kB on average), a
+plan 0.8 kB, the narrative of a run 15 kB, an empty look of a sensor 1.5 kB. An hour is 21 materialisations, two or
+three runs and 1,400 looks: 5 MB a day of events, of which two days are kept, and at most 25 MB of looks.
 """
 
 from collections.abc import Mapping
