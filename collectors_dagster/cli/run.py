@@ -17,6 +17,7 @@ from collectors_dagster.config.tenants import load_tenants
 from collectors_dagster.errors import ConfigurationError, ServiceTimeoutError
 from collectors_dagster.integrations.orchestrator.api import Launch, Orchestrator, RunStatus
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.records import Window
 from collectors_dagster.strategies.batches import Batch, insertion_order, plan_batches
 from collectors_dagster.tenants import Tenant, Tier
 
@@ -28,6 +29,7 @@ JUDGED = ("anomaly_scores", "load_forecast", "health_report")
 
 LOOK_SECONDS = 0.5
 MOST_SECONDS = 900.0
+FIRST_MINUTE_SECONDS = 150.0
 ONE_RUN = 1_000
 """By hand, all tenants share a run: few process starts matter more than the queue's order."""
 
@@ -50,11 +52,14 @@ def pipeline(
     tenants = _chosen(settings, tenant)
     with Orchestrator(settings.dagster.webserver_url) as dagster:
         order = _synchronised(settings, dagster)
-        stretches = _stretches(settings, tenants, order, day, clock)
         steps = Steps(dagster, clock)
-        steps.run([_days("collect", COLLECTED, one) for one in stretches])
-        steps.run([_model(asset, batch) for asset in MODELS for batch in _batches(tenants, order)])
-        steps.run([_days("judge", JUDGED, part) for one in stretches for part in one.halves()], wait=wait)
+        for group in invented_then_real(tenants):
+            if not day:
+                _await_first_minutes(settings, group, clock)
+            stretches = _stretches(settings, group, order, day, clock)
+            steps.run([_days("collect", COLLECTED, one) for one in stretches])
+            steps.run([_model(asset, batch) for asset in MODELS for batch in _batches(group, order)])
+            steps.run([_days("judge", JUDGED, part) for one in stretches for part in one.halves()], wait=wait)
     raise typer.Exit(1 if steps.failed else 0)
 
 
@@ -135,6 +140,29 @@ class Steps:
                 operation="wait for runs",
             )
         self._clock.sleep(LOOK_SECONDS)
+
+
+def invented_then_real(tenants: Sequence[Tenant]) -> list[list[Tenant]]:
+    """Return the synthetic tenants, then the others: these have meanwhile been observed for a minute."""
+    groups = [[tenant for tenant in tenants if tenant.synthetic is synthetic] for synthetic in (True, False)]
+    return [group for group in groups if group]
+
+
+def _await_first_minutes(settings: Settings, tenants: Sequence[Tenant], clock: Clock) -> None:
+    """Wait until each observed tenant has one whole minute: without it there is nothing to model or to judge."""
+    waiting = [tenant.id for tenant in tenants if tenant.system.enabled and not tenant.synthetic]
+    deadline = clock.monotonic() + FIRST_MINUTE_SECONDS
+    with Store(settings.database_conninfo(), application_name="collectors-cli", max_connections=1) as store:
+        while waiting := [tenant_id for tenant_id in waiting if not has_whole_minute(store.samples.span(tenant_id))]:
+            if clock.monotonic() > deadline:
+                _say([f"no whole minute of {', '.join(waiting)} has arrived yet; does the agent run?"])
+                return
+            clock.sleep(LOOK_SECONDS)
+
+
+def has_whole_minute(span: Window | None) -> bool:
+    """Return whether samples from the first to the last cover a minute of the clock."""
+    return span is not None and span.end.replace(second=0, microsecond=0) - span.start >= timedelta(minutes=1)
 
 
 def _chosen(settings: Settings, tenant_id: str) -> tuple[Tenant, ...]:

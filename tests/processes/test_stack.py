@@ -22,8 +22,6 @@ from collectors_dagster.supervisor.postgres import find_binaries, reachable_prog
 from tests.support.stack import BASE, ROOT, LocalStack, python_for
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 
 @contextmanager
 def at_rest() -> Iterator[LocalStack]:

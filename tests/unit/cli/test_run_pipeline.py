@@ -1,3 +1,5 @@
+from datetime import datetime
+
 """`collectors run pipeline`: what is launched, and what is refused before anything is."""
 
 import subprocess
@@ -5,8 +7,9 @@ import sys
 
 import pytest
 
-from collectors_dagster.cli.run import Stretch
+from collectors_dagster.cli.run import Stretch, has_whole_minute, invented_then_real
 from collectors_dagster.config.settings import PROJECT_ROOT
+from collectors_dagster.records import Window
 from collectors_dagster.strategies.batches import Batch
 from collectors_dagster.tenants import Tier
 from tests.support.environment import clean_environment
@@ -57,3 +60,29 @@ def test_an_unknown_tenant_is_refused_before_anything_runs() -> None:
     )
     assert done.returncode == 1
     assert "there is no tenant '../etc'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "whole"),
+    [
+        ("12:00:00", "12:01:00", True),
+        ("12:00:10", "12:01:50", False),  # neither 12:00 nor 12:01 was seen whole
+        ("12:00:10", "12:02:00", True),
+        ("12:00:00", "12:00:50", False),
+    ],
+)
+def test_the_pipeline_waits_for_a_whole_minute_of_the_clock(start: str, end: str, whole: bool) -> None:
+    def at(text: str) -> datetime:
+        return datetime.fromisoformat(f"2026-11-22T{text}+00:00")
+
+    assert has_whole_minute(Window(at(start), at(end))) is whole
+
+
+def test_without_a_sample_there_is_no_minute() -> None:
+    assert not has_whole_minute(None)
+
+
+def test_invented_tenants_go_first_so_that_real_ones_are_observed_meanwhile() -> None:
+    real, invented = Tenant("aurora", "Aurora"), Tenant("showcase", "Showcase", synthetic=True)
+    assert invented_then_real([real, invented]) == [[invented], [real]]
+    assert invented_then_real([real]) == [[real]]
