@@ -1,9 +1,8 @@
-from datetime import datetime
-
 """`collectors run pipeline`: what is launched, and what is refused before anything is."""
 
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 
@@ -11,7 +10,7 @@ from collectors_dagster.cli.run import Stretch, has_whole_minute, invented_then_
 from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.records import Window
 from collectors_dagster.strategies.batches import Batch
-from collectors_dagster.tenants import Tier
+from collectors_dagster.tenants import Tenant, Tier
 from tests.support.environment import clean_environment
 from tests.support.postgres import free_port
 
@@ -71,7 +70,7 @@ def test_an_unknown_tenant_is_refused_before_anything_runs() -> None:
         ("12:00:00", "12:00:50", False),
     ],
 )
-def test_the_pipeline_waits_for_a_whole_minute_of_the_clock(start: str, end: str, whole: bool) -> None:
+def test_the_pipeline_waits_for_a_whole_minute_of_the_clock(start: str, end: str, *, whole: bool) -> None:
     def at(text: str) -> datetime:
         return datetime.fromisoformat(f"2026-11-22T{text}+00:00")
 
