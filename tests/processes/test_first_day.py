@@ -163,6 +163,6 @@ def test_make_down_stops_everything_it_started_and_nothing_else(stack: Stack) ->
     for name, port in stack.environment.items():
         if name.startswith("COLLECTORS__PORTS__"):
             with socket.socket() as probe:
-                probe.bind(("127.0.0.1", int(port)))
+                assert probe.connect_ex(("127.0.0.1", int(port))) != 0, name
     again = stack.sh("make down")
     assert again.returncode == 0
