@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 import structlog
 
@@ -22,7 +23,10 @@ from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, De
 from collectors_dagster.patterns.circuit_breaker import CircuitBreaker
 from collectors_dagster.patterns.rate_limiter import TokenBucket
 from collectors_dagster.patterns.retry import Backoff
+from collectors_dagster.security.sealing import Sealer
 from collectors_dagster.tenants import Tenant
+
+Answer = TypeVar("Answer")
 
 log = structlog.get_logger("delivery")
 
@@ -90,8 +94,10 @@ class Delivery:
         clock: Clock,
         *,
         sample_interval_seconds: float,
+        sealer: Sealer | None = None,
     ) -> None:
         self.progress = DeliveryProgress()
+        self._sealer = sealer
         self._identity = identity
         self._connect = connect
         self._policies = policies
@@ -142,6 +148,22 @@ class Delivery:
             self._policies.breaker.call(lambda: store.heartbeat(agent.agent_id, agent.host, version, started_at, state))
         except CollectorsError as error:
             self._failed(error)
+
+    def ask(self, question: Callable[[DeliveryStore], Answer]) -> Answer:
+        """Ask the store something beside the samples, under the same policies.
+
+        Raises
+        ------
+        CollectorsError
+            If the store cannot be reached, or refuses.
+        """
+        store = self._opened()
+        return self._policies.breaker.call(lambda: question(store))
+
+    @property
+    def tenants(self) -> tuple[Tenant, ...]:
+        """The tenants that are served."""
+        return tuple(self._due.values())
 
     @property
     def tenant_problems(self) -> tuple[str, ...]:
@@ -200,7 +222,7 @@ class Delivery:
         acked = self._policies.breaker.call(lambda: self._acked_in_store(tenant.id))
         begun = self._positions.first_seq(tenant.id) - 1
         start = begun if acked is None else max(begun, acked)
-        lane = Lane(tenant, agent, start, sample_interval_seconds=self._sample_interval)
+        lane = Lane(tenant, agent, start, sample_interval_seconds=self._sample_interval, sealer=self._sealer)
         self._lanes[tenant.id] = lane
         self.progress.tenants[tenant.id] = lane.progress
         log.info("lane begins", tenant=tenant.id, acked_seq=start)

@@ -3,7 +3,7 @@
 An interval is ``[k*resolution, (k+1)*resolution)`` of the wall clock and is named by its END. Gauges become the mean
 of their readings (and the maximum where a peak matters). Counters become increase divided by time, both taken over
 the monotonic readings whose later end lies in the interval: consecutive intervals share their border reading, so
-nothing is counted twice or lost. Where a counter goes back (a reset, a wrap, a device that came anew), that one step
+nothing is counted twice or lost. Thinned observations count for as many sweeps as they stand for. Where a counter goes back (a reset, a wrap, a device that came anew), that one step
 is left out of both sums: the rate is that of the rest, and never negative.
 """
 
@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from collectors_dagster.agent.reader import Observation
 from collectors_dagster.agent.records import FLOAT_BYTES
 from collectors_dagster.collectors.runner import Column
-from collectors_dagster.samples import Kind, Sample, SeriesKey
+from collectors_dagster.samples import Kind, Labels, Sample, SeriesKey
 
 NANOSECONDS = 1_000_000_000
 HOUR_NS = 3600 * NANOSECONDS
@@ -67,9 +67,9 @@ class _Gauge:
     count: int = 0
     maximum: float = -math.inf
 
-    def add(self, mono_ns: int, value: float) -> None:
-        self.sum += value
-        self.count += 1
+    def add(self, seen: Observation, value: float) -> None:
+        self.sum += value * seen.sweeps
+        self.count += seen.sweeps
         self.maximum = max(self.maximum, value)
 
     def interrupt(self) -> None:
@@ -86,6 +86,22 @@ class _Gauge:
 
 
 @dataclass(slots=True)
+class _Peak:
+    """The maxima that thinned observations carry, for the gauge they belong to."""
+
+    gauge: _Gauge
+
+    def add(self, seen: Observation, value: float) -> None:
+        self.gauge.maximum = max(self.gauge.maximum, value)
+
+    def interrupt(self) -> None:
+        """Do nothing, as the gauge."""
+
+    def take(self, end: datetime) -> list[Sample]:
+        return []
+
+
+@dataclass(slots=True)
 class _Counter:
     """A counter's increase in the present interval: finished runs as sums, the present run by its two ends."""
 
@@ -98,8 +114,9 @@ class _Counter:
     last_ns: int = 0
     last: float = math.nan
 
-    def add(self, mono_ns: int, value: float) -> None:
-        if not (value >= self.last and 0 < mono_ns - self.last_ns <= self.longest_step_ns):
+    def add(self, seen: Observation, value: float) -> None:
+        mono_ns = seen.mono_ns
+        if not (value >= self.last and 0 < mono_ns - self.last_ns <= self.longest_step_ns + seen.span_ns):
             self._fold()
             self.first_ns, self.first = mono_ns, value
         self.last_ns, self.last = mono_ns, value
@@ -122,7 +139,7 @@ class _Counter:
         self.first_ns, self.first = self.last_ns, self.last
 
 
-_Track = _Gauge | _Counter
+_Track = _Gauge | _Peak | _Counter
 
 
 @dataclass(slots=True)
@@ -135,13 +152,13 @@ class _Source:
 
     def add(self, seen: Observation) -> bool:
         """Add a sweep's values; tell whether the source answered."""
-        values, mono_ns, answered = seen.values, seen.mono_ns, False
+        values, answered = seen.values, False
         for index, track in self.tracks:
             value = values[index]
             if value == value:  # noqa: PLR0124 - the fastest way to ask for NaN
-                track.add(mono_ns, value)
+                track.add(seen, value)
                 answered = True
-        self.readings += answered
+        self.readings += answered * seen.sweeps
         return answered
 
 
@@ -165,6 +182,7 @@ class Intervals:
         self._sample_ns = round(sample_interval_seconds * NANOSECONDS)
         self._tracks: dict[Column, _Track] = {}
         self._columns: tuple[Column, ...] = ()
+        self._peaks: dict[tuple[str, str, Labels], Column] = {}
         self._bucket: int | None = None
         self._last: Observation | None = None
         self._notes: Notes = {}
@@ -198,6 +216,11 @@ class Intervals:
 
     def _plan(self, columns: tuple[Column, ...]) -> None:
         self._columns = columns
+        self._peaks = {
+            (column.collector, f"{column.metric.name}_max", column.labels): column
+            for column in columns
+            if column.metric.peak
+        }
         for source in self._sources.values():
             source.tracks = [
                 (index, self._track(column)) for index, column in enumerate(columns) if column.collector == source.name
@@ -212,6 +235,9 @@ class Intervals:
 
     def _new_track(self, column: Column) -> _Track:
         metric = column.metric
+        gauge = self._gauge_below(column)
+        if gauge is not None:
+            return _Peak(gauge)
         series = SeriesKey(
             self._host, column.collector, metric.delivered_name, column.labels, metric.delivered_unit, metric.kind
         )
@@ -219,13 +245,20 @@ class Intervals:
             return _Counter(series, round(LONGEST_STEP * self._sample_ns))
         return _Gauge(series, replace(series, metric=f"{metric.name}_max") if metric.peak else None)
 
+    def _gauge_below(self, column: Column) -> _Gauge | None:
+        """Return the gauge whose maxima a column of a thinned observation holds."""
+        below = self._peaks.get((column.collector, column.metric.name, column.labels))
+        track = None if below is None else self._track(below)
+        return track if isinstance(track, _Gauge) else None
+
     def _note_pause(self, before: Observation, seen: Observation) -> None:
         if seen.boot_id != before.boot_id:
             for track in self._tracks.values():
                 track.interrupt()
-        if seen.wall_ns - before.wall_ns > LATE_FACTOR * self._sample_ns:
+        pause_ns = seen.wall_ns - seen.span_ns - before.wall_ns
+        if pause_ns > LATE_FACTOR * self._sample_ns:
             for name in self._sources:
-                self._miss(name, before.wall_ns + self._sample_ns, seen.wall_ns - before.wall_ns - self._sample_ns)
+                self._miss(name, before.wall_ns + self._sample_ns, pause_ns - self._sample_ns)
 
     def _miss(self, source: str, from_ns: int, length_ns: int) -> None:
         """Book missing time to the hours it lies in."""

@@ -8,6 +8,7 @@ from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.intervals import BORDER_RECORDS, ClosedInterval, Intervals
 from collectors_dagster.agent.reader import SpoolReader
 from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, DeliveryNote, DeliveryResult
+from collectors_dagster.security.sealing import Sealer
 from collectors_dagster.tenants import Tenant
 
 BATCH_SAMPLES = 10_000
@@ -40,11 +41,19 @@ class Lane:
         Everything up to here is stored, or not due to this tenant.
     """
 
-    def __init__(self, tenant: Tenant, identity: Identity, acked_seq: int, *, sample_interval_seconds: float) -> None:
+    def __init__(
+        self,
+        tenant: Tenant,
+        identity: Identity,
+        acked_seq: int,
+        *,
+        sample_interval_seconds: float,
+        sealer: Sealer | None = None,
+    ) -> None:
         self.tenant = tenant
         self.progress = LaneProgress(acked_seq)
         self._identity = identity
-        self._reader = SpoolReader(identity.directory, max(0, acked_seq + 1 - BORDER_RECORDS))
+        self._reader = SpoolReader(identity.directory, max(0, acked_seq + 1 - BORDER_RECORDS), sealer)
         self._intervals = Intervals(
             identity.host,
             tenant.system.collectors,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from collectors_dagster.agent.reserve import Reserve
 from collectors_dagster.config.files import write_atomically
 
 log = structlog.get_logger("delivery")
@@ -33,6 +34,7 @@ class Positions:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "tenants.json"
+        self._reserve = Reserve(directory)
         self._begun = self._read()
 
     def first_seq(self, tenant_id: str) -> int:
@@ -40,15 +42,24 @@ class Positions:
         return self._begun[tenant_id]
 
     def admit(self, tenants: Iterable[str], next_seq: int, *, complete: bool) -> None:
-        """Take over the present tenants, durably; on a full disk only for as long as this process lives."""
+        """Take over the present tenants, durably; without any room only for as long as this process lives."""
         found = admitted(self._begun, tenants, next_seq, complete=complete)
         if found == self._begun:
             return
         self._begun = found
         try:
-            write_atomically(self._path, json.dumps(found).encode(), mode=0o640)
+            self._write(json.dumps(found).encode())
         except OSError as error:
             log.warning("where tenants begin is not kept over a restart", error=f"{self._path}: {error.strerror}")
+
+    def _write(self, content: bytes) -> None:
+        """Write durably; on a full disk, into the room that is kept for this."""
+        try:
+            write_atomically(self._path, content, mode=0o640)
+        except OSError:
+            if not self._reserve.give_way():
+                raise
+            write_atomically(self._path, content, mode=0o640)
 
     def _read(self) -> dict[str, int]:
         try:

@@ -15,6 +15,7 @@ from collectors_dagster import __version__
 from collectors_dagster.agent.delivery import Delivery, Policies
 from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id
 from collectors_dagster.agent.lock import spool_lock
+from collectors_dagster.agent.quota import Quotas
 from collectors_dagster.agent.records import SegmentHeader
 from collectors_dagster.agent.sampling import Sampler
 from collectors_dagster.agent.spool import Spool, SpoolLimits
@@ -39,6 +40,7 @@ from collectors_dagster.monitoring.debug import DebugSession
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
+from collectors_dagster.security.sealing import Sealer, load_sealer
 
 log = structlog.get_logger("agent")
 
@@ -76,7 +78,8 @@ class Agent:
         self._identity = identity
         self._started_at = clock.now()
         host = Host(clock=clock)
-        self._spool = _spool(settings, clock, identity, host)
+        sealer = load_sealer(settings.agent.spool_keys, settings.agent.spool_keys_file)
+        self._spool = _spool(settings, clock, identity, host, sealer)
         self._runner = Runner(collectors_of(host), clock)
         self._sampler = Sampler(self._runner, self._spool, clock)
         self._watcher = TenantWatcher(settings, clock)
@@ -86,6 +89,7 @@ class Agent:
             _policies(settings, clock),
             clock,
             sample_interval_seconds=settings.agent.sample_interval_seconds,
+            sealer=sealer,
         )
         self._heartbeat_due = self._publish_due = clock.monotonic()
         self._debug = DebugSession("agent", SettingsWatcher(settings, clock), clock, self._gauges)
@@ -141,20 +145,26 @@ class Agent:
             "state": state,
             "updated_at": self._clock.now().isoformat(),
             "sampling": sampling_status(self._sampler, self._runner, interval),
-            "spool": spool_status(self._spool),
+            "spool": spool_status(self._spool, self._clock.now()),
             "delivery": delivery_status(self._delivery),
             "tenant_problems": list(self._delivery.tenant_problems),
         }
 
 
-def _spool(settings: Settings, clock: Clock, identity: Identity, host: Host) -> Spool:
+def _spool(settings: Settings, clock: Clock, identity: Identity, host: Host, sealer: Sealer | None) -> Spool:
+    agent = settings.agent
     header = SegmentHeader(identity.agent_id, identity.epoch, read_boot_id(host.proc_root), identity.host)
     limits = SpoolLimits(
-        max_bytes=settings.agent.spool_max_bytes,
-        hours=settings.agent.flight_recorder_hours,
-        fsync_interval_seconds=settings.agent.fsync_interval_seconds,
+        Quotas(
+            max_bytes=agent.spool_max_bytes,
+            max_hours=agent.spool_max_hours,
+            recorder_max_bytes=agent.flight_recorder_max_bytes,
+            recorder_hours=agent.flight_recorder_hours,
+        ),
+        fsync_interval_seconds=agent.fsync_interval_seconds,
+        sample_interval_seconds=agent.sample_interval_seconds,
     )
-    return Spool(identity.directory, header, limits, clock)
+    return Spool(identity.directory, header, limits, clock, sealer)
 
 
 def _policies(settings: Settings, clock: Clock) -> Policies:

@@ -7,20 +7,12 @@ from typing import NamedTuple
 
 import structlog
 
-from collectors_dagster.agent.records import (
-    CONTROL,
-    FLOAT_BYTES,
-    MAGIC,
-    Gap,
-    Record,
-    SegmentHeader,
-    parse_control,
-    scan,
-    values_of,
-)
-from collectors_dagster.agent.segments import Segment, list_segments, read_segment
+from collectors_dagster.agent.records import CONTROL, MAGIC, Record, Schema, SegmentHeader, parse_control, scan
+from collectors_dagster.agent.segments import Segment, list_segments, missing_key, opened, read_records
+from collectors_dagster.agent.thinning import companions, row_of
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.errors import SpoolError
+from collectors_dagster.security.sealing import Sealer, UnknownKeyError
 
 IDLE_READS = 3
 """Empty reads after which we look for a following segment although the file is still there (a full disk leaves
@@ -30,12 +22,16 @@ log = structlog.get_logger("spool")
 
 
 class Observation(NamedTuple):
-    """One sweep, read back.
+    """One sweep, or several that were thinned to one, read back.
 
     Attributes
     ----------
     columns : tuple of Column
-        The same object for as long as the set of series does not change.
+        The same object for as long as the set of series does not change. Thinned ones have the maxima behind them.
+    sweeps : int
+        How many looks at the host this stands for.
+    span_ns : int
+        Time from the first of them to the last, which is this observation's instant.
     """
 
     seq: int
@@ -44,6 +40,15 @@ class Observation(NamedTuple):
     boot_id: str
     columns: tuple[Column, ...]
     values: tuple[float, ...]
+    sweeps: int = 1
+    span_ns: int = 0
+
+
+class _Meaning(NamedTuple):
+    """A schema, and the columns that its observations show."""
+
+    schema: Schema
+    columns: tuple[Column, ...]
 
 
 class SpoolReader:
@@ -55,17 +60,26 @@ class SpoolReader:
         ``<spool>/<epoch>``.
     from_seq : int
         First number wanted; what the spool dropped before it was read is skipped.
+    sealer : Sealer, optional
+        Opens what is encrypted.
     """
 
-    def __init__(self, directory: Path, from_seq: int) -> None:
+    def __init__(self, directory: Path, from_seq: int, sealer: Sealer | None = None) -> None:
         self._directory = directory
+        self._sealer = sealer
         self._from_seq = from_seq
         self._current: _SegmentReader | None = None
-        self._schemas: dict[bytes, tuple[Column, ...]] = {}
+        self._schemas: dict[bytes, _Meaning] = {}
         self.damaged_segments = 0
 
     def read(self) -> list[Observation]:
-        """Return the next observations, at most a segment's worth; nothing if all that is written was read."""
+        """Return the next observations, at most a segment's worth; nothing if all that is written was read.
+
+        Raises
+        ------
+        SpoolError
+            If the next segment is encrypted with a key that is not given; asked again, it is tried again.
+        """
         while True:
             found = self._decoded()
             if found or not self._may_be_complete:
@@ -99,10 +113,10 @@ class SpoolReader:
     def _open(self, segment: Segment, *, newest: bool) -> None:
         if self._current is not None and self._current.damaged:
             self.damaged_segments += 1
-            log.warning("a segment is damaged; the rest of it is skipped", first_seq=self._current.first_seq)
+            log.warning("a segment is damaged; what cannot be read is skipped", first_seq=self._current.first_seq)
         self.close()
         with suppress(FileNotFoundError):  # compressed or dropped in this moment: listed anew at once
-            self._current = _SegmentReader(segment, self._schemas, newest=newest)
+            self._current = _SegmentReader(segment, self._schemas, self._sealer, newest=newest)
 
     def _decoded(self) -> list[Observation]:
         if self._current is None:
@@ -113,63 +127,94 @@ class SpoolReader:
         return found
 
 
+def read_segment(segment: Segment, sealer: Sealer | None = None) -> list[Observation]:
+    """Return everything in one segment, whether it is still being written or not.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there any more.
+    SpoolError
+        If it is encrypted with a key that is not given.
+    """
+    reader = _SegmentReader(segment, {}, sealer, newest=False)
+    try:
+        return reader.read()
+    finally:
+        reader.close()
+
+
 class _SegmentReader:
     """One segment, decoded as far as it is written."""
 
-    def __init__(self, segment: Segment, known: dict[bytes, tuple[Column, ...]], *, newest: bool) -> None:
+    def __init__(self, segment: Segment, known: dict[bytes, _Meaning], sealer: Sealer | None, *, newest: bool) -> None:
         self.first_seq = segment.first_seq
         self.damaged = False
+        self._segment = segment
         self._known = known
+        self._sealer = sealer
         self._newest = newest
         self._idle = 0
-        self._schemas: dict[int, tuple[Column, ...]] = {}
+        self._meanings: dict[int, _Meaning] = {}
         self._boot_id = ""
         self._offset = len(MAGIC)
         self._fd: int | None = None
-        self._rest: bytes | None = None
+        self._rest: list[Record] = []
         if segment.compressed:
-            content = read_segment(segment)
-            self._rest, self.damaged = content.data[len(MAGIC) :], not content.whole
+            content = read_records(segment, sealer)
+            self._rest, self.damaged = content.records, content.damaged > 0
         else:
             self._fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
 
     @property
     def may_be_complete(self) -> bool:
-        """Whether a following segment may exist: the writer unlinks a file when it has compressed it."""
+        """Whether a following segment may exist: the writer unlinks a file when it has packed it."""
         if self._fd is None or self.damaged or not self._newest:
             return True
         return self._idle >= IDLE_READS or not os.fstat(self._fd).st_nlink
 
     def read(self) -> list[Observation]:
         """Return what was written since the last call."""
-        data = self._new_bytes()
-        self._idle = 0 if data else self._idle + 1
-        content = scan(data)
-        self.damaged = self.damaged or content.damaged
-        self._offset += content.end
-        return [seen for seen in map(self._observation, content.records) if seen is not None]
+        records = self._new_records()
+        return [seen for seen in map(self._observation, records) if seen is not None]
 
     def close(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
-    def _new_bytes(self) -> bytes:
+    def _new_records(self) -> list[Record]:
         if self._fd is None:
-            data, self._rest = self._rest or b"", None
-            return data
-        return os.pread(self._fd, max(0, os.fstat(self._fd).st_size - self._offset), self._offset)
+            records, self._rest = self._rest, []
+            return records
+        data = os.pread(self._fd, max(0, os.fstat(self._fd).st_size - self._offset), self._offset)
+        self._idle = 0 if data else self._idle + 1
+        content = scan(data)
+        try:
+            plain = opened(content.records, self._sealer)
+        except UnknownKeyError as error:
+            raise SpoolError(missing_key(self._segment, error)) from error
+        self.damaged = self.damaged or content.damaged or content.skipped + plain.damaged > 0
+        self._offset += content.end
+        return plain.records
 
     def _observation(self, record: Record) -> Observation | None:
         if record.schema == CONTROL:
             self._learn(record.payload)
             return None
-        columns = self._schemas.get(record.schema)
-        if columns is None or len(columns) * FLOAT_BYTES != len(record.payload):
+        meaning = self._meanings.get(record.schema)
+        try:
+            row = row_of(record, meaning.schema) if meaning else None
+        except SpoolError:
+            row = None
+        if meaning is None or row is None:
             self.damaged = True
             return None
-        seq, wall_ns, mono_ns, _, payload = record
-        return Observation(seq, wall_ns, mono_ns, self._boot_id, columns, values_of(payload))
+        values = (*row.values, *row.peaks) if meaning.schema.thinned else tuple(row.values)
+        seq, wall_ns, mono_ns, _, _ = record
+        return Observation(
+            seq, wall_ns, mono_ns, self._boot_id, meaning.columns, values, sweeps=row.sweeps, span_ns=row.span_ns
+        )
 
     def _learn(self, payload: bytes) -> None:
         try:
@@ -179,5 +224,6 @@ class _SegmentReader:
             return
         if isinstance(told, SegmentHeader):
             self._boot_id = told.boot_id
-        elif not isinstance(told, Gap):
-            self._schemas[told[0]] = self._known.setdefault(payload, told[1])
+        elif isinstance(told, Schema):
+            columns = (*told.columns, *companions(told.columns)) if told.thinned else told.columns
+            self._meanings[told.number] = self._known.setdefault(payload, _Meaning(told, columns))

@@ -5,12 +5,14 @@ A segment is `MAGIC` followed by records, little-endian::
     length u32 | crc32 u32 | seq u64 | wall_ns i64 | mono_ns i64 | schema u32 | payload
 
 `length` counts what follows the checksum, which covers the same bytes. A payload is the schema's values as float64;
-schema 0 marks a control record, whose payload is JSON:
+schema 0 marks a control record, whose payload is JSON. The highest bit of `schema` says that the payload is sealed
+(``security.sealing``; the head is its context, so that a payload cannot be moved). Control records:
 
 ``{"segment": {"version", "agent_id", "epoch", "boot_id", "host"}}``
     always the first record;
 ``{"schema": n, "columns": [[collector, metric, kind, unit, peak, labels], ...]}``
-    before the first record of that schema in the segment, so that every segment can be read alone;
+    before the first record of that schema in the segment, so that every segment can be read alone; with
+    ``"thinned": true`` its records stand for several sweeps (``thinning``);
 ``{"gap": {"from_ns", "to_ns", "records", "reason"}}``
     records that could not be written, or were given up.
 
@@ -30,6 +32,9 @@ from collectors_dagster.samples import Kind, Metric
 MAGIC = b"CDSPOOL1"
 FORMAT_VERSION = 1
 CONTROL = 0
+SEALED = 1 << 31
+FARTHEST_JUMP = 2**32
+"""Behind a damage, a record further ahead than this is none: it only looks like one."""
 LARGEST_BODY = 64 * 1024 * 1024
 
 _FRAME = struct.Struct("<II")
@@ -71,6 +76,20 @@ class Gap(NamedTuple):
     reason: str
 
 
+class Schema(NamedTuple):
+    """What the values of a record mean.
+
+    Attributes
+    ----------
+    thinned : bool
+        The records stand for several sweeps each.
+    """
+
+    number: int
+    columns: tuple[Column, ...]
+    thinned: bool = False
+
+
 class Scan(NamedTuple):
     """What a stretch of bytes holds.
 
@@ -80,11 +99,14 @@ class Scan(NamedTuple):
         Offset behind the last whole record.
     damaged : bool
         The bytes at `end` are not merely incomplete: length or checksum are wrong.
+    skipped : int
+        Damages before `end` that were skipped to the next good record.
     """
 
     records: list[Record]
     end: int
     damaged: bool
+    skipped: int = 0
 
 
 def frame(record: Record) -> bytes:
@@ -96,26 +118,62 @@ def frame(record: Record) -> bytes:
     >>> scan(frame(record) + b"torn").records == [record]
     True
     """
-    body = _HEAD.pack(record.seq, record.wall_ns, record.mono_ns, record.schema) + record.payload
+    body = head_of(record) + record.payload
     return _FRAME.pack(len(body), zlib.crc32(body)) + body
 
 
 def scan(data: bytes, offset: int = 0) -> Scan:
-    """Return all whole records from `offset` up to the first that is incomplete or damaged."""
+    """Return all whole records from `offset` on; what is damaged is skipped up to the next good record.
+
+    Bytes at the end that may still become a record are left alone: a writer may be adding to them.
+    """
     records: list[Record] = []
-    while offset + _FRAME.size <= len(data):
-        length, checksum = _FRAME.unpack_from(data, offset)
-        if not _HEAD.size <= length <= LARGEST_BODY:
-            return Scan(records, offset, damaged=True)
-        start, end = offset + _FRAME.size, offset + _FRAME.size + length
-        if end > len(data):
-            break
-        if zlib.crc32(data[start:end]) != checksum:
-            return Scan(records, offset, damaged=True)
-        seq, wall_ns, mono_ns, schema = _HEAD.unpack_from(data, start)
-        records.append(Record(seq, wall_ns, mono_ns, schema, data[start + _HEAD.size : end]))
-        offset = end
-    return Scan(records, offset, damaged=False)
+    skipped = 0
+    while True:
+        found = _record_at(data, offset)
+        if found is None:
+            after = _next_record(data, offset, records[-1].seq if records else None)
+            if after is None:
+                return Scan(records, offset, _is_damaged(data, offset), skipped)
+            skipped += 1
+            offset, found = after
+        records.append(found)
+        offset += _FRAME.size + _HEAD.size + len(found.payload)
+
+
+def _record_at(data: bytes, offset: int) -> Record | None:
+    if offset + _FRAME.size > len(data):
+        return None
+    length, checksum = _FRAME.unpack_from(data, offset)
+    start, end = offset + _FRAME.size, offset + _FRAME.size + length
+    if not _HEAD.size <= length <= LARGEST_BODY or end > len(data) or zlib.crc32(data[start:end]) != checksum:
+        return None
+    seq, wall_ns, mono_ns, schema = _HEAD.unpack_from(data, start)
+    return Record(seq, wall_ns, mono_ns, schema, data[start + _HEAD.size : end])
+
+
+def _next_record(data: bytes, offset: int, last_seq: int | None) -> tuple[int, Record] | None:
+    """Return the first good record behind a damage, and where it is."""
+    room = len(data) - _FRAME.size
+    for at in range(offset + 1, room - _HEAD.size + 1):
+        if _HEAD.size <= int.from_bytes(data[at : at + 4], "little") <= room - at:
+            found = _record_at(data, at)
+            if found is not None and (last_seq is None or 0 <= found.seq - last_seq <= FARTHEST_JUMP):
+                return at, found
+    return None
+
+
+def _is_damaged(data: bytes, offset: int) -> bool:
+    """Tell whether the last bytes can never become a record."""
+    if offset + _FRAME.size > len(data):
+        return False
+    length, _ = _FRAME.unpack_from(data, offset)
+    return not _HEAD.size <= length <= LARGEST_BODY or offset + _FRAME.size + length <= len(data)
+
+
+def head_of(record: Record) -> bytes:
+    """Return the bytes before a record's payload: what a sealed payload belongs to."""
+    return _HEAD.pack(record.seq, record.wall_ns, record.mono_ns, record.schema)
 
 
 def header_payload(header: SegmentHeader) -> bytes:
@@ -123,7 +181,7 @@ def header_payload(header: SegmentHeader) -> bytes:
     return _json({"segment": {"version": FORMAT_VERSION, **header._asdict()}})
 
 
-def schema_payload(schema: int, columns: Iterable[Column]) -> bytes:
+def schema_payload(schema: int, columns: Iterable[Column], *, thinned: bool = False) -> bytes:
     """Return the payload that explains the values of `schema`."""
     rows = [
         [
@@ -136,7 +194,7 @@ def schema_payload(schema: int, columns: Iterable[Column]) -> bytes:
         ]
         for column in columns
     ]
-    return _json({"schema": schema, "columns": rows})
+    return _json({"schema": schema, "columns": rows, **({"thinned": True} if thinned else {})})
 
 
 def gap_payload(gap: Gap) -> bytes:
@@ -144,7 +202,7 @@ def gap_payload(gap: Gap) -> bytes:
     return _json({"gap": gap._asdict()})
 
 
-def parse_control(payload: bytes) -> SegmentHeader | tuple[int, tuple[Column, ...]] | Gap:
+def parse_control(payload: bytes) -> SegmentHeader | Schema | Gap:
     """Return what a control record says.
 
     Raises
@@ -163,9 +221,10 @@ def values_of(payload: bytes) -> tuple[float, ...]:
     return struct.unpack(f"<{len(payload) // FLOAT_BYTES}d", payload)
 
 
-def _parsed(content: dict[str, Any]) -> SegmentHeader | tuple[int, tuple[Column, ...]] | Gap:
+def _parsed(content: dict[str, Any]) -> SegmentHeader | Schema | Gap:
     if "schema" in content:
-        return int(content["schema"]), tuple(_column(row) for row in content["columns"])
+        columns = tuple(_column(row) for row in content["columns"])
+        return Schema(int(content["schema"]), columns, bool(content.get("thinned", False)))
     if "gap" in content:
         return Gap(**content["gap"])
     segment = dict(content["segment"])

@@ -60,7 +60,7 @@ class Sampler:
         Parameters
         ----------
         upkeep : callable
-            Called after each sweep, and at least every `UPKEEP_SECONDS`.
+            Called after each sweep, and at least every `UPKEEP_SECONDS`; so is the spool's own upkeep.
         """
         now = self._clock.monotonic()
         schedule = Schedule(interval_seconds, first_due(now, self._clock.now().timestamp(), interval_seconds))
@@ -69,6 +69,7 @@ class Sampler:
                 self.sweep()
                 schedule = schedule.after(self._clock.monotonic())
                 self.progress.overruns = schedule.missed
+            self._spool.tend()
             upkeep()
 
 

@@ -1,13 +1,27 @@
-"""Segments of the spool as files: names, listing, compression, durable writing."""
+"""Segments of the spool as files: names, listing, packing, durable writing."""
 
 import os
 import re
 import zlib
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from collectors_dagster.agent.packed import (
+    PACKED_MAGIC,
+    SUMMARY_BYTES,
+    Summary,
+    Unpacked,
+    pack,
+    read_summary,
+    summarised,
+    unpack,
+)
+from collectors_dagster.agent.records import MAGIC, SEALED, Record, head_of, scan
 from collectors_dagster.config.files import write_atomically
+from collectors_dagster.errors import SecurityError, SpoolError
+from collectors_dagster.security.sealing import Sealer, UnknownKeyError
 
 OPEN_SUFFIX = ".seg"
 CLOSED_SUFFIX = ".segz"
@@ -47,46 +61,122 @@ def list_segments(directory: Path) -> list[Segment]:
     return [found[first_seq] for first_seq in sorted(found)]
 
 
-class Content(NamedTuple):
-    """A segment's plain bytes.
-
-    Attributes
-    ----------
-    whole : bool
-        False if a damaged compressed file gave only its beginning.
-    """
-
-    data: bytes
-    whole: bool
-
-
-def read_segment(segment: Segment) -> Content:
-    """Return a segment's content.
+def read_records(segment: Segment, sealer: Sealer | None) -> Unpacked:
+    """Return the records of a segment that is not written any more.
 
     Raises
     ------
     FileNotFoundError
-        If it was closed or dropped in the meantime: list again.
+        If it was packed, thinned or dropped in the meantime: list again.
+    SpoolError
+        If it is sealed with a key that is not given.
     """
     data = segment.path.read_bytes()
-    return _inflated(data) if segment.compressed else Content(data, whole=True)
+    try:
+        if data.startswith(PACKED_MAGIC):
+            return unpack(segment.first_seq, data, sealer)
+        return _framed(_inflated(data) if segment.compressed else data, sealer)
+    except UnknownKeyError as error:
+        raise SpoolError(missing_key(segment, error)) from error
 
 
-def _inflated(data: bytes) -> Content:
+def missing_key(segment: Segment, error: UnknownKeyError) -> str:
+    """Say what to do about a segment that cannot be opened."""
+    return (
+        f"{segment.path}: {error}; add that key behind the present one in agent.spool_keys or agent.spool_keys_file, "
+        f"or move the file away to give up what is in it"
+    )
+
+
+def opened(records: Iterable[Record], sealer: Sealer | None) -> Unpacked:
+    """Return the records with plain payloads; one that was changed after it was sealed is left out and counted.
+
+    Raises
+    ------
+    UnknownKeyError
+        If one is sealed with a key that is not given.
+    """
+    plain, damaged = [], 0
+    for record in records:
+        try:
+            plain.append(unsealed(record, sealer) if record.schema & SEALED else record)
+        except UnknownKeyError:
+            raise
+        except SecurityError:
+            damaged += 1
+    return Unpacked(plain, damaged)
+
+
+def sealed(record: Record, sealer: Sealer) -> Record:
+    """Return a record whose payload is sealed to its head."""
+    marked = record._replace(schema=record.schema | SEALED)
+    return marked._replace(payload=sealer.seal(record.payload, head_of(marked)))
+
+
+def unsealed(record: Record, sealer: Sealer | None) -> Record:
+    """Return a record as it was before :func:`sealed`."""
+    if sealer is None:
+        raise UnknownKeyError("sealed, and no key is given")
+    payload = sealer.unseal(record.payload, head_of(record))
+    return record._replace(schema=record.schema & ~SEALED, payload=payload)
+
+
+def summary_of(segment: Segment) -> Summary | None:
+    """Return what a segment holds, from its beginning if it is packed; None if nothing can be said.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there any more.
+    """
+    if segment.compressed:
+        with segment.path.open("rb") as file:
+            found = read_summary(file.read(SUMMARY_BYTES))
+        return found or summarised(_heads(segment.path.read_bytes(), segment))
+    return summarised(scan(segment.path.read_bytes(), len(MAGIC)).records)
+
+
+def _heads(data: bytes, segment: Segment) -> list[Record]:
+    """Return what can be read without a key."""
+    if not data.startswith(PACKED_MAGIC):
+        return scan(_inflated(data), len(MAGIC)).records
+    with suppress(UnknownKeyError):
+        return unpack(segment.first_seq, data, None).records
+    return []
+
+
+def _framed(data: bytes, sealer: Sealer | None) -> Unpacked:
+    content = scan(data, len(MAGIC))
+    plain, changed = opened(content.records, sealer)
+    return Unpacked(plain, content.skipped + changed + (content.end < len(data)) + (not data.startswith(MAGIC)))
+
+
+def _inflated(data: bytes) -> bytes:
+    """Return the content of a segment closed by a version before the packed form."""
     stream = zlib.decompressobj()
     plain = bytearray()
     with suppress(zlib.error):  # what came before the damage is usable: records carry checksums of their own
         for start in range(0, len(data), 4096):
             plain += stream.decompress(data[start : start + 4096])
-    return Content(bytes(plain), whole=stream.eof)
+    return bytes(plain)
 
 
-def compress_segment(path: Path) -> Path:
-    """Replace a closed segment by its compressed form, durably; return the new file."""
-    target = path.with_suffix(CLOSED_SUFFIX)
-    write_atomically(target, zlib.compress(path.read_bytes(), 1), mode=0o640)
-    path.unlink()
-    return target
+def pack_segment(segment: Segment, sealer: Sealer | None) -> Unpacked:
+    """Replace a closed segment's plain form by its packed one, durably; return what was in it."""
+    content = read_records(segment, sealer)
+    summary = summarised(content.records)
+    if summary is not None:
+        write_packed(segment.first_seq, segment.path.parent, content.records, summary, sealer)
+    segment.path.unlink()
+    return content
+
+
+def write_packed(
+    first_seq: int, directory: Path, records: list[Record], summary: Summary, sealer: Sealer | None
+) -> None:
+    """Write a packed segment whole, durably, over one of the same name."""
+    path = open_path(directory, first_seq).with_suffix(CLOSED_SUFFIX)
+    write_atomically(path, pack(first_seq, records, summary, sealer), mode=0o640)
 
 
 def sync_directory(directory: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import structlog
 
+from collectors_dagster.agent.packed import Summary
+from collectors_dagster.agent.quota import Action, Drop, Holding, Quotas, Thin, less, next_action, recorder
 from collectors_dagster.agent.records import (
     CONTROL,
     MAGIC,
@@ -20,18 +22,34 @@ from collectors_dagster.agent.records import (
     frame,
     gap_payload,
     header_payload,
-    scan,
     schema_payload,
 )
-from collectors_dagster.agent.recovery import ClosedSegment, described, recover
-from collectors_dagster.agent.segments import Segment, compress_segment, open_path, read_segment, sync_directory
+from collectors_dagster.agent.recovery import described, recover
+from collectors_dagster.agent.reserve import Reserve
+from collectors_dagster.agent.segments import (
+    CLOSED_SUFFIX,
+    OPEN_SUFFIX,
+    Segment,
+    open_path,
+    pack_segment,
+    read_records,
+    sealed,
+    sync_directory,
+    write_packed,
+)
+from collectors_dagster.agent.thinning import thinned, thinned_summary
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Column, Sweep
+from collectors_dagster.errors import SpoolError
+from collectors_dagster.security.sealing import Sealer
 
 log = structlog.get_logger("spool")
 
 SEGMENT_SECONDS = 60.0
 SEGMENT_BYTES = 1024 * 1024
+RESERVE_RETRY_SECONDS = 60.0
+ROOM_TRIES = 3
+"""Segments that may give way to one record on a full disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +58,56 @@ class SpoolLimits:
 
     Attributes
     ----------
-    hours : float
-        Delivered records older than this are dropped.
-    max_bytes : int
-        Beyond this the oldest are dropped, delivered or not.
+    sample_interval_seconds : float
+        Pause between two records; longer ones are gaps.
     """
 
-    max_bytes: int
-    hours: float
+    quotas: Quotas
     fsync_interval_seconds: float
+    sample_interval_seconds: float = 1.0
 
 
 @dataclass(slots=True)
 class SpoolStatistics:
-    """What the spool holds and what it had to give up."""
+    """What the spool holds and what it had to give up.
+
+    Attributes
+    ----------
+    segments, bytes : int
+        Closed segments; the one being written adds at most `SEGMENT_BYTES` and a record.
+    undelivered_segments, undelivered_bytes : int
+        Those of them that are not delivered to every tenant.
+    oldest_ns, recorder_from_ns : int or None
+        Wall clock of the oldest record, and of the oldest from which on every sweep is there.
+    recorder_segments, recorder_bytes : int
+        Segments that hold every sweep.
+    lost_records : int
+        Sweeps that could not be written.
+    dropped_records : int
+        Records given up before they were delivered.
+    damaged_segments : int
+        Segments of which something could not be read.
+    upkeep_seconds, longest_upkeep_seconds : float
+        Duration of the latest step between two sweeps (packing, thinning, dropping), and of the longest.
+    """
 
     segments: int = 0
     bytes: int = 0
+    undelivered_segments: int = 0
+    undelivered_bytes: int = 0
+    oldest_ns: int | None = None
+    recorder_from_ns: int | None = None
+    recorder_segments: int = 0
+    recorder_bytes: int = 0
     appended_records: int = 0
     lost_records: int = 0
+    thinned_segments: int = 0
     dropped_segments: int = 0
     dropped_undelivered_segments: int = 0
+    dropped_records: int = 0
+    damaged_segments: int = 0
+    upkeep_seconds: float = 0.0
+    longest_upkeep_seconds: float = 0.0
     last_error: str | None = None
 
 
@@ -73,24 +120,34 @@ class Spool:
         ``<spool>/<epoch>``; created by the caller.
     header : SegmentHeader
         Written into each segment.
+    sealer : Sealer, optional
+        Encrypts what is written from now on.
 
     Notes
     -----
     Whoever made it closes it.
     """
 
-    def __init__(self, directory: Path, header: SegmentHeader, limits: SpoolLimits, clock: Clock) -> None:
+    def __init__(
+        self, directory: Path, header: SegmentHeader, limits: SpoolLimits, clock: Clock, sealer: Sealer | None = None
+    ) -> None:
         self.statistics = SpoolStatistics()
         self._directory = directory
         self._header = header
         self._limits = limits
         self._clock = clock
+        self._sealer = sealer
         self._released = 0
         self._open: _OpenSegment | None = None
-        self._gap: Gap | None = None
+        self._reserve = Reserve(directory)
+        self._reserve_due = clock.monotonic()
+        self._gap = self._reserve.noted()
         found = recover(directory)
-        self._closed = found.closed
+        self._holdings = found.holdings
+        self._unpacked = [one.first_seq for one in found.holdings if not one.packed]
         self._next_seq = found.next_seq
+        self._unsettled = True
+        self.statistics.damaged_segments = found.damaged
         self._count()
 
     @property
@@ -102,7 +159,7 @@ class Spool:
         """Write one sweep; return its sequence number, or ``None`` if it was lost (the disk is full or failing)."""
         self._rotate_if_due()
         record = Record(self._next_seq, wall_ns, mono_ns, 0, sweep.values.tobytes())
-        if self._write(record, sweep.columns) or (self._make_room() and self._write(record, sweep.columns)):
+        if self._write(record, sweep.columns) or self._write_with_room(record, sweep.columns):
             self._next_seq += 1
             self.statistics.appended_records += 1
             return record.seq
@@ -113,22 +170,69 @@ class Spool:
         """Say that everything up to `seq` is delivered: it may be dropped when its time is over."""
         self._released = seq
 
+    def tend(self) -> None:
+        """Do one step of upkeep, between two sweeps: pack a closed segment, thin or drop one, or fill the reserve."""
+        started = self._clock.monotonic()
+        if not self._step():
+            return
+        self._count()
+        self.statistics.upkeep_seconds = self._clock.monotonic() - started
+        self.statistics.longest_upkeep_seconds = max(
+            self.statistics.longest_upkeep_seconds, self.statistics.upkeep_seconds
+        )
+
     def close(self) -> None:
-        """Close the segment being written, durably."""
+        """Close the segment being written, durably, and pack what is closed."""
         self._rotate()
+        while self._unpacked:
+            self._pack(self._unpacked.pop(0))
+        self._count()
+
+    def _step(self) -> bool:
+        if self._unpacked:
+            self._pack(self._unpacked.pop(0))
+            return True
+        if self._unsettled:
+            action = next_action(self._holdings, self._released, self._now_ns(), self._limits.quotas)
+            self._unsettled = action is not None
+            if action is not None:
+                self._do(action)
+                return True
+        if self._clock.monotonic() >= self._reserve_due and not self._reserve.whole:
+            self._reserve_due = self._clock.monotonic() + RESERVE_RETRY_SECONDS
+            self._reserve.hold()
+            return True
+        return False
+
+    def _now_ns(self) -> int:
+        return round(self._clock.now().timestamp() * 1e9)
 
     def _write(self, record: Record, columns: tuple[Column, ...]) -> bool:
         try:
             if self._open is None:
-                self._open = _OpenSegment(self._directory, record.seq, self._clock)
+                self._open = _OpenSegment(self._directory, record.seq, self._clock, self._sealer)
                 sync_directory(self._directory)
             self._open.append(record, columns, self._header, self._gap)
         except OSError as error:
             self.statistics.last_error = f"{self._directory}: {error.strerror}"
             return False
-        self._gap = None
+        if self._gap is not None:
+            self._gap = None
+            self._reserve.clear()
         self._sync(self._open)
         return True
+
+    def _write_with_room(self, record: Record, columns: tuple[Column, ...]) -> bool:
+        """Write on a disk that was full a moment ago: older segments give way."""
+        for _ in range(ROOM_TRIES):
+            action = less(self._holdings[:-1], self._released, "no space left")
+            if action is None:
+                return False
+            self._do(action)
+            self._count()
+            if self._write(record, columns):
+                return True
+        return False
 
     def _sync(self, opened: "_OpenSegment") -> None:
         try:
@@ -139,81 +243,133 @@ class Spool:
     def _lose(self, wall_ns: int) -> None:
         if self._gap is None:
             log.error("the spool cannot be written; samples are lost", error=self.statistics.last_error)
-            self._gap = Gap(wall_ns, wall_ns, 0, str(self.statistics.last_error))
+            self._gap = Gap(wall_ns, wall_ns, 0, str(self.statistics.last_error)[:500])
         self._gap = self._gap._replace(to_ns=wall_ns, records=self._gap.records + 1)
+        self._reserve.note(self._gap)
         self.statistics.lost_records += 1
 
     def _rotate_if_due(self) -> None:
         if self._open is not None and self._open.due:
             self._rotate()
-            self._expire()
 
     def _rotate(self) -> None:
         opened, self._open = self._open, None
         if opened is None:
             return
-        closed = opened.close(self._next_seq - 1)
-        if closed is not None:
-            self._closed.append(closed)
+        opened.close()
+        self._unsettled = True
+        holding = described(opened.segment)
+        if holding is not None:
+            self._holdings.append(holding)
+            self._unpacked.append(holding.first_seq)
         self._count()
 
-    def _expire(self) -> None:
-        """Drop what is too old or too much, but never the newest segment: it holds the sequence."""
-        while len(self._closed) > 1:
-            if self.statistics.bytes > self._limits.max_bytes:
-                self._drop_oldest("quota")
-            elif self._is_old(self._closed[0]):
-                self._drop_oldest("age")
-            else:
-                break
+    def _pack(self, first_seq: int) -> None:
+        """Bring a closed segment into its small form; one that cannot be is readable as it is."""
+        position = self._position(first_seq)
+        if position is None:
+            return
+        segment = self._segment(self._holdings[position])
+        try:
+            content = pack_segment(segment, self._sealer)
+        except FileNotFoundError:
+            self._holdings.pop(position)
+            return
+        except (OSError, SpoolError) as error:
+            log.warning("a segment stays uncompressed", segment=segment.path.name, error=str(error))
+            return
+        self.statistics.damaged_segments += content.damaged > 0
+        packed = described(segment._replace(path=segment.path.with_suffix(CLOSED_SUFFIX)))
+        self._holdings[position : position + 1] = [packed] if packed else []
 
-    def _is_old(self, closed: ClosedSegment) -> bool:
-        """Tell whether a segment is delivered and past its hours."""
-        if closed.last_seq > self._released:
+    def _do(self, action: Action) -> None:
+        if isinstance(action, Drop):
+            self._drop(action)
+        elif not self._thin(action):
+            self._drop(Drop(action.holding, "it could not be thinned"))
+
+    def _thin(self, action: Thin) -> bool:
+        """Replace a segment by fewer records; tell whether there is less now."""
+        old = action.holding
+        segment = self._segment(old)
+        try:
+            content = read_records(segment, self._sealer)
+            records = thinned(content.records, action.level_seconds, self._limits.sample_interval_seconds)
+            summary = thinned_summary(old.summary, records, action.level_seconds)
+            if summary is None:
+                return False
+            self._rewrite(segment, records, summary)
+        except (OSError, SpoolError) as error:
+            log.warning("a segment cannot be thinned", segment=segment.path.name, error=str(error))
             return False
-        oldest_kept_ns = (self._clock.now().timestamp() - self._limits.hours * 3600) * 1e9
-        return _content(closed.segment).to_ns < oldest_kept_ns
+        log.info("undelivered samples thinned", segment=segment.path.name, seconds=action.level_seconds)
+        self.statistics.thinned_segments += 1
+        self.statistics.damaged_segments += content.damaged > 0
+        packed = described(segment._replace(path=segment.path.with_suffix(CLOSED_SUFFIX)))
+        position = self._position(old.first_seq)
+        if position is not None and packed is not None:
+            self._holdings[position] = packed
+        return packed is not None
 
-    def _make_room(self) -> bool:
-        if len(self._closed) < 2:
-            return False
-        self._drop_oldest("no space left")
-        return True
+    def _rewrite(self, segment: Segment, records: list[Record], summary: Summary) -> None:
+        try:
+            write_packed(segment.first_seq, self._directory, records, summary, self._sealer)
+        except OSError:
+            if not self._reserve.give_way():
+                raise
+            write_packed(segment.first_seq, self._directory, records, summary, self._sealer)
+        if not segment.compressed:
+            segment.path.unlink(missing_ok=True)
 
-    def _drop_oldest(self, reason: str) -> None:
-        oldest = self._closed.pop(0)
-        if oldest.last_seq > self._released:
-            self._give_up(_content(oldest.segment)._replace(reason=reason))
-        oldest.segment.path.unlink(missing_ok=True)
+    def _drop(self, action: Drop) -> None:
+        dropped = action.holding
+        if not dropped.delivered(self._released):
+            self._give_up(dropped.summary, action.reason)
+        self._segment(dropped).path.unlink(missing_ok=True)
+        position = self._position(dropped.first_seq)
+        if position is not None:
+            self._holdings.pop(position)
         self.statistics.dropped_segments += 1
-        self._count()
 
-    def _give_up(self, dropped: Gap) -> None:
+    def _give_up(self, dropped: Summary, reason: str) -> None:
+        """Tell of undelivered records before they are removed."""
         self.statistics.dropped_undelivered_segments += 1
-        log.warning("undelivered samples dropped", reason=dropped.reason, records=dropped.records)
-        known = self._gap or dropped._replace(records=0)
-        self._gap = known._replace(to_ns=dropped.to_ns, records=known.records + dropped.records)
+        self.statistics.dropped_records += dropped.records
+        log.warning("undelivered samples dropped", reason=reason, records=dropped.records)
+        known = self._gap or Gap(dropped.from_ns, dropped.to_ns, 0, reason)
+        self._gap = known._replace(
+            from_ns=min(known.from_ns, dropped.from_ns),
+            to_ns=max(known.to_ns, dropped.to_ns),
+            records=known.records + dropped.records,
+        )
+        self._reserve.note(self._gap)
+
+    def _position(self, first_seq: int) -> int | None:
+        return next((at for at, one in enumerate(self._holdings) if one.first_seq == first_seq), None)
+
+    def _segment(self, holding: Holding) -> Segment:
+        suffix = CLOSED_SUFFIX if holding.packed else OPEN_SUFFIX
+        return Segment(holding.first_seq, open_path(self._directory, holding.first_seq).with_suffix(suffix))
 
     def _count(self) -> None:
-        """Count what is closed; the segment being written adds at most `SEGMENT_BYTES` and a record."""
-        self.statistics.segments = len(self._closed)
-        self.statistics.bytes = sum(closed.size for closed in self._closed)
-
-
-def _content(segment: Segment) -> Gap:
-    """Say what would be missing without a segment."""
-    samples = [record for record in scan(read_segment(segment).data, len(MAGIC)).records if record.schema != CONTROL]
-    if not samples:
-        return Gap(0, 0, 0, "")
-    return Gap(samples[0].wall_ns, samples[-1].wall_ns, len(samples), "")
+        """Count what is closed."""
+        counted, holdings = self.statistics, self._holdings
+        waiting = [one for one in holdings if not one.delivered(self._released)]
+        whole = recorder(holdings)
+        counted.segments, counted.bytes = len(holdings), sum(one.size for one in holdings)
+        counted.undelivered_segments, counted.undelivered_bytes = len(waiting), sum(one.size for one in waiting)
+        counted.recorder_segments, counted.recorder_bytes = len(whole), sum(one.size for one in whole)
+        counted.oldest_ns = holdings[0].summary.from_ns if holdings else None
+        counted.recorder_from_ns = whole[0].summary.from_ns if whole else None
 
 
 class _OpenSegment:
     """The file being written."""
 
-    def __init__(self, directory: Path, first_seq: int, clock: Clock) -> None:
+    def __init__(self, directory: Path, first_seq: int, clock: Clock, sealer: Sealer | None) -> None:
         self.segment = Segment(first_seq, open_path(directory, first_seq))
         self._clock = clock
+        self._sealer = sealer
         directory.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC  # append: also after a truncation
         self._fd = os.open(self.segment.path, flags, 0o640)
@@ -231,10 +387,12 @@ class _OpenSegment:
         """Write a record and the control records it needs, in one call; on failure nothing of it remains."""
         known = columns is self._columns
         schema = self._schema if known else self._schemas.get(columns, len(self._schemas) + 1)
-        frames = [MAGIC, _control(record, header_payload(header))] if not self._size else []
-        frames += [_control(record, gap_payload(gap))] if gap else []
-        frames += [] if schema in self._schemas.values() else [_control(record, schema_payload(schema, columns))]
-        self._put(b"".join((*frames, frame(record._replace(schema=schema)))))
+        controls = [header_payload(header)] if not self._size else []
+        controls += [gap_payload(gap)] if gap else []
+        controls += [] if schema in self._schemas.values() else [schema_payload(schema, columns)]
+        records = [*(record._replace(schema=CONTROL, payload=payload) for payload in controls)]
+        records.append(record._replace(schema=schema))
+        self._put(b"".join((b"" if self._size else MAGIC, *map(self._framed, records))))
         if not known:
             self._schemas[columns] = schema
             self._columns, self._schema = columns, schema
@@ -244,20 +402,19 @@ class _OpenSegment:
             _sync_data(self._fd)
             self._synced_at = self._clock.monotonic()
 
-    def close(self, last_seq: int) -> ClosedSegment | None:
-        """Make it durable and compress it; an empty one is removed."""
-        path = self.segment.path
+    def close(self) -> None:
+        """Make it durable."""
         try:
-            if self._size:
-                _sync_data(self._fd)
-                path = compress_segment(path)
-            else:
-                path.unlink()
+            _sync_data(self._fd)
         except OSError as error:
-            log.warning("a segment stays uncompressed", segment=path.name, error=error.strerror)
+            log.warning("a segment could not be synchronised", segment=self.segment.path.name, error=error.strerror)
         finally:
             os.close(self._fd)
-        return described(Segment(self.segment.first_seq, path), last_seq)
+        if not self._size:
+            self.segment.path.unlink(missing_ok=True)
+
+    def _framed(self, record: Record) -> bytes:
+        return frame(record if self._sealer is None else sealed(record, self._sealer))
 
     def _put(self, data: bytes) -> None:
         try:
@@ -269,10 +426,6 @@ class _OpenSegment:
             os.ftruncate(self._fd, self._size)
             raise OSError(28, "no space left on device (short write)")
         self._size += written
-
-
-def _control(record: Record, payload: bytes) -> bytes:
-    return frame(record._replace(schema=CONTROL, payload=payload))
 
 
 def _sync_data(descriptor: int) -> None:

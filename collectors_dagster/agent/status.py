@@ -4,7 +4,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,17 @@ def sampling_status(sampler: Sampler, runner: Runner, interval_seconds: float) -
     }
 
 
-def spool_status(spool: Spool) -> dict[str, Any]:
-    """Return what the spool holds and gave up."""
-    return {"next_seq": spool.next_seq, **asdict(spool.statistics)}
+def spool_status(spool: Spool, now: datetime) -> dict[str, Any]:
+    """Return what the spool holds and gave up, and how far back the flight recorder reaches."""
+    told = asdict(spool.statistics)
+    oldest_ns, from_ns = told.pop("oldest_ns"), told.pop("recorder_from_ns")
+    recorder = {
+        "from": None if from_ns is None else datetime.fromtimestamp(from_ns / 1e9, UTC).isoformat(),
+        "span_seconds": _age(from_ns, now),
+        "segments": told.pop("recorder_segments"),
+        "bytes": told.pop("recorder_bytes"),
+    }
+    return {"next_seq": spool.next_seq, "oldest_age_seconds": _age(oldest_ns, now), **told, "recorder": recorder}
 
 
 def delivery_status(delivery: Delivery) -> dict[str, Any]:
@@ -118,6 +126,7 @@ def status_lines(status: dict[str, Any], now: datetime) -> list[str]:
         f"agent      {status['agent_id']} {status['version']}, {state}, said {age_seconds(status, now):.0f} s ago",
         _sampling_line(status["sampling"]),
         _spool_line(status["spool"]),
+        _recorder_line(status["spool"]["recorder"]),
         _delivery_line(delivery),
         *(_tenant_line(name, lane) for name, lane in delivery["tenants"].items()),
         *(f"refused    {name}: {reason}" for name, reason in delivery["refused"].items()),
@@ -132,10 +141,25 @@ def _sampling_line(sampling: dict[str, Any]) -> str:
 
 
 def _spool_line(spool: dict[str, Any]) -> str:
-    losses = (
-        f"{spool['lost_records']} samples lost, {spool['dropped_undelivered_segments']} undelivered segments dropped"
-    )
-    return f"spool      {spool['bytes'] / 1e6:.1f} MB in {spool['segments']} closed segments, {losses}"
+    given_up = {
+        "sweeps lost": spool["lost_records"],
+        "segments thinned": spool["thinned_segments"],
+        "undelivered sweeps dropped": spool["dropped_records"],
+        "segments damaged": spool["damaged_segments"],
+    }
+    losses = ", ".join(f"{count} {what}" for what, count in given_up.items() if count) or "nothing lost"
+    waiting = f"{spool['undelivered_bytes'] / 1e6:.1f} MB of it not delivered"
+    return f"spool      {spool['bytes'] / 1e6:.1f} MB in {spool['segments']} closed segments, {waiting}; {losses}"
+
+
+def _recorder_line(recorder: dict[str, Any]) -> str:
+    if recorder["from"] is None:
+        return "recorder   nothing yet"
+    return f"recorder   every sweep since {recorder['from'][:19]}, {recorder['bytes'] / 1e6:.1f} MB"
+
+
+def _age(wall_ns: int | None, now: datetime) -> float | None:
+    return None if wall_ns is None else round(now.timestamp() - wall_ns / 1e9, 3)
 
 
 def _delivery_line(delivery: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -199,16 +200,48 @@ class Agent(Section):
     flight_recorder_hours: float = setting(
         24.0, unit="hours", about="How long the full resolution stays on the host.", at_least=0, at_most=168
     )
-    spool_max_bytes: int = setting(
-        192 * 1024**2,
+    flight_recorder_max_bytes: int = setting(
+        96 * 1024**2,
         unit="bytes",
-        about="Size of the spool at which the oldest data give way.",
+        about="Size of what is delivered already at which its oldest give way.",
         at_least=1024**2,
         at_most=1024**4,
+    )
+    incident_minutes_before: float = setting(
+        5.0, unit="minutes", about="Full resolution delivered from before an incident.", at_least=0, at_most=1440
+    )
+    incident_minutes_after: float = setting(
+        5.0, unit="minutes", about="Full resolution delivered from after an incident.", at_least=0, at_most=1440
+    )
+    incident_minutes_most: float = setting(
+        60.0, unit="minutes", about="Full resolution delivered at most per incident; 0: none.", at_least=0, at_most=1440
+    )
+    spool_max_bytes: int = setting(
+        96 * 1024**2,
+        unit="bytes",
+        about="Size of what is not delivered yet at which its oldest are thinned, then dropped.",
+        at_least=1024**2,
+        at_most=1024**4,
+    )
+    spool_max_hours: float = setting(
+        168.0, unit="hours", about="Age at which what is not delivered yet is dropped.", at_least=1, at_most=8760
+    )
+    spool_keys: SecretStr | None = setting(
+        None, unit="", about="Keys that encrypt the spool, 32 bytes in base64 each, the present one first."
+    )
+    spool_keys_file: Path | None = setting(
+        None, unit="absolute path", about="The same in a file that only its owner may read."
     )
     fsync_interval_seconds: float = setting(
         5.0, unit="seconds", about="Data a power cut may take from the spool.", at_least=0, at_most=60
     )
+
+    @field_validator("spool_keys_file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
+            raise ValueError("it must be an absolute path: the agent may be started from anywhere")
+        return value
 
 
 class Scorer(Section):

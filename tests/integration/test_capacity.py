@@ -141,7 +141,7 @@ def week(settings: Settings, size: RowBytes) -> Mapping[str, float]:
         "scores, stream and batch": (2 * minutes + showcase) * size.score,
         "the synthetic tenant's samples": showcase / 2 * 40 * size.sample,
         "write-ahead log": setting_in_bytes("max_wal_size"),
-        "flight recorder": settings.agent.spool_max_bytes,
+        "flight recorder and spool": settings.agent.flight_recorder_max_bytes + settings.agent.spool_max_bytes,
         "logs": PROCESSES * settings.log.max_bytes * (settings.log.backups + 1),
         **{name: DAYS * each for name, each in MEASURED.items()},
     }

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from collectors_dagster.agent.records import (
     Gap,
     Record,
+    Schema,
     SegmentHeader,
     frame,
     gap_payload,
@@ -61,13 +62,34 @@ def test_a_changed_byte_is_never_read_as_a_value(records: list[Record], data: st
     at = data.draw(st.integers(0, len(whole) - 1))
     whole[at] ^= data.draw(st.integers(1, 255))
     found = scan(bytes(whole))
-    assert found.records == records[: len(found.records)]
     assert len(found.records) < len(records)
+    rest = iter(records)
+    assert all(any(record == written for written in rest) for record in found.records)
+
+
+@given(st.lists(st.binary(max_size=40), min_size=3, max_size=8), st.data())
+def test_behind_a_damage_the_next_good_record_is_found(payloads: list[bytes], data: st.DataObject) -> None:
+    records = [Record(seq, seq, seq, 1, payload) for seq, payload in enumerate(payloads, 1)]
+    frames = [frame(record) for record in records]
+    hit = data.draw(st.integers(0, len(records) - 2))
+    at = data.draw(st.integers(0, len(frames[hit]) - 1))
+    broken = bytearray(frames[hit])
+    broken[at] ^= data.draw(st.integers(1, 255))
+    found = scan(b"".join((*frames[:hit], bytes(broken), *frames[hit + 1 :])))
+    assert found.records == records[:hit] + records[hit + 1 :]
+    assert found.skipped == 1
+    assert not found.damaged
+
+
+@given(st.binary(max_size=400))
+def test_bytes_that_nobody_wrote_are_no_records(noise: bytes) -> None:
+    assert scan(noise).records == []
 
 
 @given(COLUMNS, st.integers(1, 2**32 - 1))
 def test_a_schema_comes_back(columns: list[Column], schema: int) -> None:
-    assert parse_control(schema_payload(schema, columns)) == (schema, tuple(columns))
+    assert parse_control(schema_payload(schema, columns)) == Schema(schema, tuple(columns))
+    assert parse_control(schema_payload(schema, columns, thinned=True)) == Schema(schema, tuple(columns), thinned=True)
 
 
 def test_a_header_and_a_gap_come_back() -> None:

@@ -1,8 +1,10 @@
 """The writing end of the spool: durable, bounded, honest about losses."""
 
+import random
 import resource
 import shutil
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +13,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from collectors_dagster.agent.reader import IDLE_READS, SpoolReader
-from collectors_dagster.agent.records import CONTROL, MAGIC, Gap, parse_control, scan
+from collectors_dagster.agent.records import CONTROL, MAGIC, Gap, frame, parse_control
 from collectors_dagster.agent.recovery import UNCLEAN_JUMP
-from collectors_dagster.agent.segments import list_segments, read_segment
-from collectors_dagster.agent.spool import SEGMENT_BYTES, SEGMENT_SECONDS, Spool, SpoolLimits
+from collectors_dagster.agent.segments import list_segments, read_records
+from collectors_dagster.agent.spool import SEGMENT_BYTES, SEGMENT_SECONDS, Spool
 from collectors_dagster.clock import ManualClock
-from tests.support.spools import LOAD, append_seconds, open_spool, read_all, read_spool, sweep
+from tests.support.spools import LOAD, append_seconds, limits, open_spool, read_all, read_spool, sweep
 
 MINUTES = [[(float(minute), float(second)) for second in range(60)] for minute in range(6)]
 
@@ -37,7 +39,7 @@ def gaps_in(directory: Path) -> list[Gap]:
     controls = [
         parse_control(record.payload)
         for segment in list_segments(directory)
-        for record in scan(read_segment(segment).data, len(MAGIC)).records
+        for record in read_records(segment, None).records
         if record.schema == CONTROL
     ]
     return [told for told in controls if isinstance(told, Gap)]
@@ -75,7 +77,7 @@ def test_a_crash_before_the_first_record_leaves_nothing_behind(tmp_path: Path, m
     (tmp_path / "000000000001.seg").write_bytes(MAGIC)
     (tmp_path / ".000000000001.segz.abc.tmp").write_bytes(b"half")
     spool = open_spool(tmp_path, manual_clock)
-    assert not list(tmp_path.iterdir())
+    assert list_segments(tmp_path) == []
     assert spool.next_seq == 1 + UNCLEAN_JUMP
 
 
@@ -86,13 +88,13 @@ def test_a_crash_between_compressing_and_removing_is_cleaned_up(tmp_path: Path, 
     spool.close()
     shutil.copy(tmp_path.parent / "kept", tmp_path / "000000000001.seg")
     assert open_spool(tmp_path, manual_clock).next_seq == 61
-    assert [path.name for path in tmp_path.iterdir()] == ["000000000001.segz"]
+    assert [path.name for path in tmp_path.glob("*.seg*")] == ["000000000001.segz"]
 
 
 def test_segments_are_closed_and_compressed_after_a_minute(tmp_path: Path, manual_clock: ManualClock) -> None:
     spool = open_spool(tmp_path, manual_clock)
     append_seconds(spool, manual_clock, MINUTES[0] + MINUTES[1])
-    names = sorted(path.name for path in tmp_path.iterdir())
+    names = sorted(path.name for path in tmp_path.glob("*.seg*"))
     assert names == ["000000000001.segz", "000000000061.seg"]
     assert SEGMENT_SECONDS == 60
     assert (tmp_path / names[0]).stat().st_size < 60 * 52 / 2
@@ -105,7 +107,7 @@ def test_large_segments_are_closed_early(tmp_path: Path, manual_clock: ManualClo
     for _ in range(80):
         spool.append(sweep(*([1.0] * len(wide)), columns=wide), 0, 0)
     assert len(list_segments(tmp_path)) == 2
-    assert max(len(read_segment(segment).data) for segment in list_segments(tmp_path)) < 1.1 * SEGMENT_BYTES
+    assert max(segment.path.stat().st_size for segment in list_segments(tmp_path)) < 1.1 * SEGMENT_BYTES
     spool.close()
 
 
@@ -153,20 +155,27 @@ def test_undelivered_segments_outlive_their_hours(tmp_path: Path, manual_clock: 
     spool.close()
 
 
-def test_over_its_quota_the_spool_drops_the_oldest_visibly(tmp_path: Path, manual_clock: ManualClock) -> None:
-    spool = open_spool(tmp_path, manual_clock, SpoolLimits(max_bytes=1500, hours=24, fsync_interval_seconds=5))
-    append_minutes(spool, manual_clock, 6)
+def test_over_its_quota_the_spool_thins_before_it_drops_and_both_visibly(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    spool = open_spool(tmp_path, manual_clock, limits(max_bytes=45_000))
+    append_noise(spool, manual_clock, 10)
     spool.close()
-    seen = [each.seq for each in read_spool(tmp_path)]
-    assert seen == list(range(seen[0], 361))
-    assert seen[0] > 1
-    assert spool.statistics.dropped_undelivered_segments == (seen[0] - 1) / 60
-    assert sum(gap.records for gap in gaps_in(tmp_path)) >= 60
-    assert {gap.reason for gap in gaps_in(tmp_path)} == {"quota"}
+    assert spool.statistics.thinned_segments > 2
+    assert spool.statistics.dropped_segments == 0
+    later = open_spool(tmp_path, manual_clock, limits(max_bytes=12_000))
+    append_noise(later, manual_clock, 10)
+    later.close()
+    seen = read_spool(tmp_path)
+    assert seen[-1].seq == 20 * 60
+    assert {each.sweeps for each in seen} > {1}
+    assert sum(each.sweeps for each in seen) + later.statistics.dropped_records == 20 * 60
+    assert 0 < sum(gap.records for gap in gaps_in(tmp_path)) <= later.statistics.dropped_records
+    assert {gap.reason for gap in gaps_in(tmp_path)} == {"over spool_max_bytes"}
 
 
 def test_the_newest_segment_is_never_dropped(tmp_path: Path, manual_clock: ManualClock) -> None:
-    spool = open_spool(tmp_path, manual_clock, SpoolLimits(max_bytes=1, hours=0, fsync_interval_seconds=5))
+    spool = open_spool(tmp_path, manual_clock, limits(max_bytes=1, max_hours=0, recorder_max_bytes=1, recorder_hours=0))
     spool.release(10**6)
     append_minutes(spool, manual_clock, 3)
     spool.close()
@@ -200,15 +209,18 @@ def test_a_full_disk_when_a_segment_begins_is_survived(tmp_path: Path, manual_cl
     spool.close()
 
 
-def test_on_a_full_disk_the_oldest_segment_makes_room(tmp_path: Path, manual_clock: ManualClock) -> None:
+def test_on_a_full_disk_the_oldest_delivered_segment_makes_room(tmp_path: Path, manual_clock: ManualClock) -> None:
     spool = open_spool(tmp_path, manual_clock)
-    append_minutes(spool, manual_clock, 3)
+    append_minutes(spool, manual_clock, 5)
     append_seconds(spool, manual_clock, MINUTES[4][:30])
+    spool.release(61)
     size = list_segments(tmp_path)[-1].path.stat().st_size
     with disk_full_at(size + 10):
         append_seconds(spool, manual_clock, MINUTES[5][:1])
+    seen = read_spool(tmp_path)
+    assert seen[0].seq == 61
     assert spool.statistics.dropped_segments == 1
-    assert read_spool(tmp_path)[0].seq == 61
+    assert spool.statistics.dropped_records == 0
     spool.close()
 
 
@@ -219,9 +231,24 @@ def test_segments_that_could_not_be_compressed_are_read_like_the_others(
     append_minutes(spool, manual_clock, 3)
     spool.close()
     for segment in list_segments(tmp_path):
-        segment.path.with_suffix(".seg").write_bytes(read_segment(segment).data)
+        records = read_records(segment, None).records
+        segment.path.with_suffix(".seg").write_bytes(MAGIC + b"".join(map(frame, records)))
         segment.path.unlink()
     assert [each.seq for each in read_spool(tmp_path)] == list(range(1, 181))
+
+
+def test_segments_of_the_version_before_are_read_and_kept(tmp_path: Path, manual_clock: ManualClock) -> None:
+    spool = open_spool(tmp_path, manual_clock)
+    append_minutes(spool, manual_clock, 2)
+    spool.close()
+    for segment in list_segments(tmp_path):
+        records = read_records(segment, None).records
+        segment.path.write_bytes(zlib.compress(MAGIC + b"".join(map(frame, records)), 1))
+    later = open_spool(tmp_path, manual_clock)
+    assert later.next_seq == 121
+    assert later.statistics.damaged_segments == 0
+    assert [each.seq for each in read_spool(tmp_path)] == list(range(1, 121))
+    later.close()
 
 
 def test_a_reader_leaves_a_segment_that_stays_uncompressed(tmp_path: Path, manual_clock: ManualClock) -> None:
@@ -232,7 +259,7 @@ def test_a_reader_leaves_a_segment_that_stays_uncompressed(tmp_path: Path, manua
     with disk_full_at(16):
         append_seconds(spool, manual_clock, MINUTES[1][:1])
     append_seconds(spool, manual_clock, MINUTES[1][1:3])
-    assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".seg", ".seg"]
+    assert [path.suffix for path in sorted(tmp_path.glob("*.seg*"))] == [".seg", ".seg"]
     seen = [each.seq for _ in range(2 * IDLE_READS) for each in reader.read()]
     assert seen == [61, 62]
     reader.close()
@@ -289,3 +316,14 @@ def test_a_reader_in_another_thread_sees_every_record_once(tmp_path: Path, manua
 def append_minutes(spool: Spool, clock: ManualClock, minutes: int) -> None:
     """Append a sweep a second for a number of minutes."""
     append_seconds(spool, clock, [(float(at), float(at)) for at in range(60 * minutes)])
+
+
+def append_noise(spool: Spool, clock: ManualClock, minutes: int) -> None:
+    """Append a sweep a second of twenty values that cannot be foretold."""
+    noise = random.Random(20261125)
+    wide = tuple(LOAD.__class__("load", LOAD.metric, (("n", str(n)),)) for n in range(20))
+    for _ in range(60 * minutes):
+        clock.sleep(1)
+        values = sweep(*(noise.random() for _ in wide), columns=wide)
+        spool.append(values, int(clock.now().timestamp()) * 10**9, round(clock.monotonic() * 1e9))
+        spool.tend()

@@ -12,6 +12,18 @@ from collectors_dagster.errors import SpoolError
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+SPOOL = {
+    "bytes": 2_000_000,
+    "segments": 3,
+    "undelivered_bytes": 100_000,
+    "lost_records": 0,
+    "thinned_segments": 0,
+    "dropped_records": 0,
+    "damaged_segments": 0,
+    "recorder": {"from": "2025-12-31T00:00:00+00:00", "span_seconds": 86400.0, "segments": 3, "bytes": 1_900_000},
+}
+
+
 def status(**changes: Any) -> dict[str, Any]:
     tally = {"last_error": None}
     return {
@@ -26,7 +38,7 @@ def status(**changes: Any) -> dict[str, Any]:
             "overruns": 0,
             "collectors": {"cpu": tally, "pressure": {"last_error": "cannot be read"}},
         },
-        "spool": {"bytes": 2_000_000, "segments": 3, "lost_records": 0, "dropped_undelivered_segments": 0},
+        "spool": SPOOL,
         "delivery": {
             "lag_seconds": 7.4,
             "last_error": None,
@@ -45,6 +57,14 @@ def test_a_running_agent_is_shown_with_its_lag_its_tenants_and_every_problem() -
     assert "pressure: cannot be read" in text
     assert "cpu:" not in text
     assert "line 3: bad" in text
+
+
+def test_what_the_spool_gave_up_is_shown_and_only_that() -> None:
+    assert "0.1 MB of it not delivered; nothing lost" in "\n".join(status_lines(status(), NOW))
+    assert "every sweep since 2025-12-31T00:00:00, 1.9 MB" in "\n".join(status_lines(status(), NOW))
+    worse = {**SPOOL, "lost_records": 7, "thinned_segments": 2, "damaged_segments": 1}
+    text = "\n".join(status_lines(status(spool=worse), NOW))
+    assert "7 sweeps lost, 2 segments thinned, 1 segments damaged" in text
 
 
 def test_an_agent_that_says_nothing_is_not_alive() -> None:

@@ -1,0 +1,217 @@
+"""Closed segments as they lie on disk: a summary, then blocks of records in columns. Pure; files are in ``segments``.
+
+Little-endian::
+
+    "CDPACK1" and a line feed | summary | crc32 of the summary u32 | block | block | ...
+    block:   "BLOK" or "SEAL" | length u32 | crc32 u32 | body
+
+A body is compressed (zlib), and in a ``SEAL`` block sealed after that. It holds either control records as frames, or
+up to `BLOCK_RECORDS` sample records of one schema as columns. A damaged block costs its own records only.
+"""
+
+import re
+import struct
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+from collectors_dagster.agent.columns import pack_columns, unpack_columns
+from collectors_dagster.agent.records import CONTROL, FLOAT_BYTES, Record, frame, scan
+from collectors_dagster.errors import SecurityError, SpoolError
+from collectors_dagster.security.sealing import Sealer, UnknownKeyError
+
+PACKED_MAGIC = b"CDPACK1\n"
+BLOCK_RECORDS = 64
+COMPRESSION = 6
+
+_SUMMARY = struct.Struct("<QQqqII")
+_CHECKSUM = struct.Struct("<I")
+_BLOCK = struct.Struct("<4sII")
+_ROWS = struct.Struct("<BIII")
+_PLAIN, _SEALED = b"BLOK", b"SEAL"
+_MARK = re.compile(b"BLOK|SEAL")
+_CONTROLS, _SAMPLES = 0, 1
+SUMMARY_BYTES = len(PACKED_MAGIC) + _SUMMARY.size + _CHECKSUM.size
+
+
+class Summary(NamedTuple):
+    """What a segment holds.
+
+    Attributes
+    ----------
+    records : int
+        Sweeps; after thinning, those that its records stand for.
+    level_seconds : int
+        Distance of its records after thinning; 0 at full resolution.
+    """
+
+    first_seq: int
+    last_seq: int
+    from_ns: int
+    to_ns: int
+    records: int
+    level_seconds: int = 0
+
+
+class Unpacked(NamedTuple):
+    """The records of a segment.
+
+    Attributes
+    ----------
+    damaged : int
+        Stretches that could not be read and were skipped.
+    """
+
+    records: list[Record]
+    damaged: int
+
+
+def summarised(records: Iterable[Record], level_seconds: int = 0) -> Summary | None:
+    """Return a summary of the sample records; None if there are none."""
+    samples = [record for record in records if record.schema != CONTROL]
+    if not samples:
+        return None
+    first, last = samples[0], samples[-1]
+    walls = [record.wall_ns for record in samples]
+    return Summary(first.seq, last.seq, min(walls), max(walls), len(samples), level_seconds)
+
+
+def pack(first_seq: int, records: list[Record], summary: Summary, sealer: Sealer | None) -> bytes:
+    """Return the packed form of a segment's records, none of them sealed.
+
+    Parameters
+    ----------
+    first_seq : int
+        The number in the segment's name: sealed blocks belong to it, and to their offset.
+    """
+    head = _SUMMARY.pack(*summary)
+    packed = bytearray(PACKED_MAGIC + head + _CHECKSUM.pack(zlib.crc32(head)))
+    for body in _bodies(records):
+        compressed = zlib.compress(body, COMPRESSION)
+        if sealer is not None:
+            compressed = sealer.seal(compressed, _context(first_seq, len(packed)))
+        mark = _PLAIN if sealer is None else _SEALED
+        packed += _BLOCK.pack(mark, len(compressed), zlib.crc32(compressed)) + compressed
+    return bytes(packed)
+
+
+def read_summary(data: bytes) -> Summary | None:
+    """Return the summary at the beginning of a packed segment; None if it is damaged."""
+    head = data[len(PACKED_MAGIC) : SUMMARY_BYTES]
+    if not data.startswith(PACKED_MAGIC) or len(head) < _SUMMARY.size + _CHECKSUM.size:
+        return None
+    head, checksum = head[: _SUMMARY.size], head[_SUMMARY.size :]
+    return Summary(*_SUMMARY.unpack(head)) if _CHECKSUM.pack(zlib.crc32(head)) == checksum else None
+
+
+def unpack(first_seq: int, data: bytes, sealer: Sealer | None) -> Unpacked:
+    """Return all records that can be read.
+
+    Raises
+    ------
+    UnknownKeyError
+        If a block is sealed with a key that is not given: that is no damage, and nothing may be skipped for it.
+    """
+    records: list[Record] = []
+    skipped = 0
+    for block in _blocks(data):
+        try:
+            records += _records(_plain(block, first_seq, sealer)) if block is not None else []
+            skipped += block is None
+        except UnknownKeyError:
+            raise
+        except (SpoolError, SecurityError, zlib.error, struct.error, ValueError):
+            skipped += 1
+    if not skipped and read_summary(data) is None:
+        skipped = 1
+    return Unpacked(records, skipped)
+
+
+class _Block(NamedTuple):
+    """A block whose checksum was right."""
+
+    offset: int
+    sealed: bool
+    body: bytes
+
+
+def _blocks(data: bytes) -> Iterator[_Block | None]:
+    """Yield good blocks, and None for each stretch that is none."""
+    at = SUMMARY_BYTES
+    while at < len(data):
+        block = _block_at(data, at)
+        yield block
+        if block is not None:
+            at += _BLOCK.size + len(block.body)
+        else:
+            at = _next_block(data, at + 1)
+
+
+def _block_at(data: bytes, at: int) -> _Block | None:
+    if at + _BLOCK.size > len(data):
+        return None
+    mark, length, checksum = _BLOCK.unpack_from(data, at)
+    body = data[at + _BLOCK.size : at + _BLOCK.size + length]
+    good = mark in (_PLAIN, _SEALED) and len(body) == length and zlib.crc32(body) == checksum
+    return _Block(at, mark == _SEALED, body) if good else None
+
+
+def _next_block(data: bytes, at: int) -> int:
+    """Return where the next good block begins; the end if there is none."""
+    return next((m.start() for m in _MARK.finditer(data, at) if _block_at(data, m.start()) is not None), len(data))
+
+
+def _plain(block: _Block, first_seq: int, sealer: Sealer | None) -> bytes:
+    body = block.body
+    if block.sealed:
+        if sealer is None:
+            raise UnknownKeyError("sealed, and no key is given")
+        body = sealer.unseal(body, _context(first_seq, block.offset))
+    return zlib.decompress(body, bufsize=32_768)
+
+
+def _context(first_seq: int, offset: int) -> bytes:
+    return struct.pack("<QQ", first_seq, offset)
+
+
+def _bodies(records: list[Record]) -> Iterator[bytes]:
+    """Cut records into blocks: control records as they are, samples of one shape as columns."""
+    for shape, run in groupby(records, key=_shape):
+        rows = list(run)
+        if shape is None:
+            yield bytes([_CONTROLS]) + b"".join(map(frame, rows))
+        else:
+            yield from (_columnar(rows[at : at + BLOCK_RECORDS]) for at in range(0, len(rows), BLOCK_RECORDS))
+
+
+def _shape(record: Record) -> tuple[int, int] | None:
+    size = len(record.payload)
+    return None if record.schema == CONTROL or not size or size % FLOAT_BYTES else (record.schema, size)
+
+
+def _columnar(rows: list[Record]) -> bytes:
+    width = len(rows[0].payload) // FLOAT_BYTES
+    values = array("d", b"".join(row.payload for row in rows))
+    times = [
+        array("q", [row.seq for row in rows]),
+        array("q", [row.wall_ns for row in rows]),
+        array("q", [row.mono_ns for row in rows]),
+    ]
+    head = _ROWS.pack(_SAMPLES, rows[0].schema, len(rows), width)
+    return head + pack_columns(times, [values[at::width] for at in range(width)])
+
+
+def _records(body: bytes) -> list[Record]:
+    if body[0] == _CONTROLS:
+        return scan(body, 1).records
+    _, schema, count, width = _ROWS.unpack_from(body)
+    (seqs, walls, monos), columns = unpack_columns(body[_ROWS.size :], count, 3, width)
+    values = array("d", bytes(count * width * FLOAT_BYTES))
+    for at, column in enumerate(columns):
+        values[at::width] = column
+    data, size = values.tobytes(), width * FLOAT_BYTES
+    return [
+        Record(seqs[row], walls[row], monos[row], schema, data[row * size : (row + 1) * size]) for row in range(count)
+    ]

@@ -1,0 +1,111 @@
+"""Room kept for bad days: on a full disk, what is lost is still told, and small files can still be replaced.
+
+The file ``reserve`` is written in full when the spool begins. Its first pages are a journal that is written in place,
+which needs no new room: the gap that is growing. The rest is ballast that is given up when a cursor or a smaller form
+of a segment must be written, and taken again when there is room.
+"""
+
+import os
+from pathlib import Path
+
+from collectors_dagster.agent.records import CONTROL, Gap, Record, frame, gap_payload, parse_control, scan
+from collectors_dagster.errors import SpoolError
+
+SLOT_BYTES = 4096
+SLOTS = 2
+BALLAST_BYTES = 256 * 1024
+_JOURNAL_BYTES = SLOTS * SLOT_BYTES
+
+
+class Reserve:
+    """The file ``<spool>/<epoch>/reserve``."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "reserve"
+        self._turn = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the room is held."""
+        try:
+            return self._path.stat().st_size >= _JOURNAL_BYTES + BALLAST_BYTES
+        except OSError:
+            return False
+
+    def hold(self) -> bool:
+        """Take the room that is missing; tell whether all of it is held now."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            try:
+                _fill(descriptor, _JOURNAL_BYTES + BALLAST_BYTES)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return False
+        return True
+
+    def give_way(self) -> bool:
+        """Give the ballast up for something more important; tell whether there was any."""
+        try:
+            given = self._path.stat().st_size > _JOURNAL_BYTES
+            if given:
+                os.truncate(self._path, _JOURNAL_BYTES)
+        except OSError:
+            return False
+        return given
+
+    def note(self, gap: Gap) -> None:
+        """Remember a gap that could not be written where it belongs; it replaces the one before."""
+        self._turn += 1
+        content = frame(Record(self._turn, gap.from_ns, gap.to_ns, CONTROL, gap_payload(gap)))
+        self._write(content.ljust(SLOT_BYTES, b"\0"), self._turn % SLOTS * SLOT_BYTES)
+
+    def noted(self) -> Gap | None:
+        """Return the gap remembered last, also by a process that died."""
+        try:
+            data = self._path.read_bytes()[:_JOURNAL_BYTES]
+        except OSError:
+            return None
+        slots = (data[at : at + SLOT_BYTES] for at in range(0, _JOURNAL_BYTES, SLOT_BYTES))
+        records = [record for slot in slots for record in scan(slot).records[:1]]
+        newest = max(records, key=lambda record: record.seq, default=None)
+        if newest is None:
+            return None
+        self._turn = newest.seq
+        return _gap(newest.payload)
+
+    def clear(self) -> None:
+        """Forget the gap: it is written where it belongs."""
+        self._write(bytes(_JOURNAL_BYTES), 0)
+
+    def _write(self, content: bytes, offset: int) -> None:
+        """Overwrite what is there; a reserve that is missing cannot be filled on a full disk, so nothing is tried."""
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            os.pwrite(descriptor, content, offset)
+        except OSError:
+            return
+        finally:
+            os.close(descriptor)
+
+
+def _fill(descriptor: int, size: int) -> None:
+    """Write what is missing: blocks that were only promised may not be there when the disk is full."""
+    present = os.fstat(descriptor).st_size
+    while present < size:
+        written = os.pwrite(descriptor, bytes(size - present), present)
+        if not written:
+            raise OSError(28, "no space left on device (short write)")
+        present += written
+    os.fsync(descriptor)
+
+
+def _gap(payload: bytes) -> Gap | None:
+    try:
+        told = parse_control(payload)
+    except SpoolError:
+        return None
+    return told if isinstance(told, Gap) else None
