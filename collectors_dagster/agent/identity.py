@@ -46,6 +46,15 @@ def load_identity(root: Path) -> Identity:
     return _begun(identity)
 
 
+def known_identity(root: Path) -> Identity | None:
+    """Return the identity kept in `root`, changing nothing; None if there is none with a spool."""
+    known = _known(root / "identity.json")
+    if not known.get("agent_id") or not known.get("epoch"):
+        return None
+    identity = Identity(known["agent_id"], known["epoch"], socket.gethostname(), root)
+    return identity if identity.directory.is_dir() else None
+
+
 def read_boot_id(proc_root: Path) -> str:
     """Return what changes with every boot; where the system does not tell, a new one for every start."""
     try:

@@ -3,8 +3,9 @@
 An interval is ``[k*resolution, (k+1)*resolution)`` of the wall clock and is named by its END. Gauges become the mean
 of their readings (and the maximum where a peak matters). Counters become increase divided by time, both taken over
 the monotonic readings whose later end lies in the interval: consecutive intervals share their border reading, so
-nothing is counted twice or lost. Thinned observations count for as many sweeps as they stand for. Where a counter goes back (a reset, a wrap, a device that came anew), that one step
-is left out of both sums: the rate is that of the rest, and never negative.
+nothing is counted twice or lost. Where a counter goes back (a reset, a wrap, a device that came anew), that one step
+is left out of both sums: the rate is that of the rest, and never negative. Thinned observations count for as many
+sweeps as they stand for.
 """
 
 import math
@@ -171,12 +172,21 @@ class Intervals:
         The tenant's sources.
     sample_interval_seconds : float
         Pause between sweeps; longer pauses count as gaps.
+    peaks : bool
+        Whether the maxima of gauges are wanted too.
     """
 
     def __init__(
-        self, host: str, collectors: Iterable[str], *, resolution_seconds: float, sample_interval_seconds: float
+        self,
+        host: str,
+        collectors: Iterable[str],
+        *,
+        resolution_seconds: float,
+        sample_interval_seconds: float,
+        peaks: bool = True,
     ) -> None:
         self._host = host
+        self._with_peaks = peaks
         self._sources = {name: _Source(name) for name in collectors}
         self._resolution_ns = round(resolution_seconds * NANOSECONDS)
         self._sample_ns = round(sample_interval_seconds * NANOSECONDS)
@@ -243,7 +253,9 @@ class Intervals:
         )
         if metric.kind is Kind.COUNTER:
             return _Counter(series, round(LONGEST_STEP * self._sample_ns))
-        return _Gauge(series, replace(series, metric=f"{metric.name}_max") if metric.peak else None)
+        return _Gauge(
+            series, replace(series, metric=f"{metric.name}_max") if metric.peak and self._with_peaks else None
+        )
 
     def _gauge_below(self, column: Column) -> _Gauge | None:
         """Return the gauge whose maxima a column of a thinned observation holds."""

@@ -6,6 +6,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -18,6 +20,7 @@ from collectors_dagster.agent.lock import spool_lock
 from collectors_dagster.agent.quota import Quotas
 from collectors_dagster.agent.records import SegmentHeader
 from collectors_dagster.agent.sampling import Sampler
+from collectors_dagster.agent.shipping import IncidentShipper, WindowPolicy
 from collectors_dagster.agent.spool import Spool, SpoolLimits
 from collectors_dagster.agent.status import (
     delivery_status,
@@ -91,6 +94,14 @@ class Agent:
             sample_interval_seconds=settings.agent.sample_interval_seconds,
             sealer=sealer,
         )
+        self._shipper = IncidentShipper(
+            identity,
+            self._delivery,
+            _window_policy(settings),
+            clock,
+            sample_interval_seconds=settings.agent.sample_interval_seconds,
+            sealer=sealer,
+        )
         self._heartbeat_due = self._publish_due = clock.monotonic()
         self._debug = DebugSession("agent", SettingsWatcher(settings, clock), clock, self._gauges)
 
@@ -126,11 +137,14 @@ class Agent:
     def _turn(self) -> None:
         try:
             self._delivery.follow(self._watcher.current(), self._spool.next_seq)
+            batches = self._delivery.progress.batches
             self._delivery.turn()
             self._spool.release(self._delivery.delivered_seq)
             if self._clock.monotonic() >= self._heartbeat_due:
                 self._heartbeat_due = self._clock.monotonic() + HEARTBEAT_SECONDS
                 self._delivery.heartbeat(__version__, self._started_at, self._status("running"))
+                self._shipper.look()
+            self._shipper.turn(batches)
         except Exception:
             log.exception("delivery stumbled; it goes on")
 
@@ -147,6 +161,7 @@ class Agent:
             "sampling": sampling_status(self._sampler, self._runner, interval),
             "spool": spool_status(self._spool, self._clock.now()),
             "delivery": delivery_status(self._delivery),
+            "incidents": asdict(self._shipper.progress),
             "tenant_problems": list(self._delivery.tenant_problems),
         }
 
@@ -165,6 +180,16 @@ def _spool(settings: Settings, clock: Clock, identity: Identity, host: Host, sea
         sample_interval_seconds=agent.sample_interval_seconds,
     )
     return Spool(identity.directory, header, limits, clock, sealer)
+
+
+def _window_policy(settings: Settings) -> WindowPolicy:
+    agent = settings.agent
+    return WindowPolicy(
+        before=timedelta(minutes=agent.incident_minutes_before),
+        after=timedelta(minutes=agent.incident_minutes_after),
+        most=timedelta(minutes=agent.incident_minutes_most),
+        reach=timedelta(hours=agent.flight_recorder_hours),
+    )
 
 
 def _policies(settings: Settings, clock: Clock) -> Policies:

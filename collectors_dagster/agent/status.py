@@ -129,6 +129,7 @@ def status_lines(status: dict[str, Any], now: datetime) -> list[str]:
         _recorder_line(status["spool"]["recorder"]),
         _delivery_line(delivery),
         *(_tenant_line(name, lane) for name, lane in delivery["tenants"].items()),
+        *_incident_lines(status["incidents"]),
         *(f"refused    {name}: {reason}" for name, reason in delivery["refused"].items()),
         *(f"collector  {name}: {tally['last_error']}" for name, tally in _failing(status["sampling"]["collectors"])),
         *(f"tenants    {problem}" for problem in status["tenant_problems"]),
@@ -171,6 +172,12 @@ def _delivery_line(delivery: dict[str, Any]) -> str:
 def _tenant_line(name: str, lane: dict[str, Any]) -> str:
     until = lane["delivered_until"] or "nothing yet"
     return f"tenant     {name}: {lane['rows']} rows since the start, until {until}, {lane['duplicates']} duplicates"
+
+
+def _incident_lines(incidents: dict[str, Any]) -> list[str]:
+    told = f"{incidents['completed']} delivered at full resolution, {len(incidents['due'])} in work"
+    error = f"; {incidents['last_error']}" if incidents["last_error"] else ""
+    return [f"incidents  {told}{error}"] if incidents["completed"] or incidents["due"] or error else []
 
 
 def _failing(collectors: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from collectors_dagster.integrations.timescale.backend import PlainPostgres
 from collectors_dagster.integrations.timescale.database import Cursor, Database
+from collectors_dagster.integrations.timescale.details import DetailTable
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.series import LARGEST_VALUE, SeriesTable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
@@ -119,6 +120,7 @@ class DeliveryStore:
         self._backend = PlainPostgres()
         self._series = SeriesTable(self._database)
         self.tenants = TenantTable(self._database)
+        self.details = DetailTable(self._database, self.tenants, self._series)
 
     def __enter__(self) -> Self:
         return self

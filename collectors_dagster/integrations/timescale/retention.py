@@ -11,8 +11,8 @@ from collectors_dagster.integrations.timescale.tenants import TenantTable
 QUERIES = load_queries("retention")
 
 DERIVED_DAYS = 30
-"""Features, scores, forecasts and health are kept as long as samples, and at least so long."""
-DERIVED = ("features", "scores", "forecasts", "health")
+"""Features, scores, forecasts, health and details are kept as long as samples, and at least so long."""
+DERIVED = ("features", "scores", "forecasts", "health", "details")
 BOOKS = ("hourly", "incidents", "planted", "deliveries", "ledger")
 """Kept as long as hourly aggregates."""
 

@@ -45,6 +45,7 @@ def status(**changes: Any) -> dict[str, Any]:
             "tenants": {"aurora": {"rows": 5, "delivered_until": "2026-01-01T00:00:00+00:00", "duplicates": 0}},
             "refused": {"borealis": "not in the database"},
         },
+        "incidents": {"due": [7], "completed": 2, "values": 300, "last_error": None},
         "tenant_problems": ["tenants/x.yml: line 3: bad"],
         **changes,
     }
@@ -62,6 +63,7 @@ def test_a_running_agent_is_shown_with_its_lag_its_tenants_and_every_problem() -
 def test_what_the_spool_gave_up_is_shown_and_only_that() -> None:
     assert "0.1 MB of it not delivered; nothing lost" in "\n".join(status_lines(status(), NOW))
     assert "every sweep since 2025-12-31T00:00:00, 1.9 MB" in "\n".join(status_lines(status(), NOW))
+    assert "2 delivered at full resolution, 1 in work" in "\n".join(status_lines(status(), NOW))
     worse = {**SPOOL, "lost_records": 7, "thinned_segments": 2, "damaged_segments": 1}
     text = "\n".join(status_lines(status(spool=worse), NOW))
     assert "7 sweeps lost, 2 segments thinned, 1 segments damaged" in text

@@ -32,6 +32,10 @@ delete from core.forecast where tenant_key = %(tenant_key)s::integer and ts < %(
 -- Forgets health reports.
 delete from core.health where tenant_key = %(tenant_key)s::integer and ts < %(before)s::timestamptz;
 
+-- name: prune_details
+-- Forgets the full resolution of chosen windows.
+delete from core.sample_detail where tenant_key = %(tenant_key)s::integer and minute < %(before)s::timestamptz;
+
 -- name: prune_incidents
 -- Forgets resolved incidents, with their events and alerts.
 delete from core.incident where tenant_key = %(tenant_key)s::integer and resolved_at < %(before)s::timestamptz;
