@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from collectors_dagster.agent.reserve import Reserve
+from collectors_dagster.agent.reserve import cursor_reserve
 from collectors_dagster.config.files import write_atomically
 
 log = structlog.get_logger("delivery")
@@ -34,7 +34,7 @@ class Positions:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "tenants.json"
-        self._reserve = Reserve(directory)
+        self._reserve = cursor_reserve(directory)
         self._begun = self._read()
 
     def first_seq(self, tenant_id: str) -> int:

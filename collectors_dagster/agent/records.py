@@ -23,6 +23,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from collectors_dagster.collectors.runner import Column
@@ -214,6 +215,17 @@ def parse_control(payload: bytes) -> SegmentHeader | Schema | Gap:
         return _parsed(json.loads(payload))
     except (ValueError, LookupError, TypeError) as error:
         raise SpoolError(f"a spool record cannot be understood: {error}") from error
+
+
+def gaps_in(records: Iterable[Record]) -> list[Gap]:
+    """Return the gaps that a segment tells of; control records that cannot be understood are passed over."""
+    found = []
+    for record in records:
+        if record.schema == CONTROL:
+            with suppress(SpoolError):
+                told = parse_control(record.payload)
+                found += [told] if isinstance(told, Gap) else []
+    return found
 
 
 def values_of(payload: bytes) -> tuple[float, ...]:

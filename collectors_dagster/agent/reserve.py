@@ -1,8 +1,8 @@
 """Room kept for bad days: on a full disk, what is lost is still told, and small files can still be replaced.
 
-The file ``reserve`` is written in full when the spool begins. Its first pages are a journal that is written in place,
-which needs no new room: the gap that is growing. The rest is ballast that is given up when a cursor or a smaller form
-of a segment must be written, and taken again when there is room.
+A reserve is a file that is written in full when the spool begins. Its first pages are a journal that is written in
+place, which needs no new room: the gap that is growing. The rest is ballast that is given up when something must be
+written, and taken again when there is room. The cursor has a reserve of its own, so that nothing else uses its room up.
 """
 
 import os
@@ -13,22 +13,30 @@ from collectors_dagster.errors import SpoolError
 
 SLOT_BYTES = 4096
 SLOTS = 2
-BALLAST_BYTES = 256 * 1024
+CURSOR_BYTES = 32 * 1024
+ROOM_BYTES = 256 * 1024
 _JOURNAL_BYTES = SLOTS * SLOT_BYTES
 
 
 class Reserve:
-    """The file ``<spool>/<epoch>/reserve``."""
+    """A file beside the segments.
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "reserve"
+    Parameters
+    ----------
+    ballast_bytes : int
+        Room beside the journal.
+    """
+
+    def __init__(self, path: Path, ballast_bytes: int) -> None:
+        self._path = path
+        self._bytes = _JOURNAL_BYTES + ballast_bytes
         self._turn = 0
 
     @property
     def whole(self) -> bool:
         """Whether all of the room is held."""
         try:
-            return self._path.stat().st_size >= _JOURNAL_BYTES + BALLAST_BYTES
+            return self._path.stat().st_size >= self._bytes
         except OSError:
             return False
 
@@ -37,7 +45,7 @@ class Reserve:
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
-                _fill(descriptor, _JOURNAL_BYTES + BALLAST_BYTES)
+                _fill(descriptor, self._bytes)
             finally:
                 os.close(descriptor)
         except OSError:
@@ -90,6 +98,16 @@ class Reserve:
             return
         finally:
             os.close(descriptor)
+
+
+def cursor_reserve(directory: Path) -> Reserve:
+    """Return the reserve of the gap and of the cursor, in the directory of the segments."""
+    return Reserve(directory / "reserve", CURSOR_BYTES)
+
+
+def room_reserve(directory: Path) -> Reserve:
+    """Return the reserve for packing and thinning segments."""
+    return Reserve(directory / "reserve.room", ROOM_BYTES)
 
 
 def _fill(descriptor: int, size: int) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collectors_dagster.agent.packed import (
-    PACKED_MAGIC,
     SUMMARY_BYTES,
     Summary,
     Unpacked,
@@ -73,9 +72,9 @@ def read_records(segment: Segment, sealer: Sealer | None) -> Unpacked:
     """
     data = segment.path.read_bytes()
     try:
-        if data.startswith(PACKED_MAGIC):
-            return unpack(segment.first_seq, data, sealer)
-        return _framed(_inflated(data) if segment.compressed else data, sealer)
+        if not segment.compressed:
+            return _framed(data, sealer)
+        return _framed(_inflated(data), sealer) if _is_older(data) else unpack(segment.first_seq, data, sealer)
     except UnknownKeyError as error:
         raise SpoolError(missing_key(segment, error)) from error
 
@@ -138,7 +137,7 @@ def summary_of(segment: Segment) -> Summary | None:
 
 def _heads(data: bytes, segment: Segment) -> list[Record]:
     """Return what can be read without a key."""
-    if not data.startswith(PACKED_MAGIC):
+    if _is_older(data):
         return scan(_inflated(data), len(MAGIC)).records
     with suppress(UnknownKeyError):
         return unpack(segment.first_seq, data, None).records
@@ -149,6 +148,11 @@ def _framed(data: bytes, sealer: Sealer | None) -> Unpacked:
     content = scan(data, len(MAGIC))
     plain, changed = opened(content.records, sealer)
     return Unpacked(plain, content.skipped + changed + (content.end < len(data)) + (not data.startswith(MAGIC)))
+
+
+def _is_older(data: bytes) -> bool:
+    """Tell whether a segment was closed by a version before the packed form: zlib's first byte."""
+    return data.startswith(b"\x78")
 
 
 def _inflated(data: bytes) -> bytes:

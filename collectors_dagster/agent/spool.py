@@ -21,11 +21,12 @@ from collectors_dagster.agent.records import (
     SegmentHeader,
     frame,
     gap_payload,
+    gaps_in,
     header_payload,
     schema_payload,
 )
 from collectors_dagster.agent.recovery import described, recover
-from collectors_dagster.agent.reserve import Reserve
+from collectors_dagster.agent.reserve import cursor_reserve, room_reserve
 from collectors_dagster.agent.segments import (
     CLOSED_SUFFIX,
     OPEN_SUFFIX,
@@ -37,7 +38,7 @@ from collectors_dagster.agent.segments import (
     sync_directory,
     write_packed,
 )
-from collectors_dagster.agent.thinning import thinned, thinned_summary
+from collectors_dagster.agent.thinning import PAUSE_FACTOR, thinned, thinned_summary
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Column, Sweep
 from collectors_dagster.errors import SpoolError
@@ -47,7 +48,7 @@ log = structlog.get_logger("spool")
 
 SEGMENT_SECONDS = 60.0
 SEGMENT_BYTES = 1024 * 1024
-RESERVE_RETRY_SECONDS = 60.0
+RETRY_SECONDS = 60.0
 ROOM_TRIES = 3
 """Segments that may give way to one record on a full disk."""
 
@@ -139,15 +140,18 @@ class Spool:
         self._sealer = sealer
         self._released = 0
         self._open: _OpenSegment | None = None
-        self._reserve = Reserve(directory)
+        self._reserve = cursor_reserve(directory)
+        self._room = room_reserve(directory)
         self._reserve_due = clock.monotonic()
         self._gap = self._reserve.noted()
         found = recover(directory)
         self._holdings = found.holdings
+        self._pack_due = clock.monotonic()
         self._unpacked = [one.first_seq for one in found.holdings if not one.packed]
         self._next_seq = found.next_seq
         self._unsettled = True
         self.statistics.damaged_segments = found.damaged
+        self._hold_reserves()
         self._count()
 
     @property
@@ -184,12 +188,12 @@ class Spool:
     def close(self) -> None:
         """Close the segment being written, durably, and pack what is closed."""
         self._rotate()
-        while self._unpacked:
-            self._pack(self._unpacked.pop(0))
+        for first_seq in list(self._unpacked):
+            self._pack(first_seq)
         self._count()
 
     def _step(self) -> bool:
-        if self._unpacked:
+        if self._unpacked and self._clock.monotonic() >= self._pack_due:
             self._pack(self._unpacked.pop(0))
             return True
         if self._unsettled:
@@ -198,11 +202,13 @@ class Spool:
             if action is not None:
                 self._do(action)
                 return True
-        if self._clock.monotonic() >= self._reserve_due and not self._reserve.whole:
-            self._reserve_due = self._clock.monotonic() + RESERVE_RETRY_SECONDS
-            self._reserve.hold()
-            return True
-        return False
+        if self._clock.monotonic() < self._reserve_due or (self._reserve.whole and self._room.whole):
+            return False
+        return self._hold_reserves()
+
+    def _hold_reserves(self) -> bool:
+        self._reserve_due = self._clock.monotonic() + RETRY_SECONDS
+        return self._reserve.hold() and self._room.hold()
 
     def _now_ns(self) -> int:
         return round(self._clock.now().timestamp() * 1e9)
@@ -276,11 +282,19 @@ class Spool:
             self._holdings.pop(position)
             return
         except (OSError, SpoolError) as error:
-            log.warning("a segment stays uncompressed", segment=segment.path.name, error=str(error))
+            self._pack_later(segment, error)
             return
         self.statistics.damaged_segments += content.damaged > 0
         packed = described(segment._replace(path=segment.path.with_suffix(CLOSED_SUFFIX)))
         self._holdings[position : position + 1] = [packed] if packed else []
+
+    def _pack_later(self, segment: Segment, error: Exception) -> None:
+        self._unpacked.append(segment.first_seq)
+        self._pack_due = self._clock.monotonic() + RETRY_SECONDS
+        if not self._room.give_way():
+            log.warning("a segment stays as it was written for now", segment=segment.path.name, error=str(error))
+            return
+        self._pack_due = self._clock.monotonic()
 
     def _do(self, action: Action) -> None:
         if isinstance(action, Drop):
@@ -294,7 +308,8 @@ class Spool:
         segment = self._segment(old)
         try:
             content = read_records(segment, self._sealer)
-            records = thinned(content.records, action.level_seconds, self._limits.sample_interval_seconds)
+            interval = self._limits.sample_interval_seconds
+            records = thinned(content.records, action.level_seconds, interval, continues=self._continues(old, interval))
             summary = thinned_summary(old.summary, records, action.level_seconds)
             if summary is None:
                 return False
@@ -311,11 +326,19 @@ class Spool:
             self._holdings[position] = packed
         return packed is not None
 
+    def _continues(self, holding: Holding, interval_seconds: float) -> bool:
+        """Tell whether a segment begins where the one before it ends."""
+        position = self._position(holding.first_seq)
+        before = self._holdings[position - 1].summary if position else None
+        if before is None or before.last_seq + 1 != holding.summary.first_seq:
+            return False
+        return holding.summary.from_ns - before.to_ns <= PAUSE_FACTOR * interval_seconds * 1e9
+
     def _rewrite(self, segment: Segment, records: list[Record], summary: Summary) -> None:
         try:
             write_packed(segment.first_seq, self._directory, records, summary, self._sealer)
         except OSError:
-            if not self._reserve.give_way():
+            if not self._room.give_way():
                 raise
             write_packed(segment.first_seq, self._directory, records, summary, self._sealer)
         if not segment.compressed:
@@ -324,25 +347,34 @@ class Spool:
     def _drop(self, action: Drop) -> None:
         dropped = action.holding
         if not dropped.delivered(self._released):
-            self._give_up(dropped.summary, action.reason)
+            self._give_up(dropped, action.reason)
         self._segment(dropped).path.unlink(missing_ok=True)
         position = self._position(dropped.first_seq)
         if position is not None:
             self._holdings.pop(position)
         self.statistics.dropped_segments += 1
 
-    def _give_up(self, dropped: Summary, reason: str) -> None:
-        """Tell of undelivered records before they are removed."""
+    def _give_up(self, dropped: Holding, reason: str) -> None:
+        """Tell of undelivered records, and of the gaps that they told of, before they are removed."""
+        summary = dropped.summary
         self.statistics.dropped_undelivered_segments += 1
-        self.statistics.dropped_records += dropped.records
-        log.warning("undelivered samples dropped", reason=reason, records=dropped.records)
-        known = self._gap or Gap(dropped.from_ns, dropped.to_ns, 0, reason)
-        self._gap = known._replace(
-            from_ns=min(known.from_ns, dropped.from_ns),
-            to_ns=max(known.to_ns, dropped.to_ns),
-            records=known.records + dropped.records,
+        self.statistics.dropped_records += summary.records
+        log.warning("undelivered samples dropped", reason=reason, records=summary.records)
+        lost = [*self._gaps_in(dropped), Gap(summary.from_ns, summary.to_ns, summary.records, reason)]
+        lost = [self._gap, *lost] if self._gap is not None else lost
+        self._gap = Gap(
+            min(gap.from_ns for gap in lost),
+            max(gap.to_ns for gap in lost),
+            sum(gap.records for gap in lost),
+            lost[0].reason,
         )
         self._reserve.note(self._gap)
+
+    def _gaps_in(self, holding: Holding) -> list[Gap]:
+        try:
+            return gaps_in(read_records(self._segment(holding), self._sealer).records)
+        except (OSError, SpoolError):
+            return []
 
     def _position(self, first_seq: int) -> int | None:
         return next((at for at, one in enumerate(self._holdings) if one.first_seq == first_seq), None)

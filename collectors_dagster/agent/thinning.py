@@ -2,9 +2,9 @@
 
 The records of one stretch of the wall clock (10 s, then 60 s) become one, at the instant of the last of them: gauges
 as their mean, the maximum beside it where a peak matters, counters as the exact cumulative value at that instant.
-A pause, or a counter that went back, ends a stretch early, so that a rate over what is kept is a rate over what was
-seen. A thinned record's payload is ``sweeps, span in ns, values..., maxima...``: how many sweeps it stands for, and the
-time from the first to the last of them.
+Where something begins anew (after a pause, or where a counter went back) the record is kept as it is, so that a rate
+over what is kept is the rate over what was seen. A thinned record's payload is ``sweeps, span in ns, values...,
+maxima...``: how many sweeps it stands for, and the time from the first to the last of them.
 """
 
 import math
@@ -88,12 +88,21 @@ def row_of(record: Record, schema: Schema) -> Row:
     return Row(record, int(values[0]), int(values[1]), values[2 : 2 + width], values[2 + width :])
 
 
-def thinned(records: Iterable[Record], level_seconds: int, sample_interval_seconds: float) -> list[Record]:
-    """Return a segment's records with one sample per `level_seconds`; what cannot be understood is left out."""
+def thinned(
+    records: Iterable[Record], level_seconds: int, sample_interval_seconds: float, *, continues: bool
+) -> list[Record]:
+    """Return a segment's records with one sample per `level_seconds`; what cannot be understood is left out.
+
+    Parameters
+    ----------
+    continues : bool
+        The segment before ends where this one begins. If not, its first record is kept as it is: a rate begins there.
+    """
     schemas: dict[int, Schema] = {}
     pause_ns = round(PAUSE_FACTOR * sample_interval_seconds * _NS)
     found: list[Record] = []
     stretch: list[Row] = []
+    previous: Row | None = None
     for record in records:
         if record.schema == CONTROL:
             found += [*_joined(stretch, schemas), _marked(record, schemas)]
@@ -103,10 +112,15 @@ def thinned(records: Iterable[Record], level_seconds: int, sample_interval_secon
             row = row_of(record, schemas[record.schema])
         except (SpoolError, KeyError):
             continue
-        if stretch and _ends(stretch, row, schemas, level_seconds * _NS, pause_ns):
+        breaks = not continues if previous is None else _breaks(schemas, previous, row, pause_ns)
+        if breaks or (stretch and not _together(stretch[-1], row, level_seconds * _NS)):
             found += _joined(stretch, schemas)
             stretch = []
-        stretch.append(row)
+        if breaks:
+            found += _joined([row], schemas)
+        else:
+            stretch.append(row)
+        previous = row
     return [*found, *_joined(stretch, schemas)]
 
 
@@ -128,19 +142,19 @@ def _marked(record: Record, schemas: dict[int, Schema]) -> Record:
     return record._replace(payload=schema_payload(told.number, told.columns, thinned=True))
 
 
-def _ends(stretch: list[Row], row: Row, schemas: dict[int, Schema], level_ns: int, pause_ns: int) -> bool:
-    before = stretch[-1]
-    if row.record.schema != before.record.schema or row.record.wall_ns // level_ns != before.record.wall_ns // level_ns:
-        return True
+def _together(before: Row, row: Row, level_ns: int) -> bool:
+    """Tell whether two rows lie in one stretch of the wall clock."""
+    same_schema = row.record.schema == before.record.schema
+    return same_schema and row.record.wall_ns // level_ns == before.record.wall_ns // level_ns
+
+
+def _breaks(schemas: dict[int, Schema], before: Row, row: Row, pause_ns: int) -> bool:
+    """Tell whether a row begins something new, after a pause or because a counter went back: it stays as it is."""
     if row.record.mono_ns - row.span_ns - before.record.mono_ns > pause_ns:
         return True
-    columns = schemas[row.record.schema].columns
-    return _went_back(columns, before, row) or (len(stretch) > 1 and _went_back(columns, stretch[-2], before))
-
-
-def _went_back(columns: tuple[Column, ...], before: Row, row: Row) -> bool:
-    """Tell whether a counter is lower than before; such a record stays alone, so that the step is seen."""
-    pairs = zip(columns, before.values, row.values, strict=True)
+    if row.record.schema != before.record.schema:
+        return False
+    pairs = zip(schemas[row.record.schema].columns, before.values, row.values, strict=True)
     return any(later < earlier for column, earlier, later in pairs if column.metric.kind is Kind.COUNTER)
 
 

@@ -27,6 +27,7 @@ def run() -> None:
 
 @app.command()
 def replay(
+    *,
     from_: Annotated[str, typer.Option("--from", metavar="T", help="ISO 8601 in UTC, or for example -15m.")],
     to: Annotated[str, typer.Option("--to", metavar="T", help="The same, or now.")] = "now",
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's sources.")] = None,
