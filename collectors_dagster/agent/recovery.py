@@ -27,7 +27,7 @@ class Recovered(NamedTuple):
     next_seq : int
         First sequence number that was never used.
     damaged : int
-        Segments of which something is lost, a record in flight apart.
+        Packed segments of which nothing can be read; damage in the others is found when they are packed or read.
     """
 
     holdings: list[Holding]
@@ -42,8 +42,10 @@ def recover(directory: Path) -> Recovered:
     _remove_doubles(directory)
     found = list_segments(directory)
     unclean = any(not segment.compressed for segment in found)
-    damaged = sum(_cut(segment) for segment in found if not segment.compressed)
-    holdings = []
+    for segment in found:
+        if not segment.compressed:
+            _cut(segment)
+    holdings, damaged = [], 0
     for segment in found:
         holding = described(segment)
         if holding is not None:
@@ -72,14 +74,13 @@ def _remove_doubles(directory: Path) -> None:
             segment.path.with_suffix(OPEN_SUFFIX).unlink(missing_ok=True)
 
 
-def _cut(segment: Segment) -> bool:
-    """Cut what was in flight off a segment that was being written; tell whether more than that is damaged."""
+def _cut(segment: Segment) -> None:
+    """Cut what was in flight off a segment that was being written."""
     data = segment.path.read_bytes()
     content = scan(data, len(MAGIC))
     if content.end < len(data):
         log.info("torn tail cut", segment=segment.path.name, bytes=len(data) - content.end)
         os.truncate(segment.path, content.end)
-    return content.skipped > 0 or (bool(content.records) and not data.startswith(MAGIC))
 
 
 def _next_seq(found: list[Segment], holdings: list[Holding]) -> int:

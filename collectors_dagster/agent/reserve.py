@@ -32,9 +32,8 @@ class Reserve:
         self._bytes = _JOURNAL_BYTES + ballast_bytes
         self._turn = 0
 
-    @property
-    def whole(self) -> bool:
-        """Whether all of the room is held."""
+    def is_whole(self) -> bool:
+        """Tell whether all of the room is held."""
         try:
             return self._path.stat().st_size >= self._bytes
         except OSError:

@@ -167,6 +167,7 @@ def _inflated(data: bytes) -> bytes:
 
 def pack_segment(segment: Segment, sealer: Sealer | None) -> Unpacked:
     """Replace a closed segment's plain form by its packed one, durably; return what was in it."""
+    assert not segment.compressed, f"{segment.path} is packed"
     content = read_records(segment, sealer)
     summary = summarised(content.records)
     if summary is not None:

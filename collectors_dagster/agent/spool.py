@@ -188,8 +188,8 @@ class Spool:
     def close(self) -> None:
         """Close the segment being written, durably, and pack what is closed."""
         self._rotate()
-        for first_seq in list(self._unpacked):
-            self._pack(first_seq)
+        for _ in range(len(self._unpacked)):  # once each: what cannot be packed is put back
+            self._pack(self._unpacked.pop(0))
         self._count()
 
     def _step(self) -> bool:
@@ -202,7 +202,7 @@ class Spool:
             if action is not None:
                 self._do(action)
                 return True
-        if self._clock.monotonic() < self._reserve_due or (self._reserve.whole and self._room.whole):
+        if self._clock.monotonic() < self._reserve_due or (self._reserve.is_whole() and self._room.is_whole()):
             return False
         return self._hold_reserves()
 
@@ -273,7 +273,7 @@ class Spool:
     def _pack(self, first_seq: int) -> None:
         """Bring a closed segment into its small form; one that cannot be is readable as it is."""
         position = self._position(first_seq)
-        if position is None:
+        if position is None or self._holdings[position].packed:  # dropped, or thinned, in the meantime
             return
         segment = self._segment(self._holdings[position])
         try:

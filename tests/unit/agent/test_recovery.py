@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from collectors_dagster.agent.reader import SpoolReader
+from collectors_dagster.agent.records import MAGIC, frame, scan
 from collectors_dagster.agent.segments import list_segments, open_path
 from collectors_dagster.clock import ManualClock
+from collectors_dagster.errors import SpoolError
+from collectors_dagster.security.sealing import Sealer
 from tests.support.spools import LOAD, append_seconds, open_spool, read_all, read_spool, sweep
 
 
@@ -51,6 +54,23 @@ def test_damage_in_the_middle_costs_at_most_that_segment(data: st.DataObject) ->
         assert seen[60:-60] == whole[60 : len(seen) - 60]
 
 
+@given(st.integers(0, 59), st.data())
+def test_damage_in_a_segment_being_written_costs_its_records_only(victim: int, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        directory, clock = Path(name), ManualClock()
+        append_seconds(open_spool(directory, clock), clock, [(1.0, float(at)) for at in range(60)])
+        newest = list_segments(directory)[-1].path
+        content = bytearray(newest.read_bytes())
+        at = len(content) - 52 * (60 - victim) + data.draw(st.integers(0, 51))  # a record of two values has 52 bytes
+        content[at] ^= data.draw(st.integers(1, 255))
+        newest.write_bytes(bytes(content))
+        survivor = open_spool(directory, clock)
+        survivor.close()
+        kept = [each.values[1] for each in read_spool(directory)]
+        assert kept == [float(each) for each in range(60) if each != victim]
+        assert survivor.statistics.damaged_segments == (victim < 59)  # the last one looks like a torn tail
+
+
 def test_damage_is_counted(tmp_path: Path, manual_clock: ManualClock) -> None:
     spool = open_spool(tmp_path, manual_clock)
     append_seconds(spool, manual_clock, [(1.0, 1.0)] * 120)
@@ -71,6 +91,52 @@ def test_a_file_that_is_no_segment_does_not_stop_the_spool(
     append_seconds(spool, manual_clock, [(1.0, 1.0)])
     assert len(read_spool(tmp_path)) == 1
     spool.close()
+
+
+def test_an_encrypted_spool_shows_nothing_and_is_read_with_its_keys(tmp_path: Path, manual_clock: ManualClock) -> None:
+    first, second = bytes(range(32)), bytes(32)
+    spool = open_spool(tmp_path, manual_clock, sealer=Sealer([first]))
+    append_seconds(spool, manual_clock, [(1.0, float(at)) for at in range(150)])
+    assert all(b"load1" not in path.read_bytes() for path in tmp_path.iterdir())
+    changed = open_spool(tmp_path, manual_clock, sealer=Sealer([second, first]))  # after a crash, with a new key
+    append_seconds(changed, manual_clock, [(2.0, float(at)) for at in range(70)])
+    changed.close()
+    seen = read_spool(tmp_path, sealer=Sealer([second, first]))
+    assert [each.values[1] for each in seen] == [float(at) for at in (*range(150), *range(70))]
+    assert changed.statistics.damaged_segments == 0
+    for sealer in (None, Sealer([second])):
+        with pytest.raises(SpoolError, match=r"spool_keys"):
+            read_spool(tmp_path, sealer=sealer)
+
+
+def test_a_spool_whose_key_is_missing_waits_and_goes_on_with_it(tmp_path: Path, manual_clock: ManualClock) -> None:
+    key = Sealer([bytes(32)])
+    append_seconds(open_spool(tmp_path, manual_clock, sealer=key), manual_clock, [(1.0, 1.0)] * 5)
+    without = open_spool(tmp_path, manual_clock)
+    append_seconds(without, manual_clock, [(2.0, 2.0)] * 5)
+    without.close()
+    reader = SpoolReader(tmp_path, 0)
+    for _ in range(2):
+        with pytest.raises(SpoolError, match="move the file away"):
+            reader.read()
+    reader.close()
+    again = open_spool(tmp_path, manual_clock, sealer=key)
+    again.tend()
+    assert [each.values[0] for each in read_spool(tmp_path, sealer=key)] == [1.0] * 5 + [2.0] * 5
+    again.close()
+
+
+def test_a_changed_record_of_an_encrypted_spool_costs_that_record_only(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    key = Sealer([bytes(32)])
+    spool = open_spool(tmp_path, manual_clock, sealer=key)
+    append_seconds(spool, manual_clock, [(1.0, float(at)) for at in range(10)])
+    newest = list_segments(tmp_path)[-1].path
+    records = scan(newest.read_bytes(), len(MAGIC)).records
+    forged = records[6]._replace(wall_ns=records[6].wall_ns + 1)  # with a right checksum
+    newest.write_bytes(MAGIC + b"".join(map(frame, [*records[:6], forged, *records[7:]])))
+    assert len(read_spool(tmp_path, sealer=key)) == 9
 
 
 class SpoolMachine(RuleBasedStateMachine):
