@@ -1,12 +1,13 @@
 """The agent as a process: killed, cut off, reconfigured, and none of it loses or doubles a sample."""
 
+import base64
 import json
 import random
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -16,12 +17,17 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from collectors_dagster.agent.identity import load_identity
 from collectors_dagster.agent.intervals import Intervals
 from collectors_dagster.agent.reader import Observation
+from collectors_dagster.clock import ManualClock
+from collectors_dagster.integrations.timescale import DeliveryStore
 from collectors_dagster.samples import Labels
+from collectors_dagster.security.sealing import Sealer
+from collectors_dagster.tenants import Tenant
 from tests.support.agents import AgentHome, agent_home
 from tests.support.postgres import PostgresServer, free_port
-from tests.support.spools import read_spool
+from tests.support.spools import append_seconds, open_spool, read_spool
 from tests.support.waiting import wait_until
 
 SEED = 20261122
@@ -236,6 +242,113 @@ def test_the_agent_imports_neither_dagster_nor_numbers() -> None:
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_an_incident_is_noticed_by_itself_and_its_window_closed(agent: AgentHome, database: SecretStr) -> None:
+    tables = Tables(database)
+    agent.write_tenant("aurora")
+    agent.deliver_to(database)
+    agent.start()
+    wait_until(lambda: tables.intervals("aurora") >= 1, seconds=30)
+    opened = datetime.now(UTC) - timedelta(minutes=30)  # before the agent was there: nothing is left to deliver
+    with psycopg.connect(database.get_secret_value()) as connection:
+        connection.execute(
+            "insert into core.incident (tenant_key, host, source, opened_at, updated_at, resolved_at, severity,"
+            " peak_score, title, model_version) select tenant_key, %s, 'stream', %s, %s, %s, 'warning', 0.9, 'x', '1'"
+            " from core.tenant where tenant_id = 'aurora'",
+            (agent.status()["host"], opened, opened, opened + timedelta(minutes=1)),
+        )
+    wait_until(
+        lambda: tables.query("select complete from core.detail_window") == [(True,)], seconds=40, what="the window"
+    )
+    wait_until(lambda: agent.status()["incidents"]["completed"] == 1, seconds=10, what="the status")
+    assert agent.stop() == 0
+
+
+def test_the_recorder_is_shown_with_and_without_a_running_agent(agent: AgentHome, database: SecretStr) -> None:
+    agent.write_tenant("aurora")
+    agent.deliver_to(database)
+    agent.start()
+    agent.environment["COLLECTORS__AGENT__SAMPLE_INTERVAL_SECONDS"] = "0.1"
+    wait_until(lambda: agent.status()["sampling"]["sweeps"] > 30, seconds=30)
+    running = shown(agent, "--from", "-5m", "--metric", "load1", "--json")
+    assert len(running) > 20
+    assert agent.stop() == 0
+    before = {path: path.read_bytes() for path in (agent.home / "agent").rglob("*") if path.is_file()}
+    stopped = shown(agent, "--from", "-5m", "--metric", "load1", "--json")
+    assert stopped[: len(running)] == running
+    assert {json.loads(line)["metric"] for line in stopped} == {"load1"}
+    theirs = [json.loads(line) for line in shown(agent, "--from", "-5m", "--tenant", "aurora", "--json")]
+    assert {each["collector"] for each in theirs} == {"load", "cpu"}
+    assert shown(agent, "--from", "-5m", "--metric", "load1", "--csv")[0].startswith("timestamp,host,collector,metric")
+    assert shown(agent, "--from", "-5m", "--metric", "load1")[0].endswith("load1")
+    nothing = agent.command("replay", "--from", "2020-01-01", "--to", "2020-01-02")
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert "nothing was recorded" in nothing.stderr
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def shown(agent: AgentHome, *arguments: str) -> list[str]:
+    done = agent.command("replay", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_window_somebody_asks_for_is_delivered_once(
+    agent: AgentHome, database: SecretStr, manual_clock: ManualClock
+) -> None:
+    root = agent.home / "agent" / "spool"
+    identity = load_identity(root)
+    key = bytes(range(32))
+    agent.environment["COLLECTORS__AGENT__SPOOL_KEYS"] = base64.b64encode(key).decode()
+    spool = open_spool(identity.directory, manual_clock, sealer=Sealer([key]))
+    append_seconds(spool, manual_clock, [(float(at), 7.0 * at) for at in range(300)])
+    agent.write_tenant("aurora", collectors="[load, disk]")
+    agent.deliver_to(database)
+    window = ("--from", "2026-01-01T00:01", "--to", "2026-01-01T01:03:00+01:00")
+    unknown = agent.command("replay", *window, "--ship", "--tenant", "nobody")
+    assert "there is no tenant 'nobody'" in unknown.stderr
+    assert "--tenant" in agent.command("replay", *window, "--ship").stderr
+    with DeliveryStore(database, application_name="tests") as store:
+        store.tenants.sync([Tenant("aurora", "Aurora")])
+    assert shown(agent, *window, "--ship", "--tenant", "aurora") == ["240 values delivered that were not there yet"]
+    assert shown(agent, *window, "--ship", "--tenant", "aurora") == ["0 values delivered that were not there yet"]
+    (row,) = Tables(database).query("select count(*), sum(cardinality(offsets))::int from core.sample_detail")
+    assert row == (4, 240)
+    agent.environment["COLLECTORS__AGENT__SPOOL_KEYS"] = base64.b64encode(bytes(32)).decode()
+    locked = agent.command("replay", *window)
+    assert locked.returncode == 1
+    assert "agent.spool_keys" in locked.stderr
+    spool.close()
+
+
+def test_times_that_cannot_be_understood_are_refused_with_examples(agent: AgentHome) -> None:
+    load_identity(agent.home / "agent" / "spool")
+    assert "-15m or now" in agent.command("replay", "--from", "yesterday").stderr
+    assert agent.command("replay", "--from", "now", "--to", "-1h").returncode == 2
+    assert agent.command("replay", "--from", "-1h", "--json", "--csv").returncode == 2
+
+
+def test_an_encrypted_agent_delivers_like_any_other(agent: AgentHome, database: SecretStr) -> None:
+    tables = Tables(database)
+    key = base64.b64encode(bytes(range(32))).decode()
+    keys = agent.root / "keys"
+    keys.write_text(key)
+    keys.chmod(0o600)
+    agent.environment["COLLECTORS__AGENT__SPOOL_KEYS_FILE"] = str(keys)
+    agent.write_tenant("aurora")
+    agent.deliver_to(database)
+    agent.start()
+    wait_until(lambda: tables.intervals("aurora") >= 2, seconds=30)
+    assert agent.stop() == 0
+    segments = list((agent.home / "agent" / "spool").rglob("*.segz"))
+    assert segments
+    assert all(b"SEAL" in path.read_bytes() for path in segments)
+    assert key not in agent.log
+    keys.chmod(0o644)
+    refused = agent.command("run")
+    assert refused.returncode == 1
+    assert "chmod 600" in refused.stderr
 
 
 def test_debug_switches_are_followed_without_a_restart(agent: AgentHome, database: SecretStr) -> None:

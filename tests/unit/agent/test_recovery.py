@@ -171,6 +171,10 @@ class SpoolMachine(RuleBasedStateMachine):
         self.spool = open_spool(self.directory, self.clock)
 
     @rule()
+    def close_and_go_on(self) -> None:
+        self.spool.close()
+
+    @rule()
     def crash(self) -> None:
         self.spool = open_spool(self.directory, self.clock)
 
