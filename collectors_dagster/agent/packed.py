@@ -106,6 +106,11 @@ def read_summary(data: bytes) -> Summary | None:
     return Summary(*_SUMMARY.unpack(head)) if _CHECKSUM.pack(zlib.crc32(head)) == checksum else None
 
 
+def is_damaged(data: bytes) -> bool:
+    """Tell whether anything of a packed segment cannot be read, by its checksums alone: quick, and without a key."""
+    return read_summary(data) is None or any(block is None for block in _blocks(data))
+
+
 def unpack(first_seq: int, data: bytes, sealer: Sealer | None) -> Unpacked:
     """Return all records that can be read.
 

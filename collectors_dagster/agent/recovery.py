@@ -8,7 +8,7 @@ import structlog
 
 from collectors_dagster.agent.quota import Holding
 from collectors_dagster.agent.records import MAGIC, scan
-from collectors_dagster.agent.segments import OPEN_SUFFIX, Segment, list_segments, summary_of
+from collectors_dagster.agent.segments import OPEN_SUFFIX, Segment, is_sound, list_segments, summary_of
 
 log = structlog.get_logger("spool")
 
@@ -27,7 +27,7 @@ class Recovered(NamedTuple):
     next_seq : int
         First sequence number that was never used.
     damaged : int
-        Packed segments of which nothing can be read; damage in the others is found when they are packed or read.
+        Packed segments with wrong checksums; damage in the others is found when they are packed.
     """
 
     holdings: list[Holding]
@@ -45,14 +45,12 @@ def recover(directory: Path) -> Recovered:
     for segment in found:
         if not segment.compressed:
             _cut(segment)
-    holdings, damaged = [], 0
+    holdings, damaged = [], sum(not is_sound(segment) for segment in found if segment.compressed)
     for segment in found:
         holding = described(segment)
         if holding is not None:
             holdings.append(holding)
-        elif segment.compressed:
-            damaged += 1  # kept, because another version or a person may make something of it
-        else:
+        elif not segment.compressed:  # a packed one is kept: another version or a person may make something of it
             segment.path.unlink()
     return Recovered(holdings, _next_seq(found, holdings) + UNCLEAN_JUMP * unclean, damaged)
 

@@ -87,7 +87,7 @@ class SpoolStatistics:
     dropped_records : int
         Records given up before they were delivered.
     damaged_segments : int
-        Segments of which something could not be read.
+        Segments of which something could not be read: at the start, and when they were packed or thinned.
     upkeep_seconds, longest_upkeep_seconds : float
         Duration of the latest step between two sweeps (packing, thinning, dropping), and of the longest.
     """

@@ -20,7 +20,7 @@ from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBr
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.tenants import SystemSource, Tenant
-from tests.support.spools import HEADER, append_seconds, open_spool
+from tests.support.spools import HEADER, append_seconds, limits, open_spool
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 AURORA = Tenant("aurora", "Aurora", system=SystemSource(collectors=("load", "disk")))
@@ -315,3 +315,35 @@ def test_the_lag_is_the_age_of_the_newest_delivered_interval(site: Site) -> None
     assert delivery.lag_seconds() == 61.0
     assert site.clock.now() == START + timedelta(seconds=81)
     delivery.close()
+
+
+def test_thinned_samples_are_delivered_as_if_nothing_had_been_given_up(site: Site) -> None:
+    """The database is away for so long that the spool thins; a tenant of ten seconds does not notice."""
+    delivery = site.delivery()
+    site.sample(61)
+    delivery.turn()
+    site.store.cut = "before"
+    site.sample(60 * 12)
+    settle(site, max_bytes=4_000)
+    assert site.spool.statistics.thinned_segments > 3
+    assert site.spool.statistics.dropped_segments == 0
+    site.store.cut = None
+    restarted = site.delivery(connect=lambda: Unsteady(site.conninfo, application_name="test-agent"))
+    site.turn(restarted)
+    assert [at for at, _ in site.rows()] == [10 * n for n in range(1, 79)]
+    assert [value for _, value in site.rows()][1:] == [10 * n + 3.5 for n in range(1, 78)]
+    assert [value for _, value in site.rows(metric="load1_max")][1:] == [10 * n + 8.0 for n in range(1, 78)]
+    assert {rate for _, rate in site.rows(metric="disk_reads_per_second")} == {7.0}
+    with psycopg.connect(site.conninfo.get_secret_value()) as connection:
+        row = connection.execute("select sum(gap_seconds), sum(duplicates)::int from core.delivery").fetchone()
+    assert row == (pytest.approx(0.0), 0)
+    restarted.close()
+    delivery.close()
+
+
+def settle(site: Site, max_bytes: int) -> None:
+    """Lower what the spool may hold, and let it come down to ten seconds where it must."""
+    site.spool._limits = limits(max_bytes=max_bytes)
+    site.spool._unsettled = True
+    for _ in range(8):
+        site.spool.tend()

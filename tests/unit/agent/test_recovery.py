@@ -80,6 +80,7 @@ def test_damage_is_counted(tmp_path: Path, manual_clock: ManualClock) -> None:
     assert [seen.seq for seen in read_all(reader)] == list(range(61, 121))
     assert reader.damaged_segments == 1
     reader.close()
+    assert open_spool(tmp_path, manual_clock).statistics.damaged_segments == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"CDSPOOL", b"somebody else's file", b"CDSPOOL1" + b"\x00" * 100])
