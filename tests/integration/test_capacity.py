@@ -22,9 +22,10 @@ from collectors_dagster.config import Settings, load_settings
 from collectors_dagster.config.tenants import load_tenants
 from collectors_dagster.features.feature_set import COLUMNS, VERSION
 from collectors_dagster.frames import FeatureFrame
-from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.timescale import DeliveryStore, Store
+from collectors_dagster.integrations.timescale.details import DetailBatch
 from collectors_dagster.records import Contribution, ModelState, ScoredMinute
-from collectors_dagster.samples import Metric, SeriesKey
+from collectors_dagster.samples import Metric, Sample, SeriesKey
 from collectors_dagster.tenants import Tenant
 from tests.support.store_data import DAY, after, axis
 
@@ -38,6 +39,8 @@ MEASURED = {
     "models in MLflow": 20_000_000,
 }
 PROCESSES = 9
+INCIDENTS_PER_DAY, MINUTES_PER_INCIDENT = 3, 15
+"""Per tenant: what a host in trouble has, and how long one is with what is delivered around it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class RowBytes:
     sample: float
     feature: float
     score: float
+    detail: float
 
 
 def series_per_metric(metric: Metric) -> int:
@@ -84,7 +88,7 @@ def size_of(database: SecretStr, pattern: str) -> int:
 
 
 @pytest.fixture
-def row_bytes(store: Store, database: SecretStr) -> RowBytes:
+def row_bytes(store: Store, delivery_store: DeliveryStore, database: SecretStr) -> RowBytes:
     """Write a day as the platform does and measure what it takes."""
     store.tenants.sync([Tenant("aurora", "Aurora")])
     rng, series, step = np.random.default_rng(1), 20, 10
@@ -108,10 +112,14 @@ def row_bytes(store: Store, database: SecretStr) -> RowBytes:
         for n in range(1, 1441)
     ]
     store.scores.write("aurora", "stream", scored)
+    keys = [SeriesKey("host-1", "cpu", f"metric{number}") for number in range(20)]
+    seconds = [Sample(key, after(n, DAY.start), rng.normal()) for key in keys for n in range(1, 60 * 60 + 1)]
+    delivery_store.details.write(DetailBatch("agent-1", "aurora", seconds, after(3600, DAY.start)))
     return RowBytes(
         size_of(database, "^sample_2") / rows,
         size_of(database, "^feature$") / 1440,
         size_of(database, "^score$") / 1440,
+        size_of(database, "^sample_detail$") / (20 * 60),
     )
 
 
@@ -140,6 +148,11 @@ def week(settings: Settings, size: RowBytes) -> Mapping[str, float]:
         "features": (minutes + showcase) * size.feature,
         "scores, stream and batch": (2 * minutes + showcase) * size.score,
         "the synthetic tenant's samples": showcase / 2 * 40 * size.sample,
+        "incidents at full resolution": sum(map(series_of, observing))
+        * DAYS
+        * INCIDENTS_PER_DAY
+        * MINUTES_PER_INCIDENT
+        * size.detail,
         "write-ahead log": setting_in_bytes("max_wal_size"),
         "flight recorder and spool": settings.agent.flight_recorder_max_bytes + settings.agent.spool_max_bytes,
         "logs": PROCESSES * settings.log.max_bytes * (settings.log.backups + 1),
