@@ -290,17 +290,17 @@ class Spool:
 
     def _pack_later(self, segment: Segment, error: Exception) -> None:
         self._unpacked.append(segment.first_seq)
-        self._pack_due = self._clock.monotonic() + RETRY_SECONDS
-        if not self._room.give_way():
-            log.warning("a segment stays as it was written for now", segment=segment.path.name, error=str(error))
+        if isinstance(error, OSError) and self._room.give_way():
             return
-        self._pack_due = self._clock.monotonic()
+        self._pack_due = self._clock.monotonic() + RETRY_SECONDS
+        log.warning("a segment stays as it was written for now", segment=segment.path.name, error=str(error))
 
     def _do(self, action: Action) -> None:
         if isinstance(action, Drop):
             self._drop(action)
         elif not self._thin(action):
-            self._drop(Drop(action.holding, "it could not be thinned"))
+            oldest = next(one for one in self._holdings if not one.delivered(self._released))
+            self._drop(Drop(oldest, "nothing could be thinned"))
 
     def _thin(self, action: Thin) -> bool:
         """Replace a segment by fewer records; tell whether there is less now."""

@@ -65,6 +65,7 @@ def test_it_samples_once_per_interval_half_way_between_full_seconds(
     assert len(seen) == sampler.progress.sweeps == 100
     assert {each.wall_ns % 10**9 for each in seen} == {500_000_000}
     assert sampler.progress.overruns == 0
+    assert [path.suffix for path in sorted(tmp_path.glob("*.seg*"))] == [".segz", ".seg"]  # a minute is closed
 
 
 def test_looks_that_were_missed_are_counted_and_do_not_shift_the_others(
