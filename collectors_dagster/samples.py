@@ -32,6 +32,9 @@ class Metric:
         ``seconds``, ``bytes``, ``ratio``, ``operations``, ...
     peak : bool
         Deliver the maximum of the interval too, as ``<name>_max`` (gauges only).
+    node_exporter, otel : str or None
+        What the same thing is called there, for people who come from there; None if it is not there. One of theirs may
+        stand for several of ours, told apart by its labels.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Metric:
     unit: str
     help: str
     peak: bool = False
+    node_exporter: str | None = None
+    otel: str | None = None
 
     @property
     def delivered_name(self) -> str:
