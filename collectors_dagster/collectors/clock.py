@@ -135,7 +135,7 @@ class _Fields(ctypes.Structure):
 
 @cache
 def _adjtimex() -> Callable[[object], int]:
-    return ctypes.CDLL(None, use_errno=True).adjtimex  # type: ignore[no-any-return]
+    return ctypes.CDLL(None, use_errno=True).adjtimex
 
 
 def kernel_timex() -> Timex:

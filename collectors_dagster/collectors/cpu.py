@@ -115,13 +115,15 @@ def parse_stat(data: bytes) -> Stat:
     """Return the numbers in ``/proc/stat``; modes that an old kernel lacks are zero."""
     cores: list[bytes] = []
     ticks: list[list[int]] = []
-    scheduler: dict[bytes, int] = {}
+    keys: list[bytes] = []
+    single: list[bytes] = []
     softirqs: list[int] = []
     user = nice = 0
     for line in data.splitlines():
         key, _, rest = line.partition(b" ")
         if key in SCHEDULER:
-            scheduler[key] = naturals(rest.split(None, 1)[:1])[0]
+            keys.append(key)
+            single.append(rest.split(None, 1)[0])
         elif key == b"softirq":
             softirqs = naturals(rest.split()[1 : 1 + len(SOFTIRQS)])
         elif key.startswith(b"cpu") and key != b"cpu":
@@ -131,7 +133,7 @@ def parse_stat(data: bytes) -> Stat:
             user, nice = user + modes[8], nice + modes[9]
     if not cores:
         raise ValueError("no core listed")
-    return Stat(tuple(cores), ticks, (user, nice), scheduler, softirqs)
+    return Stat(tuple(cores), ticks, (user, nice), dict(zip(keys, naturals(single), strict=True)), softirqs)
 
 
 def _mode_ticks(fields: list[bytes]) -> list[int]:

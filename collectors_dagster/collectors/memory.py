@@ -1,5 +1,8 @@
 """Memory, swap and paging: ``/proc/meminfo`` and ``/proc/vmstat``."""
 
+from functools import lru_cache
+from operator import mul
+
 from collectors_dagster.collectors.parts import Parts
 from collectors_dagster.collectors.procfs import KeyedFile, ProcFile, parser
 from collectors_dagster.collectors.protocol import Host, Reading, Series
@@ -174,7 +177,8 @@ VMSTAT = {
     b"numa_miss": Series(NUMA_MISSES),
     b"oom_kill": Series(OOM_KILLS),
 }
-IN_KIBIBYTES = frozenset({b"pgpgin", b"pgpgout"})
+IN_KIBIBYTES = {key for key in MEMINFO if not key.startswith(b"HugePages_")} | {b"pgpgin", b"pgpgout"}
+KIBIBYTE = 1024
 
 
 @parser("memory")
@@ -183,17 +187,19 @@ def parse_meminfo(data: bytes, layout: KeyedFile) -> list[int]:
     values = layout.pick(data)
     if b"MemTotal:" not in layout.present:
         raise ValueError("no MemTotal")
-    return [
-        value if key.startswith(b"HugePages_") else value * 1024
-        for key, value in zip(layout.present, values, strict=True)
-    ]
+    return list(map(mul, values, _factors(layout.present)))
 
 
 @parser("memory")
 def parse_vmstat(data: bytes, layout: KeyedFile) -> list[int]:
     """Return events, pages or bytes for the keys of `layout`."""
-    values = layout.pick(data)
-    return [value * 1024 if key in IN_KIBIBYTES else value for key, value in zip(layout.present, values, strict=True)]
+    return list(map(mul, layout.pick(data), _factors(layout.present)))
+
+
+@lru_cache(maxsize=16)
+def _factors(present: tuple[bytes, ...]) -> tuple[int, ...]:
+    """Return what makes bytes of kibibytes and leaves numbers alone."""
+    return tuple(KIBIBYTE if key in IN_KIBIBYTES else 1 for key in present)
 
 
 class Memory:

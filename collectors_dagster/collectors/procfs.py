@@ -16,6 +16,7 @@ Result = TypeVar("Result")
 SMALL = 3072
 """procfs hands out lists in chunks of a page; a first chunk below this size is therefore the whole file."""
 LARGEST = 8 * 1024 * 1024
+BEYOND_COUNTERS = 10**20
 LOOK_AGAIN_SECONDS = 60.0
 """What a kernel does not offer now may be there after a module was loaded."""
 
@@ -111,28 +112,63 @@ class KeyedFile:
     (b'MemTotal:', b'SwapFree:')
     """
 
-    __slots__ = ("_keys", "_length", "_numbers", "_words", "present")
+    __slots__ = ("_expected", "_keys", "_length", "_numbers", "_words", "present")
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         self._keys = keys
         self._length = -1
+        self._expected: tuple[bytes, ...] = ()
         self._words = self._numbers = picker(())
         self.present: tuple[bytes, ...] = ()
 
     def pick(self, data: bytes) -> list[int]:
         """Return the values of the keys named in :attr:`present`, which is replaced when the file changed shape."""
         tokens = data.split()
-        if len(tokens) != self._length or self._words(tokens) != self.present:
+        if len(tokens) != self._length or self._words(tokens) != self._expected:
             self._find(tokens)
         return naturals(self._numbers(tokens))
 
     def _find(self, tokens: list[bytes]) -> None:
         places = {token: at for at, token in reversed(list(enumerate(tokens[:-1])))}
-        found = sorted((places[key], key) for key in self._keys if key in places)
+        self._adopt(tokens, sorted((places[key], key) for key in self._keys if key in places))
+
+    def _adopt(self, tokens: list[bytes], found: list[tuple[int, bytes]], words: tuple[int, ...] = ()) -> None:
+        """Remember where keys stand, and which words else must stay where they are."""
+        checked = [*(at for at, _ in found), *words]
         self._length = len(tokens)
-        self._words = picker([at for at, _ in found])
+        self._words = picker(checked)
+        self._expected = self._words(tokens)
         self._numbers = picker([at + 1 for at, _ in found])
         self.present = tuple(key for _, key in found)
+
+
+class GroupedFile(KeyedFile):
+    r"""The same for lines that begin with a group's name: ``sockstat``.
+
+    Parameters
+    ----------
+    keys : tuple of bytes
+        Group and key as written, without a blank: ``TCP:inuse``.
+
+    Examples
+    --------
+    >>> layout = GroupedFile((b"TCP:inuse", b"UDP:inuse"))
+    >>> layout.pick(b"TCP: inuse 7 orphan 0\nUDP: inuse 3\n")
+    [7, 3]
+    """
+
+    __slots__ = ()
+
+    def _find(self, tokens: list[bytes]) -> None:
+        group, groups = b"", []
+        found: dict[bytes, int] = {}
+        for at, token in enumerate(tokens[:-1]):
+            if token.endswith(b":"):
+                group = token
+                groups.append(at)
+            elif group + token in self._keys:
+                found.setdefault(group + token, at)
+        self._adopt(tokens, [(at, key) for key, at in found.items()], tuple(groups))
 
 
 class HeadedFile:
@@ -168,7 +204,8 @@ class HeadedFile:
         return [value for row in self._rows for value in row.numbers(lines)]
 
     def _find(self, heads: list[bytes]) -> None:
-        self._heads, self._rows, present = heads, [], []
+        present: list[bytes] = []
+        self._heads, self._rows = heads, []
         for number, head in enumerate(heads):
             group, *names = head.split()
             chosen = {group + name: at for at, name in enumerate(names, 1) if group + name in self._keys}
@@ -287,9 +324,12 @@ def naturals(texts: Sequence[bytes]) -> list[int]:
     """
     if not texts:
         return []
-    if not b"".join(texts).isdigit() or max(map(len, texts)) > 20 or not min(map(len, texts)):
+    if not b"".join(texts).isdigit():
         raise ValueError(f"not a counter among {texts[:3]!r}")
-    return list(map(int, texts))
+    values = list(map(int, texts))
+    if max(values) >= BEYOND_COUNTERS:
+        raise ValueError(f"larger than any counter: {max(values):.3g}")
+    return values
 
 
 def picker(positions: Sequence[int]) -> Callable[[list[bytes]], tuple[bytes, ...]]:

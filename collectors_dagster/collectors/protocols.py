@@ -107,6 +107,15 @@ NETSTAT = {
     b"TcpExt:TCPRcvQDrop": _counter(
         "tcp_receive_queue_drops", "packets", "Segments dropped because a queue was full.", "TcpExt_TCPRcvQDrop"
     ),
+    b"TcpExt:TCPBacklogDrop": _counter(
+        "tcp_backlog_drops", "packets", "Segments dropped while a program held the socket.", "TcpExt_TCPBacklogDrop"
+    ),
+    b"TcpExt:TCPReqQFullDrop": _counter(
+        "tcp_request_queue_drops",
+        "connections",
+        "Connections dropped because too many were half open.",
+        "TcpExt_TCPReqQFullDrop",
+    ),
     b"TcpExt:TCPAbortOnMemory": _counter(
         "tcp_aborts_on_memory", "connections", "Connections given up for want of memory.", "TcpExt_TCPAbortOnMemory"
     ),

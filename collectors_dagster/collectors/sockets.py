@@ -1,7 +1,9 @@
 """Sockets in use and the memory they hold: ``/proc/net/sockstat`` and ``/proc/net/sockstat6``."""
 
+from operator import mul
+
 from collectors_dagster.collectors.parts import Parts
-from collectors_dagster.collectors.procfs import OptionalFile, ProcFile, naturals, parser
+from collectors_dagster.collectors.procfs import GroupedFile, OptionalFile, ProcFile, parser
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.samples import Kind, Metric
 
@@ -47,23 +49,9 @@ IN_PAGES = frozenset({b"TCP:mem", b"UDP:mem"})
 
 
 @parser("sockets")
-def parse_sockstat(data: bytes, page_bytes: int) -> dict[bytes, int]:
-    r"""Return what the lines say of the keys of `SERIES`; memory in bytes.
-
-    Examples
-    --------
-    >>> parse_sockstat(b"TCP: inuse 9 orphan 0 mem 3\nOTHER: inuse 1\n", 4096)
-    {b'TCP:inuse': 9, b'TCP:orphan': 0, b'TCP:mem': 12288}
-    """
-    found = {}
-    for line in data.splitlines():
-        protocol, *pairs = line.split()
-        names, numbers = pairs[::2], naturals(pairs[1::2])
-        for name, number in zip(names, numbers, strict=True):
-            key = protocol + name
-            if key in SERIES:
-                found[key] = number * page_bytes if key in IN_PAGES else number
-    return found
+def parse_sockstat(data: bytes, layout: GroupedFile) -> list[int]:
+    """Return the numbers for the keys of `layout`; memory in pages."""
+    return layout.pick(data)
 
 
 class Sockets:
@@ -94,16 +82,19 @@ class _Table:
     def __init__(self, file: ProcFile, page_bytes: int) -> None:
         self._file = file
         self._page_bytes = page_bytes
+        self._layout = GroupedFile(tuple(SERIES))
+        self._factors: tuple[int, ...] = ()
         self._present: tuple[bytes, ...] = ()
         self._series: tuple[Series, ...] = ()
 
     def read(self) -> Reading:
         """Return the present values."""
-        found = parse_sockstat(self._file.read(), self._page_bytes)
-        present = tuple(found)
-        if present != self._present:
-            self._present, self._series = present, tuple(SERIES[key] for key in present)
-        return Reading(self._series, list(found.values()))
+        values = parse_sockstat(self._file.read(), self._layout)
+        if self._layout.present != self._present:
+            self._present = self._layout.present
+            self._series = tuple(SERIES[key] for key in self._present)
+            self._factors = tuple(self._page_bytes if key in IN_PAGES else 1 for key in self._present)
+        return Reading(self._series, list(map(mul, values, self._factors)))
 
     def close(self) -> None:
         """Close the file."""
