@@ -97,6 +97,8 @@ class ProcFile:
 class KeyedFile:
     r"""Chosen numbers of a ``key value`` file, by positions found once and checked at each reading.
 
+    What did not change since the last reading is not parsed again; the list is then the same, so leave it alone.
+
     Parameters
     ----------
     keys : tuple of bytes
@@ -111,10 +113,12 @@ class KeyedFile:
     (b'MemTotal:', b'SwapFree:')
     """
 
-    __slots__ = ("_expected", "_keys", "_length", "_numbers", "_words", "present")
+    __slots__ = ("_data", "_expected", "_keys", "_length", "_numbers", "_values", "_words", "present")
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         self._keys = keys
+        self._data: bytes | None = None
+        self._values: list[int] = []
         self._length = -1
         self._expected: tuple[bytes, ...] = ()
         self._words = self._numbers = picker(())
@@ -122,10 +126,14 @@ class KeyedFile:
 
     def pick(self, data: bytes) -> list[int]:
         """Return the values of the keys named in :attr:`present`, which is replaced when the file changed shape."""
-        tokens = data.split()
-        if len(tokens) != self._length or self._words(tokens) != self._expected:
-            self._find(tokens)
-        return naturals(self._numbers(tokens))
+        if data != self._data:
+            self._data = None  # what is remembered below must fit together, or be found anew
+            tokens = data.split()
+            if len(tokens) != self._length or self._words(tokens) != self._expected:
+                self._find(tokens)
+            self._values = naturals(self._numbers(tokens))
+            self._data = data
+        return self._values
 
     def _find(self, tokens: list[bytes]) -> None:
         places = {token: at for at, token in reversed(list(enumerate(tokens[:-1])))}
@@ -203,15 +211,15 @@ class HeadedFile:
         return [value for row in self._rows for value in row.numbers(lines)]
 
     def _find(self, heads: list[bytes]) -> None:
+        rows: list[_Row] = []
         present: list[bytes] = []
-        self._heads, self._rows = heads, []
         for number, head in enumerate(heads):
             group, *names = head.split()
             chosen = {group + name: at for at, name in enumerate(names, 1) if group + name in self._keys}
             if chosen:
-                self._rows.append(_Row(2 * number + 1, group, len(names) + 1, list(chosen.values())))
+                rows.append(_Row(2 * number + 1, group, len(names) + 1, list(chosen.values())))
                 present += chosen
-        self.present = tuple(present)
+        self._heads, self._rows, self.present = heads, rows, tuple(present)
 
 
 class _Row:
