@@ -1,6 +1,7 @@
 """Collectors made of parts: one part's failure, changes of series, what is asked slowly."""
 
 import math
+from collections.abc import Iterator
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_what_changes_slowly_is_asked_when_its_time_has_come() -> None:
 
 
 def test_a_question_that_failed_is_asked_again_at_once() -> None:
-    answers = iter([FAILURE, 7])
+    answers: Iterator[CollectionError | int] = iter((FAILURE, 7))
 
     def ask() -> int:
         answer = next(answers)
