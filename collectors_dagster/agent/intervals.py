@@ -16,6 +16,7 @@ from collectors_dagster.agent.reader import Observation
 from collectors_dagster.agent.records import FLOAT_BYTES
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.samples import Kind, Sample, SeriesKey
+from collectors_dagster.tenants import SLOWEST_SECONDS
 
 NANOSECONDS = 1_000_000_000
 HOUR_NS = 3600 * NANOSECONDS
@@ -26,8 +27,6 @@ LONGEST_STEP = 2.5
 """A counter's readings further apart than this many of its source's intervals belong to no common interval."""
 INTERVAL = "collector_interval_seconds"
 """The gauge by which sweeps say how often a source is read at present; its label ``source`` names the collector."""
-SLOWEST_SECONDS = 10.0
-"""No source is read less often than this."""
 BORDER_RECORDS = 26
 """Records, at one a second, before the first undelivered one that may still be the border of its rates: `LONGEST_STEP`
 of the slowest source."""

@@ -8,7 +8,6 @@ the fastest in one step, calm doubles it after a while.
 
 import math
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 FAST_SECONDS = 10.0
 SLOW_SECONDS = 120.0
@@ -22,13 +21,6 @@ CALM_SECONDS = 60.0
 """Calm must last this long before the interval grows, and again before it grows further."""
 LEAST_DEVIATION = 0.01
 """Deviations below this share of the level are noise of counting."""
-
-
-class SamplingStrategy(StrEnum):
-    """What a tenant asks for."""
-
-    FIXED = "fixed"
-    ADAPTIVE = "adaptive"
 
 
 @dataclass(frozen=True, slots=True)
