@@ -44,7 +44,7 @@ def catalogue(
     as_json: Annotated[bool, typer.Option("--json", help="Print names, units and mappings as JSON.")] = False,
 ) -> None:
     """List every metric that the collectors know, with its unit and meaning."""
-    from collectors_dagster.collectors.catalogue import catalogue as entries
+    from collectors_dagster.agent.catalogue import catalogue as entries
 
     if as_json:
         typer.echo(json.dumps([entry.as_json() for entry in entries()], indent=2))

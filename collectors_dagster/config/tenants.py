@@ -344,4 +344,6 @@ def _system(file: TenantFile, settings: Settings) -> SystemSource:
         collection_interval_seconds=chosen.collection_interval or default.collection_interval,
         ml_enabled=default.ml_enabled if chosen.ml_enabled is None else chosen.ml_enabled,
         anomaly_threshold=chosen.anomaly_threshold or default.anomaly_threshold,
+        sampling=chosen.sampling.strategy,
+        slowest_seconds=chosen.sampling.slowest,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from collectors_dagster.agent.own import Own
 from collectors_dagster.clock import ManualClock, SystemClock
 from collectors_dagster.collectors import COLLECTORS, collectors_of
 from collectors_dagster.collectors.portable import PORTABLE
@@ -56,7 +57,7 @@ def collector(request: pytest.FixtureRequest, tree: str) -> Iterator[Collector]:
 
 def test_names_are_what_tenants_may_choose() -> None:
     names = [factory(recorded_host(RECORDED)).name for factory in COLLECTORS]
-    assert sorted(names) == sorted(SystemSource().collectors)
+    assert sorted([*names, Own.name]) == sorted(SystemSource().collectors)
     assert {factory(recorded_host(RECORDED)).name for factory in PORTABLE} < set(names)
 
 

@@ -4,17 +4,17 @@ import json
 
 import pytest
 
+from collectors_dagster.agent.catalogue import catalogue, main, metrics_page
+from collectors_dagster.agent.own import Own
 from collectors_dagster.cli.__main__ import main as collectors
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.collectors import COLLECTORS
-from collectors_dagster.collectors.catalogue import catalogue, main, metrics_page
 from collectors_dagster.collectors.protocol import Host
 from collectors_dagster.config.settings import PROJECT_ROOT
 
-REMEDY = "run python -m collectors_dagster.collectors.catalogue write"
-PROMISED = [
-    (made.name, metric) for made in (each(Host(SystemClock())) for each in COLLECTORS) for metric in made.metrics
-]
+REMEDY = "run python -m collectors_dagster.agent.catalogue write"
+READ = [(made.name, made.metrics) for made in (each(Host(SystemClock())) for each in COLLECTORS)]
+PROMISED = [(name, metric) for name, metrics in [*READ, (Own.name, Own.metrics)] for metric in metrics]
 
 
 def test_page_is_what_the_code_says() -> None:

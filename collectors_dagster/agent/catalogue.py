@@ -1,6 +1,6 @@
 """Everything that may be measured, as data and as the page ``docs/metrics.md``, from the collectors themselves.
 
-``python -m collectors_dagster.collectors.catalogue`` prints the page; with ``write`` it writes it into the checkout.
+``python -m collectors_dagster.agent.catalogue`` prints the page; with ``write`` it writes it into the checkout.
 """
 
 import inspect
@@ -8,17 +8,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from collectors_dagster.agent.own import Own
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.collectors import COLLECTORS
 from collectors_dagster.collectors.portable import PORTABLE
-from collectors_dagster.collectors.protocol import Collector, Host
+from collectors_dagster.collectors.protocol import CollectorFactory, Host
 from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.samples import Kind, Metric
 
 _LINES_BEFORE_METRICS = """\
 # Metrics
 
-Written by `python -m collectors_dagster.collectors.catalogue write`; a test compares it with the code.
+Written by `python -m collectors_dagster.agent.catalogue write`; a test compares it with the code.
 `collectors agent catalogue` prints the same, with `--json` for programs.
 
 The agent reads these on its host once a second. A tenant receives those of the collectors named in its file, at its own
@@ -28,8 +29,8 @@ metric's name, kind and unit never change; new ones are added beside.
 
 What the kernel, the hardware or the platform does not tell is left out, never shown as zero. The last columns say what
 the same thing is called by `node_exporter` (`*` stands for several names, told apart here by a label; some need an
-option there) and in OpenTelemetry's conventions and host receiver, and whether psutil can tell it, which reads macOS and
-Windows: there as far as the platform counts it.
+option there) and in OpenTelemetry's conventions and host receiver, and whether it is known on macOS and Windows too, as
+far as psutil can count it there.
 """
 
 
@@ -65,13 +66,20 @@ class Entry:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A collector as far as the catalogue goes."""
+
+    name: str
+    metrics: tuple[Metric, ...]
+    about: str
+
+
 def catalogue() -> list[Entry]:
     """Return all metrics, in the order in which a sweep reads their collectors."""
-    portable = {metric for collector in _made(portable=True) for metric in collector.metrics}
+    portable = {metric for source in _sources(PORTABLE) for metric in source.metrics}
     return [
-        Entry(collector.name, metric, metric in portable)
-        for collector in _made(portable=False)
-        for metric in collector.metrics
+        Entry(source.name, metric, metric in portable) for source in _sources(COLLECTORS) for metric in source.metrics
     ]
 
 
@@ -80,20 +88,22 @@ def metrics_page() -> str:
     return _LINES_BEFORE_METRICS + "".join(_sections())
 
 
-def _made(*, portable: bool) -> list[Collector]:
-    """Make the collectors, which opens nothing before they are read."""
+def _sources(factories: list[CollectorFactory]) -> list[Source]:
+    """Look at collectors, which opens nothing before they are read; the agent itself is read everywhere."""
     host = Host(SystemClock())
-    return [factory(host) for factory in (PORTABLE if portable else COLLECTORS)]
+    made = [factory(host) for factory in factories]
+    found = [Source(one.name, one.metrics, inspect.getdoc(type(one)) or "") for one in made]
+    return [*found, Source(Own.name, Own.metrics, inspect.getdoc(Own) or "")]
 
 
 def _sections() -> Iterator[str]:
     entries = catalogue()
-    for collector in _made(portable=False):
-        about = (inspect.getdoc(type(collector)) or "").partition("\n")[0]
-        yield f"\n## {collector.name}\n\n{about}\n\n"
+    for source in _sources(COLLECTORS):
+        summary = source.about.partition("\n")[0]
+        yield f"\n## {source.name}\n\n{summary}\n\n"
         yield "| metric | kind | unit | meaning | in the database | node_exporter | OpenTelemetry | portable |\n"
         yield "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
-        yield from (_row(entry) for entry in entries if entry.collector == collector.name)
+        yield from (_row(entry) for entry in entries if entry.collector == source.name)
 
 
 def _row(entry: Entry) -> str:
