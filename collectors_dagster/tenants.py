@@ -65,6 +65,8 @@ class SystemSource:
     ----------
     collectors : tuple of str
         Names of collectors; ``docs/metrics.md`` says what each of them reads.
+    detail : bool
+        Store the metrics that ``docs/metrics.md`` marks as detail, too.
     collection_interval_seconds : float
         Resolution in the database; the host is sampled at 1 Hz whatever it says.
     anomaly_threshold : float
@@ -89,6 +91,7 @@ class SystemSource:
         "clock",
         "agent",
     )
+    detail: bool = False
     collection_interval_seconds: float = 10.0
     ml_enabled: bool = True
     anomaly_threshold: float = 0.9

@@ -5,7 +5,7 @@
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from collectors_dagster.agent.own import Own
@@ -22,7 +22,8 @@ _LINES_BEFORE_METRICS = """\
 Written by `python -m collectors_dagster.agent.catalogue write`; a test compares it with the code.
 `collectors agent catalogue` prints the same, with `--json` for programs.
 
-The agent reads these on its host once a second. A tenant receives those of the collectors named in its file, at its own
+The agent reads these on its host once a second and keeps them in its flight recorder. A tenant receives those of the
+collectors named in its file that are *stored* always, and the others too if its file says `detail: true`; at its own
 resolution: of a **gauge** the mean over the interval, of a **counter** the exact rate per second under the name in the
 column *in the database*. A gauge marked *max* is stored a second time with the interval's maximum, as `<name>_max`. A
 metric's name, kind and unit never change; new ones are added beside.
@@ -32,6 +33,10 @@ the same thing is called by `node_exporter` (`*` stands for several names, told 
 option there) and in OpenTelemetry's conventions and host receiver, and whether it is known on macOS and Windows too, as
 far as psutil can count it there.
 """
+HEAD = (
+    *("metric", "kind", "unit", "meaning", "in the database", "stored"),
+    *("node_exporter", "OpenTelemetry", "portable"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Entry:
             "delivered_name": metric.delivered_name,
             "delivered_unit": metric.delivered_unit,
             "peak": metric.peak,
+            "detail": metric.detail,
             "node_exporter": metric.node_exporter,
             "opentelemetry": metric.otel,
             "portable": self.portable,
@@ -101,8 +107,7 @@ def _sections() -> Iterator[str]:
     for source in _sources(COLLECTORS):
         summary = source.about.partition("\n")[0]
         yield f"\n## {source.name}\n\n{summary}\n\n"
-        yield "| metric | kind | unit | meaning | in the database | node_exporter | OpenTelemetry | portable |\n"
-        yield "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        yield _as_row(HEAD) + _as_row(("---",) * len(HEAD))
         yield from (_row(entry) for entry in entries if entry.collector == source.name)
 
 
@@ -114,10 +119,15 @@ def _row(entry: Entry) -> str:
         metric.unit,
         metric.help,
         "the same" if metric.kind is Kind.GAUGE else f"`{metric.delivered_name}`",
+        "with detail" if metric.detail else "always",
         _foreign(metric.node_exporter),
         _foreign(metric.otel),
         "yes" if entry.portable else "no",
     )
+    return _as_row(cells)
+
+
+def _as_row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |\n"
 
 

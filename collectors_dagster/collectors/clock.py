@@ -23,8 +23,11 @@ PARTS_PER_MILLION = 65536
 """The kernel's frequency is in parts per million, as fixed point with sixteen binary places."""
 
 
-def _gauge(name: str, unit: str, text: str, node_exporter: str | None, *, peak: bool = False) -> Metric:
-    return Metric(f"clock_{name}", Kind.GAUGE, unit, text, peak=peak, node_exporter=node_exporter)
+def _gauge(
+    name: str, unit: str, text: str, node_exporter: str | None, *, peak: bool = False, detail: bool = False
+) -> Metric:
+    name = f"clock_{name}"
+    return Metric(name, Kind.GAUGE, unit, text, peak=peak, detail=detail, node_exporter=node_exporter)
 
 
 OFFSET = _gauge(
@@ -32,7 +35,6 @@ OFFSET = _gauge(
     "seconds",
     "Distance to the time source, whichever way, that the kernel still works off.",
     "node_timex_offset_seconds",
-    peak=True,
 )
 SYNCHRONISED = _gauge("synchronised", "flag", "1 if something disciplines the clock.", "node_timex_sync_status")
 ESTIMATED_ERROR = _gauge(
@@ -40,15 +42,21 @@ ESTIMATED_ERROR = _gauge(
     "seconds",
     "Error as the time service estimates it.",
     "node_timex_estimated_error_seconds",
+    detail=True,
 )
 MAXIMUM_ERROR = _gauge(
-    "maximum_error_seconds", "seconds", "Bound of the error; grows while nobody answers.", "node_timex_maxerror_seconds"
+    "maximum_error_seconds",
+    "seconds",
+    "Bound of the error; grows while nobody answers.",
+    "node_timex_maxerror_seconds",
+    detail=True,
 )
 FREQUENCY = _gauge(
     "frequency_adjustment_ratio",
     "ratio",
     "How fast the clock is made to run, 1 being as it came.",
     "node_timex_frequency_adjustment_ratio",
+    detail=True,
 )
 STEP = _gauge(
     "step_seconds",
@@ -62,6 +70,7 @@ BOOT = Metric(
     Kind.GAUGE,
     "seconds",
     "When the host started, in seconds since 1970.",
+    detail=True,
     node_exporter="node_boot_time_seconds",
     otel="system.uptime",
 )

@@ -35,6 +35,7 @@ CPU_GUEST_SECONDS = Metric(
     Kind.COUNTER,
     "seconds",
     "Time of all cores spent in virtual machines of this host, per mode.",
+    detail=True,
     node_exporter="node_cpu_guest_seconds_total",
 )
 CPU_COUNT = Metric("cpu_count", Kind.GAUGE, "cores", "Cores online.", otel="system.cpu.logical.count")
@@ -54,13 +55,14 @@ FORKS = Metric(
     otel="system.process.created",
 )
 INTERRUPTS = Metric(
-    "interrupts_total", Kind.COUNTER, "operations", "Interrupts served.", node_exporter="node_intr_total"
+    "interrupts_total", Kind.COUNTER, "operations", "Interrupts served.", detail=True, node_exporter="node_intr_total"
 )
 SOFTIRQ_COUNT = Metric(
     "softirqs_total",
     Kind.COUNTER,
     "operations",
     "Deferred parts of interrupts, per kind of work.",
+    detail=True,
     node_exporter="node_softirqs_total",
 )
 RUNNING = Metric(

@@ -23,9 +23,11 @@ class Column(NamedTuple):
     factor: float = 1
 
 
-def _counter(name: str, unit: str, text: str, node_exporter: str, otel: str | None = None) -> Metric:
-    node_exporter = f"node_disk_{node_exporter}_total"
-    return Metric(f"disk_{name}_total", Kind.COUNTER, unit, text, node_exporter=node_exporter, otel=otel)
+def _counter(
+    name: str, unit: str, text: str, node_exporter: str, otel: str | None = None, *, detail: bool = False
+) -> Metric:
+    foreign = f"node_disk_{node_exporter}_total"
+    return Metric(f"disk_{name}_total", Kind.COUNTER, unit, text, detail=detail, node_exporter=foreign, otel=otel)
 
 
 READS = _counter("reads", "operations", "Reads completed.", "reads_completed", "system.disk.operations")
@@ -54,20 +56,25 @@ IN_FLIGHT = Metric(
     "operations",
     "Requests that the device has not answered yet.",
     peak=True,
+    detail=True,
     node_exporter="node_disk_io_now",
     otel="system.disk.pending_operations",
 )
 READS_MERGED = _counter(
-    "reads_merged", "operations", "Reads joined with a neighbour.", "reads_merged", "system.disk.merged"
+    "reads_merged", "operations", "Reads joined with a neighbour.", "reads_merged", "system.disk.merged", detail=True
 )
 WRITES_MERGED = _counter(
-    "writes_merged", "operations", "Writes joined with a neighbour.", "writes_merged", "system.disk.merged"
+    "writes_merged", "operations", "Writes joined with a neighbour.", "writes_merged", "system.disk.merged", detail=True
 )
-DISCARDS = _counter("discards", "operations", "Discards of unused space completed.", "discards_completed")
-DISCARDED_BYTES = _counter("discarded_bytes", "bytes", "Bytes discarded.", "discarded_sectors")
-DISCARD_SECONDS = _counter("discard_seconds", "seconds", "Time that discards took, summed.", "discard_time_seconds")
-FLUSHES = _counter("flushes", "operations", "Flushes of the device's cache completed.", "flush_requests")
-FLUSH_SECONDS = _counter("flush_seconds", "seconds", "Time that flushes took, summed.", "flush_requests_time_seconds")
+DISCARDS = _counter("discards", "operations", "Discards of unused space completed.", "discards_completed", detail=True)
+DISCARDED_BYTES = _counter("discarded_bytes", "bytes", "Bytes discarded.", "discarded_sectors", detail=True)
+DISCARD_SECONDS = _counter(
+    "discard_seconds", "seconds", "Time that discards took, summed.", "discard_time_seconds", detail=True
+)
+FLUSHES = _counter("flushes", "operations", "Flushes of the device's cache completed.", "flush_requests", detail=True)
+FLUSH_SECONDS = _counter(
+    "flush_seconds", "seconds", "Time that flushes took, summed.", "flush_requests_time_seconds", detail=True
+)
 
 COLUMNS = (
     Column(READS, 3),

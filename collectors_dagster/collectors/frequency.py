@@ -15,17 +15,19 @@ CPU_FREQUENCY = Metric(
     Kind.GAUGE,
     "hertz",
     "Present frequency, mean over the cores.",
+    detail=True,
     node_exporter="node_cpu_scaling_frequency_hertz",
     otel="system.cpu.frequency",
 )
 CPU_FREQUENCY_LOWEST = Metric(
-    "cpu_frequency_lowest_hertz", Kind.GAUGE, "hertz", "Present frequency of the slowest core."
+    "cpu_frequency_lowest_hertz", Kind.GAUGE, "hertz", "Present frequency of the slowest core.", detail=True
 )
 CPU_FREQUENCY_LIMIT = Metric(
     "cpu_frequency_limit_hertz",
     Kind.GAUGE,
     "hertz",
     "Highest frequency that the fastest core can reach.",
+    detail=True,
     node_exporter="node_cpu_frequency_max_hertz",
 )
 METRICS = (CPU_FREQUENCY, CPU_FREQUENCY_LOWEST, CPU_FREQUENCY_LIMIT)

@@ -12,16 +12,20 @@ REFRESH_SECONDS = 5.0
 """These numbers creep; nine small files are not read more often."""
 
 
-def _gauge(name: str, unit: str, text: str, node_exporter: str | None, otel: str | None = None) -> Metric:
-    return Metric(name, Kind.GAUGE, unit, text, node_exporter=node_exporter, otel=otel)
+def _gauge(
+    name: str, unit: str, text: str, node_exporter: str | None, otel: str | None = None, *, detail: bool = False
+) -> Metric:
+    return Metric(name, Kind.GAUGE, unit, text, detail=detail, node_exporter=node_exporter, otel=otel)
 
 
 FILES = _gauge("open_files", "files", "File handles in use on the whole host.", "node_filefd_allocated")
 FILES_LIMIT = _gauge("open_files_limit", "files", "File handles that can be in use.", "node_filefd_maximum")
-INODES = _gauge("inodes_cached", "files", "Inodes held in memory.", None)
-INODES_FREE = _gauge("inodes_cached_free", "files", "Part of them that nobody uses.", None)
+INODES = _gauge("inodes_cached", "files", "Inodes held in memory.", None, detail=True)
+INODES_FREE = _gauge("inodes_cached_free", "files", "Part of them that nobody uses.", None, detail=True)
 THREADS = _gauge("threads", "threads", "Threads of all processes; each takes a process id.", "node_processes_threads")
-THREADS_LIMIT = _gauge("threads_limit", "threads", "Threads that there can be.", "node_processes_max_threads")
+THREADS_LIMIT = _gauge(
+    "threads_limit", "threads", "Threads that there can be.", "node_processes_max_threads", detail=True
+)
 PIDS_LIMIT = _gauge(
     "process_ids_limit",
     "threads",
@@ -29,7 +33,7 @@ PIDS_LIMIT = _gauge(
     "node_processes_max_processes",
     "system.process.limit",
 )
-ENTROPY = _gauge("entropy_available_bits", "bits", "Entropy in the pool.", "node_entropy_available_bits")
+ENTROPY = _gauge("entropy_available_bits", "bits", "Entropy in the pool.", "node_entropy_available_bits", detail=True)
 CONNTRACK = _gauge(
     "conntrack_entries",
     "connections",

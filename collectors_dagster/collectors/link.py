@@ -23,6 +23,7 @@ SPEED = Metric(
     Kind.GAUGE,
     "bytes_per_second",
     "Negotiated speed, for links that have one.",
+    detail=True,
     node_exporter="node_network_speed_bytes",
 )
 MTU = Metric(
@@ -30,6 +31,7 @@ MTU = Metric(
     Kind.GAUGE,
     "bytes",
     "Largest packet that is sent in one piece.",
+    detail=True,
     node_exporter="node_network_mtu_bytes",
 )
 CHANGES = Metric(
@@ -37,6 +39,7 @@ CHANGES = Metric(
     Kind.COUNTER,
     "operations",
     "Times that the link came or went.",
+    detail=True,
     node_exporter="node_network_carrier_changes_total",
 )
 METRICS = (UP, SPEED, MTU, CHANGES)

@@ -12,17 +12,28 @@ USAGE = "system.memory.usage"
 SWAP_USAGE = "system.paging.usage"
 
 
+ALWAYS = frozenset(
+    {
+        *("MemTotal", "MemAvailable", "MemFree", "Cached", "Buffers", "Slab", "Dirty", "AnonPages", "Shmem"),
+        *("SwapTotal", "SwapFree", "pgmajfault", "pswpin", "pswpout", "oom_kill"),
+    }
+)
+"""What is stored for every tenant, by the kernel's names; the rest is detail."""
+
+
 def _bytes(name: str, text: str, key: str, otel: str | None = None) -> Metric:
-    return Metric(name, Kind.GAUGE, "bytes", text, node_exporter=f"node_memory_{key}_bytes", otel=otel)
+    foreign = f"node_memory_{key}_bytes"
+    return Metric(name, Kind.GAUGE, "bytes", text, detail=key not in ALWAYS, node_exporter=foreign, otel=otel)
 
 
 def _pages(name: str, text: str, key: str, otel: str) -> Metric:
     otel = f"system.memory.linux.hugepages.{otel}"
-    return Metric(name, Kind.GAUGE, "pages", text, node_exporter=f"node_memory_{key}", otel=otel)
+    return Metric(name, Kind.GAUGE, "pages", text, detail=True, node_exporter=f"node_memory_{key}", otel=otel)
 
 
 def _counter(name: str, unit: str, text: str, key: str, otel: str | None = None) -> Metric:
-    return Metric(name, Kind.COUNTER, unit, text, node_exporter=f"node_vmstat_{key}", otel=otel)
+    foreign = f"node_vmstat_{key}"
+    return Metric(name, Kind.COUNTER, unit, text, detail=key not in ALWAYS, node_exporter=foreign, otel=otel)
 
 
 TOTAL = _bytes("memory_total_bytes", "Usable memory.", "MemTotal", "system.memory.limit")

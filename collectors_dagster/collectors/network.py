@@ -7,9 +7,11 @@ from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.samples import Kind, Metric
 
 
-def _counter(name: str, unit: str, text: str, node_exporter: str, otel: str | None = None) -> Metric:
-    node_exporter = f"node_network_{node_exporter}_total"
-    return Metric(f"network_{name}_total", Kind.COUNTER, unit, text, node_exporter=node_exporter, otel=otel)
+def _counter(
+    name: str, unit: str, text: str, node_exporter: str, otel: str | None = None, *, detail: bool = False
+) -> Metric:
+    foreign = f"node_network_{node_exporter}_total"
+    return Metric(f"network_{name}_total", Kind.COUNTER, unit, text, detail=detail, node_exporter=foreign, otel=otel)
 
 
 IO, PACKETS, ERRORS, DROPS = (f"system.network.{each}" for each in ("io", "packet.count", "errors", "packet.dropped"))
@@ -22,8 +24,8 @@ METRICS = (
     _counter("transmit_errors", "packets", "Packets that failed to be sent.", "transmit_errs", ERRORS),
     _counter("receive_drops", "packets", "Packets received and dropped.", "receive_drop", DROPS),
     _counter("transmit_drops", "packets", "Packets dropped instead of sent.", "transmit_drop", DROPS),
-    _counter("receive_multicast", "packets", "Multicast packets received.", "receive_multicast"),
-    _counter("receive_overruns", "packets", "Packets lost because a queue was full.", "receive_fifo"),
+    _counter("receive_multicast", "packets", "Multicast packets received.", "receive_multicast", detail=True),
+    _counter("receive_overruns", "packets", "Packets lost because a queue was full.", "receive_fifo", detail=True),
 )
 COLUMNS = (0, 8, 1, 9, 2, 10, 3, 11, 7, 4)
 """Where each of `METRICS` stands behind the interface's colon."""

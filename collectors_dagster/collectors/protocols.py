@@ -5,9 +5,13 @@ from collectors_dagster.collectors.procfs import HeadedFile, KeyedFile, Optional
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.samples import Kind, Metric
 
+ALWAYS = frozenset({"Tcp_OutSegs", "Tcp_RetransSegs", "TcpExt_ListenOverflows", "TcpExt_ListenDrops", "Udp_InErrors"})
+"""Counters that are stored for every tenant, by the kernel's names; the rest is detail."""
+
 
 def _counter(name: str, unit: str, text: str, key: str) -> Metric:
-    return Metric(f"{name}_total", Kind.COUNTER, unit, text, node_exporter=f"node_netstat_{key}")
+    foreign = f"node_netstat_{key}"
+    return Metric(f"{name}_total", Kind.COUNTER, unit, text, detail=key not in ALWAYS, node_exporter=foreign)
 
 
 TCP_ESTABLISHED = Metric(

@@ -11,6 +11,7 @@ METRICS = (
         Kind.COUNTER,
         "seconds",
         "Time that threads ran, over all cores.",
+        detail=True,
         node_exporter="node_schedstat_running_seconds_total",
     ),
     Metric(
@@ -18,6 +19,7 @@ METRICS = (
         Kind.COUNTER,
         "seconds",
         "Time that runnable threads waited for a core, over all cores.",
+        detail=True,
         node_exporter="node_schedstat_waiting_seconds_total",
     ),
     Metric(
@@ -25,6 +27,7 @@ METRICS = (
         Kind.COUNTER,
         "operations",
         "Times that a thread was given a core.",
+        detail=True,
         node_exporter="node_schedstat_timeslices_total",
     ),
 )

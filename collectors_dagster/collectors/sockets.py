@@ -7,9 +7,12 @@ from collectors_dagster.collectors.procfs import GroupedFile, OptionalFile, Proc
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.samples import Kind, Metric
 
+ALWAYS = frozenset({"sockets_used", "TCP_tw"})
+"""What is stored for every tenant, by the kernel's names; the rest is detail."""
 
-def _gauge(name: str, unit: str, text: str, node_exporter: str) -> Metric:
-    return Metric(name, Kind.GAUGE, unit, text, node_exporter=f"node_sockstat_{node_exporter}")
+
+def _gauge(name: str, unit: str, text: str, key: str) -> Metric:
+    return Metric(name, Kind.GAUGE, unit, text, detail=key not in ALWAYS, node_exporter=f"node_sockstat_{key}")
 
 
 USED = _gauge("sockets", "sockets", "Sockets of all kinds.", "sockets_used")

@@ -39,7 +39,7 @@ def test_every_collector_says_what_it_reads() -> None:
 
 def test_every_table_row_has_as_many_cells_as_its_head() -> None:
     rows = [line for line in metrics_page().splitlines() if line.startswith("|")]
-    assert {row.count(" | ") for row in rows} == {7}
+    assert {row.count(" | ") for row in rows} == {8}
 
 
 def test_command_tells_programs_everything(capsys: pytest.CaptureFixture[str]) -> None:

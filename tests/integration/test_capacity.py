@@ -80,7 +80,8 @@ def series_of(tenant: Tenant) -> int:
     sources = [
         source for factory in COLLECTORS if (source := factory(Host(SystemClock()))).name in tenant.system.collectors
     ]
-    return sum(series_per_metric(metric) for source in sources for metric in source.metrics)
+    stored = [metric for source in sources for metric in source.metrics if tenant.system.detail or not metric.detail]
+    return sum(map(series_per_metric, stored))
 
 
 def size_of(database: SecretStr, pattern: str) -> int:
