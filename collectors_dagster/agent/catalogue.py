@@ -30,8 +30,8 @@ metric's name, kind and unit never change; new ones are added beside.
 
 What the kernel, the hardware or the platform does not tell is left out, never shown as zero. The last columns say what
 the same thing is called by `node_exporter` (`*` stands for several names, told apart here by a label; some need an
-option there) and in OpenTelemetry's conventions and host receiver, and whether it is known on macOS and Windows too, as
-far as psutil can count it there.
+option there) and in OpenTelemetry's conventions and host receiver, and whether psutil counts it too, which stands in on
+macOS, as far as that platform tells it.
 """
 HEAD = (
     *("metric", "kind", "unit", "meaning", "in the database", "stored"),
@@ -46,7 +46,7 @@ class Entry:
     Attributes
     ----------
     portable : bool
-        psutil can tell it: on macOS and Windows it is known as far as the platform counts it.
+        psutil counts it too, as far as the platform does: what is known elsewhere than on Linux.
     """
 
     collector: str
