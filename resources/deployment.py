@@ -8,6 +8,7 @@ import dagster as dg
 from collectors_dagster.clock import Clock, SystemClock
 from collectors_dagster.config import Settings, load_settings
 from collectors_dagster.config.tenants import TenantDirectory, TenantWatcher
+from collectors_dagster.monitoring.logging import configure_logging
 
 
 class Watcher(Protocol):
@@ -41,5 +42,15 @@ def local_deployment() -> Deployment:
 
 @dg.resource(description="Settings, clock and the configured tenants.")
 def deployment_resource(context: dg.InitResourceContext) -> Deployment:
-    """Return the deployment of this process; there is nothing to close."""
-    return local_deployment()
+    """Return the deployment of this process; there is nothing to close.
+
+    Every step and every tick of a sensor asks for it first, so the process begins to log as ours do here.
+    """
+    deployment = local_deployment()
+    _log_as(context.run.run_id if context.run else None, deployment)
+    return deployment
+
+
+@cache
+def _log_as(run: str | None, deployment: Deployment) -> None:
+    configure_logging("run" if run else "code-server", deployment.settings, run)

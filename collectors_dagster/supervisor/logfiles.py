@@ -1,6 +1,5 @@
 """Log files that stay bounded although their writers never close them.
 
-Components write to the end of a file that they hold open, so that they keep logging when the supervisor dies.
 Rotation therefore copies the file and empties it (the writers append, so they go on at its new end); a line written
 between the copy and the emptying is lost, which is the price of not standing between a component and its log.
 """
@@ -8,6 +7,9 @@ between the copy and the emptying is lost, which is the price of not standing be
 import json
 import os
 from pathlib import Path
+
+MOST_UNREAD_BYTES = 1_000_000
+"""Size at which the file that a component prints to is emptied, once its lines are in the log."""
 
 _TAIL = 16_384
 
