@@ -3,7 +3,8 @@
 A component writes to a file that it holds open, so that it neither waits for the supervisor nor dies with it; the
 supervisor takes the lines from there, at each turn, into the component's log. What is a JSON object already stays as
 it is and is told the component if it does not say; everything else (servers written in C, a traceback, Dagster's
-console) becomes the event of such an object. What a dead supervisor left unread, the next one takes.
+console) becomes the event of such an object. What a dead supervisor left unread, the next one takes. A line written
+in the instant between the last look at a large file and its emptying is lost: the price of not standing between.
 """
 
 import json

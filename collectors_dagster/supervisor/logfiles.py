@@ -1,7 +1,7 @@
 """Log files that stay bounded although their writers never close them.
 
-Rotation therefore copies the file and empties it (the writers append, so they go on at its new end); a line written
-between the copy and the emptying is lost, which is the price of not standing between a component and its log.
+A log has one writer, the supervisor, which takes the components' lines in (``intake``); its own lines go to a file
+that it holds open. Rotation therefore copies the file and empties it: writers append, so they go on at its new end.
 """
 
 import json

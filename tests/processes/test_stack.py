@@ -208,7 +208,7 @@ def test_a_log_is_rotated_and_bounded_while_its_writer_goes_on(both: LocalStack)
     wait_until(older.exists, 60, "rotation")
     assert older.read_text().startswith("yyy")
     both.run("down")
-    assert "y" not in log.read_text().splitlines()[0]
+    assert "yyy" not in log.read_text()
     assert "bye bye" in log.read_text()
 
 
@@ -535,6 +535,27 @@ def test_logs_show_one_component_or_all_with_their_names(both: LocalStack) -> No
     unknown = both.run("logs", "nonsense")
     assert unknown.returncode == 1
     assert "postgres" in unknown.stderr
+
+
+def test_every_log_is_json_lines_that_name_their_component(running: LocalStack) -> None:
+    assert running.up("redis,migrations,agent").returncode == 0
+    running.run("down")
+    for name in ("supervisor", "postgres", "redis", "migrations", "agent"):
+        lines = [json.loads(line) for line in (running.home / "logs" / f"{name}.log").read_text().splitlines()]
+        assert lines
+        assert {line["component"] for line in lines} == {name}
+        assert all(line["event"] and line["timestamp"] and line["level"] for line in lines)
+
+
+def test_what_a_component_prints_while_nobody_supervises_it_is_not_lost(both: LocalStack) -> None:
+    both.kill("supervisor")
+    log = both.home / "logs" / "redis.log"
+    assert "User requested shutdown" not in log.read_text()[-300:]
+    before = log.read_text().count("User requested shutdown")
+    psutil.Process(both.pid("redis")).terminate()
+    wait_until(lambda: both.component("redis")["pid"] is None, 30, "the end of redis")
+    assert both.up("redis").returncode == 0
+    assert log.read_text().count("User requested shutdown") == before + 1
 
 
 def test_secrets_are_only_for_their_owner_and_in_no_log(both: LocalStack) -> None:
