@@ -247,7 +247,7 @@ class DebugSwitches(Section):
 
 
 class Debug(Section):
-    """Measuring a component while it runs: followed without a restart."""
+    """Measuring a component (agent, scorer, supervisor, runs) while it runs: followed without a restart."""
 
     components: dict[DebuggableComponent, DebugSwitches] = setting(
         {}, unit="", about="Switches per component: agent, scorer, supervisor, runs."
