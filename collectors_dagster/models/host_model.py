@@ -101,7 +101,7 @@ class HostModel:
         met = effect(memory.values, expected.normal, seasonal=expected.seasonal)
         joint = np.where(_several(met), forest_tail.surprise(strange), 0.0)
         combined = _measured_only(np.maximum(_material(surprise, met).max(axis=1), joint), memory)
-        judged = expected.seasonal.any(axis=1) | (not seasonal)
+        judged = np.asarray(expected.seasonal.any(axis=1) | (not seasonal))
         host_tail = TailModel.fit(_comparable(combined, judged), resolution=0.1, decades=decades + 1.0)
         level_tail = host_tail
         if seasonal:
@@ -120,7 +120,7 @@ class HostModel:
         surprise = _material(self.profile.surprise(values, expected), met)
         combined = np.maximum(surprise.max(axis=1), self._joint(context, rows, met))
         limit = self._limits(values, expected)
-        host = np.maximum(self._rarity(combined, expected.seasonal.any(axis=1)), limit.max(axis=1))
+        host = np.maximum(self._rarity(combined, np.asarray(expected.seasonal.any(axis=1))), limit.max(axis=1))
         return Judgement(np.maximum(surprise, limit), met, host)
 
     def _rarity(self, combined: Floats, timed: Bools) -> Floats:
@@ -134,8 +134,10 @@ class HostModel:
         return np.where(timed, rarity, _among_spans(self.level_tail, combined, LEVEL_SPAN_MINUTES))
 
     def _limits(self, values: Floats, expected: Expectation) -> Floats:
-        """Return s granted by the limits; where a host's hours are known but not this one, a rise counts from the top
-        of its expected range: from its median, every busy noon is a jump.
+        """Return s granted by the limits.
+
+        Where a host's hours are known but not this one, a rise counts from the top of the expected range: from the
+        median, every busy noon is a jump.
         """
         timed = expected.seasonal | (self.profile.season is None)
         return np.where(self.waived, 0.0, limits.reached(values, np.where(timed, expected.normal, expected.high)))
