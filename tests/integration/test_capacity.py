@@ -22,9 +22,11 @@ from collectors_dagster.config import Settings, load_settings
 from collectors_dagster.config.tenants import load_tenants
 from collectors_dagster.features.feature_set import COLUMNS, VERSION
 from collectors_dagster.frames import FeatureFrame
+from collectors_dagster.integrations.orchestrator.compute_logs import MOST_BYTES
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.records import Contribution, ModelState, ScoredMinute
 from collectors_dagster.samples import Metric, SeriesKey
+from collectors_dagster.supervisor.logfiles import MOST_UNREAD_BYTES
 from collectors_dagster.tenants import Tenant
 from tests.support.store_data import DAY, after, axis
 
@@ -155,7 +157,8 @@ def week(settings: Settings, size: RowBytes) -> Mapping[str, float]:
         "the synthetic tenant's samples": showcase / 2 * 40 * size.sample,
         "write-ahead log": setting_in_bytes("max_wal_size"),
         "flight recorder": settings.agent.spool_max_bytes,
-        "logs": PROCESSES * settings.log.max_bytes * (settings.log.backups + 1),
+        "logs": PROCESSES * (settings.log.max_bytes * (settings.log.backups + 1) + MOST_UNREAD_BYTES),
+        "what runs print": MOST_BYTES,
         **{name: DAYS * each for name, each in MEASURED.items()},
     }
 
