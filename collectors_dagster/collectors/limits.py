@@ -9,7 +9,9 @@ from collectors_dagster.errors import SourceUnavailableError
 from collectors_dagster.samples import Kind, Metric
 
 REFRESH_SECONDS = 5.0
-"""These numbers creep; nine small files are not read more often."""
+"""These numbers creep; so many small files are not read more often."""
+LIMIT_REFRESH_SECONDS = 60.0
+"""Limits change when somebody sets them."""
 
 
 def _gauge(
@@ -49,16 +51,18 @@ CONNTRACK_LIMIT = _gauge(
     "system.network.conntrack.max",
 )
 
-SYSCTLS: dict[str, dict[int, Metric]] = {
+USED: dict[str, dict[int, Metric]] = {
     "fs/file-nr": {0: FILES, 2: FILES_LIMIT},
     "fs/inode-nr": {0: INODES, 1: INODES_FREE},
-    "kernel/threads-max": {0: THREADS_LIMIT},
-    "kernel/pid_max": {0: PIDS_LIMIT},
     "kernel/random/entropy_avail": {0: ENTROPY},
     "net/netfilter/nf_conntrack_count": {0: CONNTRACK},
+}
+LIMITS: dict[str, dict[int, Metric]] = {
+    "kernel/threads-max": {0: THREADS_LIMIT},
+    "kernel/pid_max": {0: PIDS_LIMIT},
     "net/netfilter/nf_conntrack_max": {0: CONNTRACK_LIMIT},
 }
-"""Files under ``/proc/sys``, and which number in them is what. The last two are there when the firewall tracks."""
+"""Files under ``/proc/sys``, and which number in them is what; connections are there when the firewall tracks them."""
 
 Said = dict[Metric, int]
 
@@ -69,7 +73,7 @@ def parse_sysctl(data: bytes, places: dict[int, Metric]) -> Said:
 
     Examples
     --------
-    >>> {metric.name: value for metric, value in parse_sysctl(b"4264\t0\t99", SYSCTLS["fs/file-nr"]).items()}
+    >>> {metric.name: value for metric, value in parse_sysctl(b"4264\t0\t99", USED["fs/file-nr"]).items()}
     {'open_files': 4264, 'open_files_limit': 99}
     """
     fields = data.split()
@@ -103,6 +107,7 @@ class Limits:
     def __init__(self, host: Host) -> None:
         self._proc = host.proc_root
         self._reading = Slowly(self._ask, host.clock, REFRESH_SECONDS)
+        self._limits = Slowly(lambda: _said(self._proc, LIMITS), host.clock, LIMIT_REFRESH_SECONDS)
         self._series: tuple[Series, ...] = ()
 
     def read(self) -> Reading:
@@ -113,7 +118,7 @@ class Limits:
         """Nothing is held."""
 
     def _ask(self) -> Reading:
-        said = _said(self._proc)
+        said = _said(self._proc, USED) | self._threads() | self._limits()
         if not said:
             raise SourceUnavailableError(f"nothing can be read under {self._proc / 'sys'}", source=self.name)
         series = tuple(Series(metric) for metric in said)
@@ -121,12 +126,15 @@ class Limits:
             self._series = series
         return Reading(self._series, tuple(said.values()))
 
+    def _threads(self) -> Said:
+        data = attribute(self._proc / "loadavg")
+        return {} if data is None else parse_threads(data)
 
-def _said(proc: Path) -> Said:
+
+def _said(proc: Path, sysctls: dict[str, dict[int, Metric]]) -> Said:
     said: Said = {}
-    for name, places in SYSCTLS.items():
+    for name, places in sysctls.items():
         data = attribute(proc / "sys" / name)
         if data is not None:
             said |= parse_sysctl(data, places)
-    data = attribute(proc / "loadavg")
-    return said if data is None else said | parse_threads(data)
+    return said
