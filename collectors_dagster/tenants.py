@@ -64,7 +64,9 @@ class SystemSource:
     Attributes
     ----------
     collectors : tuple of str
-        Names of collectors (``cpu``, ``load``, ``memory``, ``disk``, ``network``, ``pressure``, ``agent``).
+        Names of collectors; ``docs/metrics.md`` says what each of them reads.
+    detail : bool
+        Store the metrics that ``docs/metrics.md`` marks as detail, too.
     collection_interval_seconds : float
         Resolution in the database; the host is sampled at 1 Hz whatever it says.
     anomaly_threshold : float
@@ -76,7 +78,20 @@ class SystemSource:
     """
 
     enabled: bool = True
-    collectors: tuple[str, ...] = ("cpu", "load", "memory", "disk", "network", "pressure", "agent")
+    collectors: tuple[str, ...] = (
+        "cpu",
+        "load",
+        "memory",
+        "disk",
+        "network",
+        "pressure",
+        "protocols",
+        "sockets",
+        "limits",
+        "clock",
+        "agent",
+    )
+    detail: bool = False
     collection_interval_seconds: float = 10.0
     ml_enabled: bool = True
     anomaly_threshold: float = 0.9

@@ -22,7 +22,7 @@ from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, De
 from collectors_dagster.patterns.circuit_breaker import CircuitBreaker
 from collectors_dagster.patterns.rate_limiter import TokenBucket
 from collectors_dagster.patterns.retry import Backoff
-from collectors_dagster.tenants import Tenant
+from collectors_dagster.tenants import SystemSource, Tenant
 
 log = structlog.get_logger("delivery")
 
@@ -269,7 +269,8 @@ class Delivery:
 
 
 def _same_lane(old: Tenant, new: Tenant | None) -> bool:
-    return new is not None and (old.system.collectors, old.system.collection_interval_seconds) == (
-        new.system.collectors,
-        new.system.collection_interval_seconds,
-    )
+    return new is not None and _lane_settings(old.system) == _lane_settings(new.system)
+
+
+def _lane_settings(system: SystemSource) -> tuple[object, ...]:
+    return system.collectors, system.collection_interval_seconds, system.detail

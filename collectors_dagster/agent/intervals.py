@@ -202,12 +202,21 @@ class Intervals:
         The tenant's sources.
     sample_interval_seconds : float
         Pause between sweeps; longer pauses count as gaps.
+    detail : bool
+        Take metrics marked as detail too.
     """
 
     def __init__(
-        self, host: str, collectors: Iterable[str], *, resolution_seconds: float, sample_interval_seconds: float
+        self,
+        host: str,
+        collectors: Iterable[str],
+        *,
+        resolution_seconds: float,
+        sample_interval_seconds: float,
+        detail: bool = False,
     ) -> None:
         self._host = host
+        self._detail = detail
         self._resolution_ns = round(resolution_seconds * NANOSECONDS)
         self._sample_ns = round(sample_interval_seconds * NANOSECONDS)
         self._sources = {name: _Source(name, self._sample_ns) for name in collectors}
@@ -250,7 +259,9 @@ class Intervals:
         told = {dict(one.labels).get("source"): at for at, one in enumerate(columns) if one.metric.name == INTERVAL}
         for source in self._sources.values():
             source.tracks = [
-                (index, self._track(column)) for index, column in enumerate(columns) if column.collector == source.name
+                (index, self._track(column))
+                for index, column in enumerate(columns)
+                if column.collector == source.name and (self._detail or not column.metric.detail)
             ]
             source.interval_at = told.get(source.name)
         present = set(columns)

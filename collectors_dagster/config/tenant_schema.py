@@ -55,6 +55,9 @@ class SystemPerformanceSource(_TenantSection):
     collectors: Annotated[tuple[str, ...], Field(strict=False)] | None = setting(
         None, unit="", about=f"Which of {', '.join(KNOWN_COLLECTORS)}; left out: all."
     )
+    detail: bool = setting(
+        default=False, unit="", about="Store those metrics too that docs/metrics.md marks as detail."
+    )
     collection_interval: float | None = setting(
         None, unit="seconds", about="Resolution in the database.", at_least=1, at_most=3600
     )

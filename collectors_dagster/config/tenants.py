@@ -346,6 +346,7 @@ def _system(file: TenantFile, settings: Settings) -> SystemSource:
     return SystemSource(
         enabled=default.enabled if chosen.enabled is None else chosen.enabled,
         collectors=chosen.collectors or KNOWN_COLLECTORS,
+        detail=chosen.detail,
         collection_interval_seconds=chosen.collection_interval or default.collection_interval,
         ml_enabled=default.ml_enabled if chosen.ml_enabled is None else chosen.ml_enabled,
         anomaly_threshold=chosen.anomaly_threshold or default.anomaly_threshold,

@@ -21,8 +21,12 @@ from collectors_dagster.tenants import SystemSource
 from tests.support.trees import by_name, host_at, recorded_host
 
 RECORDED = "linux-6.18"
+TREES = (RECORDED, "linux-5.15-container")
 EVERY = [*COLLECTORS, *PORTABLE]
-UNITS = {"seconds", "bytes", "operations", "packets", "pages", "processes", "cores", "files"}
+UNITS = {
+    *("seconds", "bytes", "bytes_per_second", "hertz", "ratio", "flag", "bits"),
+    *("operations", "packets", "pages", "processes", "threads", "cores", "files", "connections", "sockets"),
+}
 
 
 def factory_id(factory: CollectorFactory) -> str:
@@ -39,9 +43,14 @@ def open_descriptors() -> set[tuple[int, int]]:
     return found
 
 
+@pytest.fixture(params=TREES)
+def tree(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(params=EVERY, ids=factory_id)
-def collector(request: pytest.FixtureRequest) -> Iterator[Collector]:
-    made: Collector = request.param(recorded_host(RECORDED))
+def collector(request: pytest.FixtureRequest, tree: str) -> Iterator[Collector]:
+    made: Collector = request.param(recorded_host(tree))
     yield made
     made.close()
 
@@ -64,7 +73,14 @@ def test_metrics_keep_to_the_naming_rules(collector: Collector) -> None:
         assert metric.help.endswith(".")
         assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER)
         assert not (metric.peak and metric.kind is Kind.COUNTER)
-        assert ("bytes" in metric.name) == (metric.unit == "bytes")
+        assert ("bytes" in metric.name) == (metric.unit in {"bytes", "bytes_per_second"})
+        assert ("seconds" in metric.name) == (metric.unit == "seconds")
+
+
+def test_names_of_others_look_like_theirs(collector: Collector) -> None:
+    for metric in collector.metrics:
+        assert metric.node_exporter is None or re.fullmatch(r"node_[A-Za-z0-9_*]+", metric.node_exporter)
+        assert metric.otel is None or re.fullmatch(r"system(\.[a-z0-9_]+)+", metric.otel)
 
 
 def test_portable_collectors_promise_no_metrics_of_their_own() -> None:

@@ -34,6 +34,18 @@ ROOT = Path(__file__).resolve().parents[2]
 DAYS = 7
 LIMIT = 2_000_000_000
 CORES, DISKS, FILESYSTEMS, INTERFACES = 16, 2, 3, 3
+LABELLED = {
+    # Metrics with one series per label that is the same on every host.
+    "cpu_guest_seconds_total": 2,
+    "softirqs_total": 10,
+    "memory_scanned_pages_total": 2,
+    "memory_reclaimed_pages_total": 2,
+    "memory_refaults_total": 2,
+    "sockets_in_use": 8,
+    "socket_memory_bytes": 2,
+    "ip_fragments_in_use": 2,
+    "ip_fragment_memory_bytes": 2,
+}
 MEASURED = {
     # Measured on a running stack, per day; docs/capacity.md says how.
     "Dagster's runs and events": 20_000_000,
@@ -53,16 +65,16 @@ class RowBytes:
 
 def series_per_metric(metric: Metric) -> int:
     """Return how many series a metric has on the reference host."""
-    name = metric.name
+    name, stored = metric.name, 2 if metric.peak else 1
     if name == "cpu_seconds_total":
         return CORES * len(MODES)
     if name.startswith("filesystem_"):
-        return FILESYSTEMS
+        return FILESYSTEMS * stored
     if name.startswith("disk_"):
-        return DISKS
+        return DISKS * stored
     if name.startswith("network_"):
-        return INTERFACES
-    return 2 if metric.peak else 1
+        return INTERFACES * stored
+    return LABELLED.get(name, 1) * stored
 
 
 def series_of(tenant: Tenant) -> int:
@@ -70,7 +82,8 @@ def series_of(tenant: Tenant) -> int:
     sources = [
         source for factory in COLLECTORS if (source := factory(Host(SystemClock()))).name in tenant.system.collectors
     ]
-    return sum(series_per_metric(metric) for source in sources for metric in source.metrics)
+    stored = [metric for source in sources for metric in source.metrics if tenant.system.detail or not metric.detail]
+    return sum(map(series_per_metric, stored))
 
 
 def size_of(database: SecretStr, pattern: str) -> int:

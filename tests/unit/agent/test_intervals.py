@@ -242,6 +242,17 @@ def sorted_samples(closed: ClosedInterval) -> list[tuple[str, datetime, float]]:
     return sorted((sample.series.metric, sample.ts, sample.value) for sample in closed.samples)
 
 
+def test_detail_is_left_out_unless_the_tenant_asks_for_it() -> None:
+    fine = Column("load", Metric("load_detail", Kind.GAUGE, "processes", "", detail=True))
+    seen = [observation(at, at, 1.0, 1.0, 50.0, columns=(LOAD, READS, fine)) for at in range(11)]
+    (without,) = closed_by(intervals(), seen)
+    asking = Intervals("host-1", ("load",), resolution_seconds=10.0, sample_interval_seconds=1.0, detail=True)
+    (with_detail,) = closed_by(asking, seen)
+    assert values(without, "load_detail") == []
+    assert values(with_detail, "load_detail") == [50.0]
+    assert values(without, "load1") == values(with_detail, "load1") == [1.0]
+
+
 def test_a_column_of_an_unknown_source_is_ignored() -> None:
     gpu = Column("gpu", Metric("gpu_temperature_celsius", Kind.GAUGE, "celsius", ""))
     seen = [observation(at, at, 1.0, 1.0, 50.0, columns=(LOAD, READS, gpu)) for at in range(11)]

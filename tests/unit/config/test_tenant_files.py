@@ -14,6 +14,7 @@ sources:
   system_performance:
     enabled: true
     collectors: [cpu, memory]
+    detail: true
     collection_interval: 30
     ml_enabled: false
     anomaly_threshold: 0.95
@@ -34,6 +35,7 @@ def test_everything_a_tenant_file_says_is_served(project: Project) -> None:
     assert tenant.system == SystemSource(
         enabled=True,
         collectors=("cpu", "memory"),
+        detail=True,
         collection_interval_seconds=30.0,
         ml_enabled=False,
         anomaly_threshold=0.95,
