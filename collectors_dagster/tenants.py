@@ -51,7 +51,7 @@ class SystemSource:
     Attributes
     ----------
     collectors : tuple of str
-        Names of collectors (``cpu``, ``load``, ``memory``, ``disk``, ``network``, ``pressure``).
+        Names of collectors (``cpu``, ``load``, ``memory``, ``disk``, ``network``, ``pressure``, ``gpu``).
     collection_interval_seconds : float
         Resolution in the database; the host is sampled at 1 Hz whatever it says.
     anomaly_threshold : float
@@ -59,7 +59,7 @@ class SystemSource:
     """
 
     enabled: bool = True
-    collectors: tuple[str, ...] = ("cpu", "load", "memory", "disk", "network", "pressure")
+    collectors: tuple[str, ...] = ("cpu", "load", "memory", "disk", "network", "pressure", "gpu")
     collection_interval_seconds: float = 10.0
     ml_enabled: bool = True
     anomaly_threshold: float = 0.9

@@ -9,13 +9,14 @@ import sys
 
 from collectors_dagster.collectors.cpu import Cpu
 from collectors_dagster.collectors.disk import Disk
+from collectors_dagster.collectors.gpu import Gpu
 from collectors_dagster.collectors.load import Load
 from collectors_dagster.collectors.memory import Memory
 from collectors_dagster.collectors.network import Network
 from collectors_dagster.collectors.pressure import Pressure
 from collectors_dagster.collectors.protocol import Collector, CollectorFactory, Host
 
-COLLECTORS: list[CollectorFactory] = [Cpu, Load, Memory, Disk, Network, Pressure]
+COLLECTORS: list[CollectorFactory] = [Cpu, Load, Memory, Disk, Network, Pressure, Gpu]
 """Sources of a Linux host, in the order of a sweep."""
 
 

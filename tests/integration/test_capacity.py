@@ -31,7 +31,7 @@ from tests.support.store_data import DAY, after, axis
 ROOT = Path(__file__).resolve().parents[2]
 DAYS = 7
 LIMIT = 2_000_000_000
-CORES, DISKS, FILESYSTEMS, INTERFACES = 16, 2, 3, 3
+CORES, DISKS, FILESYSTEMS, INTERFACES, GPUS = 16, 2, 3, 3, 0
 MEASURED = {
     # Measured on a running stack, per day; docs/capacity.md says how.
     "Dagster's runs and events": 20_000_000,
@@ -60,6 +60,8 @@ def series_per_metric(metric: Metric) -> int:
         return DISKS
     if name.startswith("network_"):
         return INTERFACES
+    if name.startswith("gpu_"):
+        return GPUS
     return 2 if metric.peak else 1
 
 

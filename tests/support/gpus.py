@@ -1,5 +1,6 @@
 """GPUs for machines without one: a stand-in for NVIDIA's library, told by a file what to answer."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -63,7 +64,7 @@ def settled(gpu: Gpu, *, seconds: float = 30) -> Reading:
 
     def answered() -> bool:
         found[:] = [gpu.read()]
-        return bool(found[0].values) and found[0].values[0] == found[0].values[0]
+        return bool(found[0].values) and not math.isnan(found[0].values[0])
 
     wait_until(answered, seconds, "an answer of NVML")
     return found[0]

@@ -12,7 +12,7 @@
  *   process PID BYTES GPU    a process computes on this GPU
  *   xid SEQUENCE CODE GPU    the driver reports an error; each sequence number once
  *
- * Each call is appended to the file named by NVML_STUB_LOG, one name per line.
+ * Each call is appended to the file named by NVML_STUB_LOG, one name per line, and "hanging" when it hangs.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,21 +76,25 @@ static int told(const char *words, int otherwise) {
 }
 
 
-static int enter(const char *function, int gpu) {
-    const char *log = getenv("NVML_STUB_LOG");
-    FILE *file = log ? fopen(log, "a") : NULL;
-    char line[256], words[128];
-    int code = SUCCESS;
+static void note(const char *words) {
+    const char *path = getenv("NVML_STUB_LOG");
+    FILE *file = path ? fopen(path, "a") : NULL;
     if (file) {
-        fprintf(file, "%s\n", function);
+        fprintf(file, "%s\n", words);
         fclose(file);
     }
+}
+
+static int enter(const char *function, int gpu) {
     const char *path = getenv("NVML_STUB");
-    file = path ? fopen(path, "r") : NULL;
+    char line[256], words[128];
+    int code = SUCCESS;
+    note(function);
+    FILE *file = path ? fopen(path, "r") : NULL;
     while (file && fgets(line, sizeof line, file)) {
         int found, on;
         if (sscanf(line, "hang %127s", words) == 1 && !strcmp(words, function))
-            for (;;)
+            for (note("hanging");;)
                 pause();
         if (sscanf(line, "abort %127s", words) == 1 && !strcmp(words, function))
             abort();
@@ -117,7 +121,7 @@ static int enter(const char *function, int gpu) {
 
 static int partitions(int gpu) {
     char words[32];
-    snprintf(words, sizeof words, "mig %d", gpu);
+    snprintf(words, sizeof words, "mig %d ", gpu);
     return told(words, 0);
 }
 

@@ -329,7 +329,7 @@ class Target:
         """
         outcomes = [self._ask(query) for query in tuple(self._queries) if slow or not query.slow]
         failure = next((error for error in outcomes if error and error.value not in UNSUPPORTED), None)
-        if failure is not None and None not in outcomes:
+        if failure is not None and all(error is not None for error in outcomes):
             raise failure
         return self._latest | self._used_by(slow=slow)
 

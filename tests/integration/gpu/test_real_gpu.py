@@ -1,4 +1,4 @@
-"""On a machine with an NVIDIA GPU the collector agrees with nvidia-smi: `python -m pytest tests/integration/gpu -m gpu`.
+"""With an NVIDIA GPU the collector agrees with nvidia-smi: `python -m pytest tests/integration/gpu -m gpu`.
 
 The only test that says something about NVIDIA's own library; skipped, and said so, where there is no GPU.
 """

@@ -1,5 +1,6 @@
 """What the collector makes of NVML's answers. Every value here comes from a stand-in library, not from a GPU."""
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -221,7 +222,7 @@ def test_a_value_that_fails_once_is_nan_and_comes_back(gpu: Gpu, nvml: StubNvml)
     series = settled(gpu).series
     nvml.tell(f"error nvmlDeviceGetPowerUsage {TIMEOUT} -1", f"error nvmlDeviceGetPcieReplayCounter {UNKNOWN} -1")
     reading = after(gpu, SLOW_TURNS + 1)
-    failed = {one.metric.name for one, value in zip(reading.series, reading.values, strict=True) if value != value}
+    failed = {one.metric.name for one, value in zip(reading.series, reading.values, strict=True) if math.isnan(value)}
     assert failed == {"gpu_power_watts", "gpu_pcie_replays_total"}
     assert reading.series is series
     assert not reading.errors
