@@ -54,6 +54,7 @@ class Gpu:
         self._dying: list[Child] = []
         self._asked = 0.0
         self._reading = NO_GPU
+        self._nonsense: InvalidSampleError | None = None
         self._trouble: CollectionError | None = None
 
     def read(self) -> Reading:
@@ -62,11 +63,11 @@ class Gpu:
         Raises
         ------
         CollectionError
-            If NVML hung, crashed, failed or talked nonsense; it is tried again after a while.
+            If NVML hung, crashed, failed or talked nonsense, until it answers again.
         """
         self._dying = [child for child in self._dying if not child.gone()]
         answered = self._turn()
-        if self._trouble is not None and not self._guard.running:
+        if self._trouble is not None:
             raise self._trouble
         return self._reading if answered else self._unknown()
 
@@ -96,8 +97,9 @@ class Gpu:
             heard = self._child.hear(wait_seconds)
             if heard is Heard.ANSWER:
                 self._accept(self._child.message or {})
+                self._trouble = None
         except (ValueError, TypeError, LookupError, InvalidSampleError) as error:
-            self._trouble = InvalidSampleError(f"gpu: the process that asks NVML talks nonsense: {error}", source="gpu")
+            self._nonsense = InvalidSampleError(f"gpu: NVML's process talks nonsense: {error}", source=self.name)
             return Heard.END
         return heard
 
@@ -112,7 +114,7 @@ class Gpu:
             self._end()
 
     def _start(self) -> None:
-        self._trouble = None
+        self._nonsense = None
         try:
             self._child = Child(self._proc_root)
         except OSError as error:
@@ -146,15 +148,15 @@ class Gpu:
         self._reading = Reading(series, values, lost)
 
     def _explain(self, heard: Heard) -> CollectionError | None:
-        """Return what is to be said while no process runs; nothing if there is no GPU."""
+        """Return what is to be said until there is an answer again; nothing if there is no GPU."""
         assert self._child is not None
         if heard is Heard.ABSENCE:
             self._reading = NO_GPU
             return None
         if heard is not Heard.END:
             return _unavailable("NVML does not answer; the process that asked it was killed")
-        if self._trouble is not None:
-            return self._trouble
+        if self._nonsense is not None:
+            return self._nonsense
         if self._child.message is not None:
             return _unavailable(f"NVML failed: {self._child.message.get('failed')}")
         return _unavailable(f"the process that asks NVML died ({self._child.obituary()})")

@@ -102,6 +102,7 @@ def test_a_hung_driver_is_nan_then_killed_then_tried_again(gpu: Gpu, nvml: StubN
     fails(gpu, "does not answer")
     nvml.tell()
     manual_clock.move(PATIENCE.pause)
+    fails(gpu, "does not answer")  # until there is an answer
     assert settled(gpu).series is series
     assert child_of(gpu) != pid
 
