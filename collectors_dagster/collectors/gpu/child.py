@@ -62,6 +62,7 @@ BROKEN = frozenset(
 
 Device = nvml.c_nvmlDevice_t
 Labels = tuple[tuple[str, str], ...]
+ProcessList = Callable[[Device], list[nvml.c_nvmlProcessInfo_t]]
 Key = tuple[str, Labels]
 """Name of a metric, and its labels sorted by name."""
 
@@ -78,8 +79,8 @@ def _one(name: str, ask: Callable[[Device], float], *labels: tuple[str, str], sl
     return Query((("gpu_" + name, labels),), lambda device: (ask(device),), slow=slow)
 
 
-def _many(names: Sequence[str], ask: Callable[[Device], Sequence[float]], *, slow: bool = False) -> Query:
-    return Query(tuple(("gpu_" + name, ()) for name in names), ask, slow=slow)
+def _many(names: Sequence[str], ask: Callable[[Device], Sequence[float]]) -> Query:
+    return Query(tuple(("gpu_" + name, ()) for name in names), ask)
 
 
 def _utilization(device: Device) -> Sequence[float]:
@@ -248,32 +249,52 @@ def fan_queries(device: Device) -> Iterator[Query]:
         if error.value in LOST | BROKEN:
             raise
         return
-    for fan in range(count):
-        yield _one(
-            "fan_speed_ratio",
-            lambda asked, fan=fan: nvml.nvmlDeviceGetFanSpeed_v2(asked, fan) / 100,  # type: ignore[misc]
-            ("fan", str(fan)),
-        )
+    for number in range(count):
+        yield _one("fan_speed_ratio", _fan_speed(number), ("fan", str(number)))
 
 
-class Processes:
+def _fan_speed(number: int) -> Callable[[Device], float]:
+    return lambda device: nvml.nvmlDeviceGetFanSpeed_v2(device, number) / 100
+
+
+class Users:
     """Who uses a device: memory by executable, never by process id."""
 
-    def __init__(self, proc_root: str) -> None:
+    def __init__(self, device: Device, proc_root: str) -> None:
+        self._device = device
         self._proc_root = proc_root
+        self._lists: list[ProcessList] = [
+            nvml.nvmlDeviceGetComputeRunningProcesses,
+            nvml.nvmlDeviceGetGraphicsRunningProcesses,
+        ]
 
-    def queries(self, device: Device) -> dict[Key, float]:
-        """Return the values of ``gpu_processes`` and ``gpu_process_memory_bytes``."""
+    def read(self) -> dict[Key, float]:
+        """Return the values of ``gpu_processes`` and ``gpu_process_memory_bytes``.
+
+        Raises
+        ------
+        NVMLError
+            If the driver does not tell this time.
+        """
         used: dict[int, int] = {}
-        for process in (
-            *nvml.nvmlDeviceGetComputeRunningProcesses(device),
-            *nvml.nvmlDeviceGetGraphicsRunningProcesses(device),
-        ):
-            used[process.pid] = max(used.get(process.pid, 0), process.usedGpuMemory or 0)
+        for ask in tuple(self._lists):
+            for process in self._listed(ask):
+                used[process.pid] = max(used.get(process.pid, 0), process.usedGpuMemory or 0)
+        if not self._lists:
+            return {}
         values: dict[Key, float] = {("gpu_processes", ()): len(used)}
         for name, size in _largest(self._by_executable(used)).items():
             values["gpu_process_memory_bytes", (("executable", name),)] = size
         return values
+
+    def _listed(self, ask: ProcessList) -> list[nvml.c_nvmlProcessInfo_t]:
+        try:
+            return ask(self._device)
+        except nvml.NVMLError as error:
+            if error.value not in UNSUPPORTED:
+                raise
+            self._lists.remove(ask)
+            return []
 
     def _by_executable(self, used: dict[int, int]) -> dict[str, int]:
         sums: dict[str, int] = {}
@@ -311,10 +332,10 @@ def _comm(proc_root: str, pid: int) -> bytes:
 class Target:
     """A GPU or a MIG instance: which questions it answers, and what it said last to the slow ones."""
 
-    def __init__(self, device: Device, labels: Labels, queries: Sequence[Query], processes: Processes | None) -> None:
+    def __init__(self, device: Device, labels: Labels, queries: Sequence[Query], users: Users | None) -> None:
         self._device = device
         self._labels = labels
-        self._processes = processes
+        self._users = users
         self._queries = [Query(self._keys(query), query.ask, query.slow) for query in queries]
         self._latest: dict[Key, float] = {}
         self._used: dict[Key, float] = {}
@@ -354,13 +375,11 @@ class Target:
             self._latest.pop(key, None)
 
     def _used_by(self, *, slow: bool) -> dict[Key, float]:
-        if self._processes is not None and slow:
+        if self._users is not None and slow:
             try:
-                found = self._processes.queries(self._device)
-            except nvml.NVMLError as error:
-                if error.value in UNSUPPORTED:
-                    self._processes = None
-                self._used = {}
+                found = self._users.read()
+            except nvml.NVMLError:
+                self._used = dict.fromkeys(self._used, NAN)
             else:
                 self._used = {(name, self._merged(labels)): value for (name, labels), value in found.items()}
         return self._used
@@ -438,7 +457,7 @@ class Driver:
     """NVML, initialised: all GPUs of the machine."""
 
     def __init__(self, proc_root: str) -> None:
-        self._processes = Processes(proc_root)
+        self._proc_root = proc_root
         self._xids = Xids()
         self._begin()
 
@@ -519,30 +538,41 @@ class Driver:
     def _targets(self, device: Device, labels: Labels) -> Iterator[Target]:
         instances = tuple(_instances(device))
         queries = (*QUERIES, *fan_queries(device))
-        yield Target(device, labels, queries, None if instances else self._processes)
+        yield Target(device, labels, queries, None if instances else Users(device, self._proc_root))
         for instance in instances:
             name = f"{nvml.nvmlDeviceGetGpuInstanceId(instance)}/{nvml.nvmlDeviceGetComputeInstanceId(instance)}"
             own = (labels[0], ("mig", name), ("uuid", nvml.nvmlDeviceGetUUID(instance)))
-            yield Target(instance, own, MIG_QUERIES, self._processes)
+            yield Target(instance, own, MIG_QUERIES, Users(instance, self._proc_root))
 
-    def _partitions(self) -> list[tuple[int, str]]:
-        return [
-            (index, nvml.nvmlDeviceGetUUID(instance))
-            for index, device in self._handles.items()
-            for instance in _instances(device)
-        ]
+    def _partitions(self) -> dict[int, tuple[bool, list[str]]]:
+        return {index: _partition(device) for index, device in self._handles.items()}
 
 
-def _instances(device: Device) -> Iterator[Device]:
-    """Yield the MIG instances of a GPU; most GPUs know no such thing."""
+def _partition(device: Device) -> tuple[bool, list[str]]:
+    """Return whether a GPU is in MIG mode, and its instances; of a lost one it does not matter."""
     try:
-        enabled = nvml.nvmlDeviceGetMigMode(device)[0] == nvml.NVML_DEVICE_MIG_ENABLE
-        places = nvml.nvmlDeviceGetMaxMigDeviceCount(device) if enabled else 0
+        return _partitioned(device), [nvml.nvmlDeviceGetUUID(instance) for instance in _instances(device)]
     except nvml.NVMLError as error:
         if error.value in BROKEN:
             raise
+        return False, []
+
+
+def _partitioned(device: Device) -> bool:
+    """Tell whether a GPU is in MIG mode; most know no such thing."""
+    try:
+        return nvml.nvmlDeviceGetMigMode(device)[0] == nvml.NVML_DEVICE_MIG_ENABLE
+    except nvml.NVMLError as error:
+        if error.value in BROKEN:
+            raise
+        return False
+
+
+def _instances(device: Device) -> Iterator[Device]:
+    """Yield the MIG instances of a GPU."""
+    if not _partitioned(device):
         return
-    for place in range(places):
+    for place in range(nvml.nvmlDeviceGetMaxMigDeviceCount(device)):
         try:
             instance = nvml.nvmlDeviceGetMigDeviceHandleByIndex(device, place)
         except nvml.NVMLError as error:

@@ -25,7 +25,9 @@ from tests.support.trees import host_at
 from tests.support.waiting import wait_until
 
 PATIENCE = Patience()
-SWEEP_SHARE_SECONDS = 0.5
+PROMPT_SECONDS = 2.0
+"""A reading takes a quarter of a second at most, and longer on a busy machine; one that waited for a hung driver would
+never return."""
 LEAN_KIB = 25_000
 REPOSITORY = Path(__file__).parents[3]
 
@@ -50,7 +52,7 @@ def quick_read(gpu: Gpu) -> Reading:
     try:
         return gpu.read()
     finally:
-        assert monotonic() - started < SWEEP_SHARE_SECONDS
+        assert monotonic() - started < PROMPT_SECONDS
 
 
 def fails(gpu: Gpu, words: str) -> None:

@@ -30,16 +30,21 @@ STEADY = {
     "ecc.errors.uncorrected.aggregate.total": ("gpu_ecc_aggregate_errors", {"type": "uncorrected"}, 1.0),
 }
 MOVING = {
-    "utilization.gpu": ("gpu_utilization_ratio", {}, 100.0, 100.0),
     "memory.used": ("gpu_memory_used_bytes", {}, 2**-20, 512.0),
     "power.draw": ("gpu_power_watts", {}, 1.0, 100.0),
     "temperature.gpu": ("gpu_temperature_celsius", {}, 1.0, 5.0),
     "temperature.memory": ("gpu_memory_temperature_celsius", {}, 1.0, 5.0),
-    "clocks.sm": ("gpu_clock_hertz", {"clock": "sm"}, 1e-6, 1500.0),
-    "clocks.mem": ("gpu_clock_hertz", {"clock": "memory"}, 1e-6, 5000.0),
     "fan.speed": ("gpu_fan_speed_ratio", {"fan": "0"}, 100.0, 10.0),
 }
 """With the difference that a moment may make."""
+ERRATIC = {
+    "utilization.gpu": ("gpu_utilization_ratio", {}, 0.01, 1.0),
+    "utilization.memory": ("gpu_memory_busy_ratio", {}, 0.01, 1.0),
+    "clocks.sm": ("gpu_clock_hertz", {"clock": "sm"}, 1e6, 4e9),
+    "clocks.mem": ("gpu_clock_hertz", {"clock": "memory"}, 1e6, 2e10),
+    "pcie.link.gen.current": ("gpu_pcie_link_generation", {}, 1.0, 8.0),
+}
+"""Idle at one moment and full at the next: told by both or by neither, in our unit, and no larger than it can be."""
 
 
 def nvidia_smi(*fields: str) -> list[dict[str, str]]:
@@ -106,6 +111,16 @@ def test_what_moves_is_near(gpu: Gpu) -> None:
             if theirs is not None:
                 assert ours is not None, field
                 assert ours * factor == pytest.approx(theirs, abs=slack), field
+
+
+def test_what_is_erratic_is_told_by_both_or_by_neither(gpu: Gpu) -> None:
+    reading = settled(gpu)
+    for one in nvidia_smi("uuid", *ERRATIC):
+        for field, (metric, labels, unit, largest) in ERRATIC.items():
+            theirs, ours = number(one[field]), value_of(reading, one["uuid"], metric, labels)
+            assert (theirs is None) == (ours is None), field
+            if theirs and ours:
+                assert unit <= ours <= largest, field
 
 
 def test_energy_grows_with_the_power_drawn(gpu: Gpu) -> None:

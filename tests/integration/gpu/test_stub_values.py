@@ -160,6 +160,26 @@ def test_processes_that_end_take_their_series_along(gpu: Gpu, nvml: StubNvml) ->
     assert "gpu_process_memory_bytes/(unknown)/0/GPU-stub-0" not in by_name(after(gpu, SLOW_TURNS + 1))
 
 
+def test_processes_are_told_where_only_some_are_listed(gpu: Gpu, nvml: StubNvml) -> None:
+    lists = ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v3")
+    nvml.tell("process 11 5 0", f"error {lists[1]} {UNSUPPORTED} -1", f"error {lists[0]} {UNSUPPORTED} 1")
+    reading = settled(gpu)
+    assert of(reading, "GPU-stub-0")["process_memory_bytes/(unknown)"] == 5
+    assert "processes" not in of(reading, "GPU-stub-1")
+    assert nvml.calls(lists[1]) == 2
+    after(gpu, SLOW_TURNS + 1)
+    assert nvml.calls(lists[1]) == 2
+
+
+def test_processes_that_are_not_listed_this_time_are_nan(gpu: Gpu, nvml: StubNvml) -> None:
+    nvml.tell("process 11 5 0")
+    series = settled(gpu).series
+    nvml.tell(f"error nvmlDeviceGetComputeRunningProcesses_v3 {UNKNOWN} 0")
+    reading = after(gpu, SLOW_TURNS + 1)
+    assert reading.series is series
+    assert math.isnan(of(reading, "GPU-stub-0")["process_memory_bytes/(unknown)"])
+
+
 def test_instances_are_told_beside_their_gpu(gpu: Gpu, nvml: StubNvml) -> None:
     nvml.tell("mig 0 2", "process 11 5 0")
     reading = settled(gpu)
