@@ -48,8 +48,7 @@ class Gpu:
     def __init__(self, host: Host) -> None:
         self._proc_root = host.proc_root
         self._clock: Clock = host.clock
-        self._patience = Patience()
-        self._guard = Guard(self._patience)
+        self._guard = Guard(Patience())
         self._child: Child | None = None
         self._dying: list[Child] = []
         self._asked = 0.0
@@ -68,7 +67,7 @@ class Gpu:
         self._dying = [child for child in self._dying if not child.gone()]
         answered = self._turn()
         if self._trouble is not None:
-            raise self._trouble
+            raise self._trouble.with_traceback(None)  # each raise would lengthen it
         return self._reading if answered else self._unknown()
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
+from traceback import walk_tb
 
 import pytest
 
@@ -107,6 +108,17 @@ def test_a_hung_driver_is_nan_then_killed_then_tried_again(gpu: Gpu, nvml: StubN
     fails(gpu, "does not answer")  # until there is an answer
     assert settled(gpu).series is series
     assert child_of(gpu) != pid
+
+
+def test_an_error_that_lasts_does_not_grow(gpu: Gpu, nvml: StubNvml) -> None:
+    nvml.tell("error nvmlInitWithFlags 999 -1")
+    until_it_fails(gpu, "Unknown Error")
+    depths = set()
+    for _ in range(5):
+        with pytest.raises(SourceUnavailableError) as caught:
+            gpu.read()
+        depths.add(len(list(walk_tb(caught.tb))))
+    assert len(depths) == 1
 
 
 def test_a_driver_that_keeps_hanging_is_tried_less_and_less_often(
