@@ -110,6 +110,16 @@ def test_a_hung_driver_is_nan_then_killed_then_tried_again(gpu: Gpu, nvml: StubN
     assert child_of(gpu) != pid
 
 
+def test_a_process_that_does_not_even_notice_its_closed_pipes_is_killed(gpu: Gpu, manual_clock: ManualClock) -> None:
+    settled(gpu)
+    pid = child_of(gpu)
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: all(map(math.isnan, quick_read(gpu).values)), 10, "no more answers")
+    manual_clock.move(PATIENCE.answer + 0.1)
+    fails(gpu, "does not answer")
+    wait_for_end(pid)
+
+
 def test_an_error_that_lasts_does_not_grow(gpu: Gpu, nvml: StubNvml) -> None:
     nvml.tell("error nvmlInitWithFlags 999 -1")
     until_it_fails(gpu, "Unknown Error")
