@@ -34,8 +34,8 @@ class Metric:
         Deliver the maximum of the interval too, as ``<name>_max`` (gauges only).
     detail : bool
         Recorded on the host like any other, but stored only for tenants that ask for detail.
-    node_exporter, otel : str or None
-        What the same thing is called there, for people who come from there; None if it is not there. One of theirs may
+    exporter, otel : str or None
+        What its Prometheus exporter (node_exporter, DCGM for GPUs) and OpenTelemetry call it; None if nothing. One may
         stand for several of ours, told apart by its labels.
     """
 
@@ -45,7 +45,7 @@ class Metric:
     help: str
     peak: bool = False
     detail: bool = False
-    node_exporter: str | None = None
+    exporter: str | None = None
     otel: str | None = None
 
     @property

@@ -89,6 +89,7 @@ class SystemSource:
         "sockets",
         "limits",
         "clock",
+        "gpu",
         "agent",
     )
     detail: bool = False

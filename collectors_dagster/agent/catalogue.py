@@ -29,13 +29,14 @@ column *in the database*. A gauge marked *max* is stored a second time with the 
 metric's name, kind and unit never change; new ones are added beside.
 
 What the kernel, the hardware or the platform does not tell is left out, never shown as zero. The last columns say what
-the same thing is called by `node_exporter` (`*` stands for several names, told apart here by a label; some need an
-option there) and in OpenTelemetry's conventions and host receiver, and whether psutil counts it too, which stands in on
-macOS, as far as that platform tells it.
+the same thing is called by the Prometheus exporter of its field (`node_exporter` for the host, NVIDIA's DCGM exporter
+for GPUs; `*` stands for several names, told apart here by a label; some need an option there) and in OpenTelemetry's
+conventions and host receiver, and whether psutil counts it too, which stands in on macOS, as far as that platform
+tells it.
 """
 HEAD = (
     *("metric", "kind", "unit", "meaning", "in the database", "stored"),
-    *("node_exporter", "OpenTelemetry", "portable"),
+    *("Prometheus exporter", "OpenTelemetry", "portable"),
 )
 
 
@@ -66,7 +67,7 @@ class Entry:
             "delivered_unit": metric.delivered_unit,
             "peak": metric.peak,
             "detail": metric.detail,
-            "node_exporter": metric.node_exporter,
+            "exporter": metric.exporter,
             "opentelemetry": metric.otel,
             "portable": self.portable,
         }
@@ -120,7 +121,7 @@ def _row(entry: Entry) -> str:
         metric.help,
         "the same" if metric.kind is Kind.GAUGE else f"`{metric.delivered_name}`",
         "with detail" if metric.detail else "always",
-        _foreign(metric.node_exporter),
+        _foreign(metric.exporter),
         _foreign(metric.otel),
         "yes" if entry.portable else "no",
     )

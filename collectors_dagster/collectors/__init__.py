@@ -10,6 +10,7 @@ import sys
 from collectors_dagster.collectors.clock import Clock
 from collectors_dagster.collectors.cpu import Cpu
 from collectors_dagster.collectors.disk import Disk
+from collectors_dagster.collectors.gpu import Gpu
 from collectors_dagster.collectors.limits import Limits
 from collectors_dagster.collectors.load import Load
 from collectors_dagster.collectors.memory import Memory
@@ -30,6 +31,7 @@ COLLECTORS: list[CollectorFactory] = [
     Sockets,
     Limits,
     Clock,
+    Gpu,
 ]
 """Sources of a Linux host, in the order of a sweep."""
 

@@ -24,10 +24,10 @@ PARTS_PER_MILLION = 65536
 
 
 def _gauge(
-    name: str, unit: str, text: str, node_exporter: str | None, *, peak: bool = False, detail: bool = False
+    name: str, unit: str, text: str, exporter: str | None, *, peak: bool = False, detail: bool = False
 ) -> Metric:
     name = f"clock_{name}"
-    return Metric(name, Kind.GAUGE, unit, text, peak=peak, detail=detail, node_exporter=node_exporter)
+    return Metric(name, Kind.GAUGE, unit, text, peak=peak, detail=detail, exporter=exporter)
 
 
 OFFSET = _gauge(
@@ -71,7 +71,7 @@ BOOT = Metric(
     "seconds",
     "When the host started, in seconds since 1970.",
     detail=True,
-    node_exporter="node_boot_time_seconds",
+    exporter="node_boot_time_seconds",
     otel="system.uptime",
 )
 DISCIPLINE = (OFFSET, SYNCHRONISED, ESTIMATED_ERROR, MAXIMUM_ERROR, FREQUENCY)

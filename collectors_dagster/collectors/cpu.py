@@ -21,7 +21,7 @@ CPU_SECONDS = Metric(
     Kind.COUNTER,
     "seconds",
     "Time of each core per mode; user and nice include guests.",
-    node_exporter="node_cpu_seconds_total",
+    exporter="node_cpu_seconds_total",
     otel="system.cpu.time",
 )
 CPU_BUSY_SECONDS = Metric(
@@ -36,7 +36,7 @@ CPU_GUEST_SECONDS = Metric(
     "seconds",
     "Time of all cores spent in virtual machines of this host, per mode.",
     detail=True,
-    node_exporter="node_cpu_guest_seconds_total",
+    exporter="node_cpu_guest_seconds_total",
 )
 CPU_COUNT = Metric("cpu_count", Kind.GAUGE, "cores", "Cores online.", otel="system.cpu.logical.count")
 CONTEXT_SWITCHES = Metric(
@@ -44,18 +44,18 @@ CONTEXT_SWITCHES = Metric(
     Kind.COUNTER,
     "operations",
     "Context switches.",
-    node_exporter="node_context_switches_total",
+    exporter="node_context_switches_total",
 )
 FORKS = Metric(
     "forks_total",
     Kind.COUNTER,
     "operations",
     "Processes and threads started.",
-    node_exporter="node_forks_total",
+    exporter="node_forks_total",
     otel="system.process.created",
 )
 INTERRUPTS = Metric(
-    "interrupts_total", Kind.COUNTER, "operations", "Interrupts served.", detail=True, node_exporter="node_intr_total"
+    "interrupts_total", Kind.COUNTER, "operations", "Interrupts served.", detail=True, exporter="node_intr_total"
 )
 SOFTIRQ_COUNT = Metric(
     "softirqs_total",
@@ -63,7 +63,7 @@ SOFTIRQ_COUNT = Metric(
     "operations",
     "Deferred parts of interrupts, per kind of work.",
     detail=True,
-    node_exporter="node_softirqs_total",
+    exporter="node_softirqs_total",
 )
 RUNNING = Metric(
     "processes_running",
@@ -71,7 +71,7 @@ RUNNING = Metric(
     "processes",
     "Runnable threads.",
     peak=True,
-    node_exporter="node_procs_running",
+    exporter="node_procs_running",
     otel="system.process.count",
 )
 BLOCKED = Metric(
@@ -80,7 +80,7 @@ BLOCKED = Metric(
     "processes",
     "Threads that wait for a disk uninterruptibly.",
     peak=True,
-    node_exporter="node_procs_blocked",
+    exporter="node_procs_blocked",
     otel="system.process.count",
 )
 

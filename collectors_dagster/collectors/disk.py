@@ -24,10 +24,10 @@ class Column(NamedTuple):
 
 
 def _counter(
-    name: str, unit: str, text: str, node_exporter: str, otel: str | None = None, *, detail: bool = False
+    name: str, unit: str, text: str, exporter: str, otel: str | None = None, *, detail: bool = False
 ) -> Metric:
-    foreign = f"node_disk_{node_exporter}_total"
-    return Metric(f"disk_{name}_total", Kind.COUNTER, unit, text, detail=detail, node_exporter=foreign, otel=otel)
+    foreign = f"node_disk_{exporter}_total"
+    return Metric(f"disk_{name}_total", Kind.COUNTER, unit, text, detail=detail, exporter=foreign, otel=otel)
 
 
 READS = _counter("reads", "operations", "Reads completed.", "reads_completed", "system.disk.operations")
@@ -57,7 +57,7 @@ IN_FLIGHT = Metric(
     "Requests that the device has not answered yet.",
     peak=True,
     detail=True,
-    node_exporter="node_disk_io_now",
+    exporter="node_disk_io_now",
     otel="system.disk.pending_operations",
 )
 READS_MERGED = _counter(

@@ -14,8 +14,8 @@ from collectors_dagster.errors import CollectionError, SourceUnavailableError
 from collectors_dagster.samples import Kind, Metric
 
 
-def _gauge(name: str, unit: str, text: str, node_exporter: str, otel: str | None) -> Metric:
-    return Metric(f"filesystem_{name}", Kind.GAUGE, unit, text, node_exporter=node_exporter, otel=otel)
+def _gauge(name: str, unit: str, text: str, exporter: str, otel: str | None) -> Metric:
+    return Metric(f"filesystem_{name}", Kind.GAUGE, unit, text, exporter=exporter, otel=otel)
 
 
 METRICS = (

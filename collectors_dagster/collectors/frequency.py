@@ -16,7 +16,7 @@ CPU_FREQUENCY = Metric(
     "hertz",
     "Present frequency, mean over the cores.",
     detail=True,
-    node_exporter="node_cpu_scaling_frequency_hertz",
+    exporter="node_cpu_scaling_frequency_hertz",
     otel="system.cpu.frequency",
 )
 CPU_FREQUENCY_LOWEST = Metric(
@@ -28,7 +28,7 @@ CPU_FREQUENCY_LIMIT = Metric(
     "hertz",
     "Highest frequency that the fastest core can reach.",
     detail=True,
-    node_exporter="node_cpu_frequency_max_hertz",
+    exporter="node_cpu_frequency_max_hertz",
 )
 METRICS = (CPU_FREQUENCY, CPU_FREQUENCY_LOWEST, CPU_FREQUENCY_LIMIT)
 SERIES = tuple(Series(metric) for metric in METRICS)

@@ -15,9 +15,9 @@ LIMIT_REFRESH_SECONDS = 60.0
 
 
 def _gauge(
-    name: str, unit: str, text: str, node_exporter: str | None, otel: str | None = None, *, detail: bool = False
+    name: str, unit: str, text: str, exporter: str | None, otel: str | None = None, *, detail: bool = False
 ) -> Metric:
-    return Metric(name, Kind.GAUGE, unit, text, detail=detail, node_exporter=node_exporter, otel=otel)
+    return Metric(name, Kind.GAUGE, unit, text, detail=detail, exporter=exporter, otel=otel)
 
 
 FILES = _gauge("open_files", "files", "File handles in use on the whole host.", "node_filefd_allocated")

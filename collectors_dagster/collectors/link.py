@@ -16,7 +16,7 @@ UP = Metric(
     Kind.GAUGE,
     "flag",
     "1 if the interface is switched on and sees its link.",
-    node_exporter="node_network_carrier",
+    exporter="node_network_carrier",
 )
 SPEED = Metric(
     "network_speed_bytes_per_second",
@@ -24,7 +24,7 @@ SPEED = Metric(
     "bytes_per_second",
     "Negotiated speed, for links that have one.",
     detail=True,
-    node_exporter="node_network_speed_bytes",
+    exporter="node_network_speed_bytes",
 )
 MTU = Metric(
     "network_mtu_bytes",
@@ -32,7 +32,7 @@ MTU = Metric(
     "bytes",
     "Largest packet that is sent in one piece.",
     detail=True,
-    node_exporter="node_network_mtu_bytes",
+    exporter="node_network_mtu_bytes",
 )
 CHANGES = Metric(
     "network_link_changes_total",
@@ -40,7 +40,7 @@ CHANGES = Metric(
     "operations",
     "Times that the link came or went.",
     detail=True,
-    node_exporter="node_network_carrier_changes_total",
+    exporter="node_network_carrier_changes_total",
 )
 METRICS = (UP, SPEED, MTU, CHANGES)
 

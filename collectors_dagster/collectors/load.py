@@ -12,7 +12,7 @@ METRICS = tuple(
         Kind.GAUGE,
         "processes",
         f"Runnable and blocked threads, averaged over {minutes} min.",
-        node_exporter=f"node_load{minutes}",
+        exporter=f"node_load{minutes}",
         otel=f"system.cpu.load_average.{minutes}m",
     )
     for minutes in (1, 5, 15)

@@ -23,17 +23,17 @@ ALWAYS = frozenset(
 
 def _bytes(name: str, text: str, key: str, otel: str | None = None) -> Metric:
     foreign = f"node_memory_{key}_bytes"
-    return Metric(name, Kind.GAUGE, "bytes", text, detail=key not in ALWAYS, node_exporter=foreign, otel=otel)
+    return Metric(name, Kind.GAUGE, "bytes", text, detail=key not in ALWAYS, exporter=foreign, otel=otel)
 
 
 def _pages(name: str, text: str, key: str, otel: str) -> Metric:
     otel = f"system.memory.linux.hugepages.{otel}"
-    return Metric(name, Kind.GAUGE, "pages", text, detail=True, node_exporter=f"node_memory_{key}", otel=otel)
+    return Metric(name, Kind.GAUGE, "pages", text, detail=True, exporter=f"node_memory_{key}", otel=otel)
 
 
 def _counter(name: str, unit: str, text: str, key: str, otel: str | None = None) -> Metric:
     foreign = f"node_vmstat_{key}"
-    return Metric(name, Kind.COUNTER, unit, text, detail=key not in ALWAYS, node_exporter=foreign, otel=otel)
+    return Metric(name, Kind.COUNTER, unit, text, detail=key not in ALWAYS, exporter=foreign, otel=otel)
 
 
 TOTAL = _bytes("memory_total_bytes", "Usable memory.", "MemTotal", "system.memory.limit")

@@ -8,10 +8,10 @@ from collectors_dagster.samples import Kind, Metric
 
 
 def _counter(
-    name: str, unit: str, text: str, node_exporter: str, otel: str | None = None, *, detail: bool = False
+    name: str, unit: str, text: str, exporter: str, otel: str | None = None, *, detail: bool = False
 ) -> Metric:
-    foreign = f"node_network_{node_exporter}_total"
-    return Metric(f"network_{name}_total", Kind.COUNTER, unit, text, detail=detail, node_exporter=foreign, otel=otel)
+    foreign = f"node_network_{exporter}_total"
+    return Metric(f"network_{name}_total", Kind.COUNTER, unit, text, detail=detail, exporter=foreign, otel=otel)
 
 
 IO, PACKETS, ERRORS, DROPS = (f"system.network.{each}" for each in ("io", "packet.count", "errors", "packet.dropped"))

@@ -7,7 +7,7 @@ from collectors_dagster.samples import Kind, Metric
 
 def _metric(resource: str, state: str, text: str) -> Metric:
     name = f"pressure_{resource}_{state}_seconds_total"
-    return Metric(name, Kind.COUNTER, "seconds", text, node_exporter=f"node_{name}")
+    return Metric(name, Kind.COUNTER, "seconds", text, exporter=f"node_{name}")
 
 
 STATES = {

@@ -11,7 +11,7 @@ ALWAYS = frozenset({"Tcp_OutSegs", "Tcp_RetransSegs", "TcpExt_ListenOverflows", 
 
 def _counter(name: str, unit: str, text: str, key: str) -> Metric:
     foreign = f"node_netstat_{key}"
-    return Metric(f"{name}_total", Kind.COUNTER, unit, text, detail=key not in ALWAYS, node_exporter=foreign)
+    return Metric(f"{name}_total", Kind.COUNTER, unit, text, detail=key not in ALWAYS, exporter=foreign)
 
 
 TCP_ESTABLISHED = Metric(
@@ -19,7 +19,7 @@ TCP_ESTABLISHED = Metric(
     Kind.GAUGE,
     "connections",
     "Connections established or about to be closed by the other side.",
-    node_exporter="node_netstat_Tcp_CurrEstab",
+    exporter="node_netstat_Tcp_CurrEstab",
     otel="system.network.connection.count",
 )
 SNMP = {

@@ -12,7 +12,7 @@ METRICS = (
         "seconds",
         "Time that threads ran, over all cores.",
         detail=True,
-        node_exporter="node_schedstat_running_seconds_total",
+        exporter="node_schedstat_running_seconds_total",
     ),
     Metric(
         "scheduler_waiting_seconds_total",
@@ -20,7 +20,7 @@ METRICS = (
         "seconds",
         "Time that runnable threads waited for a core, over all cores.",
         detail=True,
-        node_exporter="node_schedstat_waiting_seconds_total",
+        exporter="node_schedstat_waiting_seconds_total",
     ),
     Metric(
         "scheduler_timeslices_total",
@@ -28,7 +28,7 @@ METRICS = (
         "operations",
         "Times that a thread was given a core.",
         detail=True,
-        node_exporter="node_schedstat_timeslices_total",
+        exporter="node_schedstat_timeslices_total",
     ),
 )
 SERIES = tuple(Series(metric) for metric in METRICS)

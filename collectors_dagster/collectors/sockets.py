@@ -12,7 +12,7 @@ ALWAYS = frozenset({"sockets_used", "TCP_tw"})
 
 
 def _gauge(name: str, unit: str, text: str, key: str) -> Metric:
-    return Metric(name, Kind.GAUGE, unit, text, detail=key not in ALWAYS, node_exporter=f"node_sockstat_{key}")
+    return Metric(name, Kind.GAUGE, unit, text, detail=key not in ALWAYS, exporter=f"node_sockstat_{key}")
 
 
 USED = _gauge("sockets", "sockets", "Sockets of all kinds.", "sockets_used")

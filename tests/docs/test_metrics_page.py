@@ -51,7 +51,7 @@ def test_command_tells_programs_everything(capsys: pytest.CaptureFixture[str]) -
         (name, metric.name, metric.unit) for name, metric in PROMISED
     ]
     established = next(each for each in told if each["metric"] == "tcp_established")
-    assert established["node_exporter"] == "node_netstat_Tcp_CurrEstab"
+    assert established["exporter"] == "node_netstat_Tcp_CurrEstab"
     assert established["opentelemetry"] == "system.network.connection.count"
 
 

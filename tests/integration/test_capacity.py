@@ -33,7 +33,7 @@ from tests.support.store_data import DAY, after, axis
 ROOT = Path(__file__).resolve().parents[2]
 DAYS = 7
 LIMIT = 2_000_000_000
-CORES, DISKS, FILESYSTEMS, INTERFACES = 16, 2, 3, 3
+CORES, DISKS, FILESYSTEMS, INTERFACES, GPUS = 16, 2, 3, 3, 0
 LABELLED = {
     # Metrics with one series per label that is the same on every host.
     "cpu_guest_seconds_total": 2,
@@ -74,6 +74,8 @@ def series_per_metric(metric: Metric) -> int:
         return DISKS * stored
     if name.startswith("network_"):
         return INTERFACES * stored
+    if name.startswith("gpu_"):
+        return GPUS
     return LABELLED.get(name, 1) * stored
 
 
