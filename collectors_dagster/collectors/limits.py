@@ -1,14 +1,12 @@
 """What the kernel hands out in limited numbers: files, inodes, threads, tracked connections, entropy."""
 
-from pathlib import Path
-
 from collectors_dagster.collectors.parts import Slowly
 from collectors_dagster.collectors.procfs import attribute, naturals, parser
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.errors import SourceUnavailableError
 from collectors_dagster.samples import Kind, Metric
 
-REFRESH_SECONDS = 5.0
+REFRESH_SECONDS = 10.0
 """These numbers creep; so many small files are not read more often."""
 LIMIT_REFRESH_SECONDS = 60.0
 """Limits change when somebody sets them."""
@@ -105,7 +103,7 @@ class Limits:
     )
 
     def __init__(self, host: Host) -> None:
-        self._proc = host.proc_root
+        self._proc = str(host.proc_root)
         self._reading = Slowly(self._ask, host.clock, REFRESH_SECONDS)
         self._limits = Slowly(lambda: _said(self._proc, LIMITS), host.clock, LIMIT_REFRESH_SECONDS)
         self._series: tuple[Series, ...] = ()
@@ -120,21 +118,21 @@ class Limits:
     def _ask(self) -> Reading:
         said = _said(self._proc, USED) | self._threads() | self._limits()
         if not said:
-            raise SourceUnavailableError(f"nothing can be read under {self._proc / 'sys'}", source=self.name)
+            raise SourceUnavailableError(f"nothing can be read under {self._proc}/sys", source=self.name)
         series = tuple(Series(metric) for metric in said)
         if series != self._series:
             self._series = series
         return Reading(self._series, tuple(said.values()))
 
     def _threads(self) -> Said:
-        data = attribute(self._proc / "loadavg")
+        data = attribute(f"{self._proc}/loadavg")
         return {} if data is None else parse_threads(data)
 
 
-def _said(proc: Path, sysctls: dict[str, dict[int, Metric]]) -> Said:
+def _said(proc: str, sysctls: dict[str, dict[int, Metric]]) -> Said:
     said: Said = {}
     for name, places in sysctls.items():
-        data = attribute(proc / "sys" / name)
+        data = attribute(f"{proc}/sys/{name}")
         if data is not None:
             said |= parse_sysctl(data, places)
     return said
