@@ -6,8 +6,6 @@ from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.errors import SourceUnavailableError
 from collectors_dagster.samples import Kind, Metric
 
-REFRESH_SECONDS = 10.0
-"""These numbers creep; so many small files are not read more often."""
 LIMIT_REFRESH_SECONDS = 60.0
 """Limits change when somebody sets them."""
 
@@ -94,9 +92,10 @@ def parse_threads(data: bytes) -> Said:
 
 
 class Limits:
-    """Kernel tables and their limits, refreshed every `REFRESH_SECONDS`."""
+    """Kernel tables and their limits: numbers that creep, so that many small files are read now and then only."""
 
     name = "limits"
+    interval_seconds = 10.0
     metrics = (
         *(FILES, FILES_LIMIT, INODES, INODES_FREE, THREADS, THREADS_LIMIT, PIDS_LIMIT, ENTROPY),
         *(CONNTRACK, CONNTRACK_LIMIT),
@@ -104,18 +103,11 @@ class Limits:
 
     def __init__(self, host: Host) -> None:
         self._proc = str(host.proc_root)
-        self._reading = Slowly(self._ask, host.clock, REFRESH_SECONDS)
         self._limits = Slowly(lambda: _said(self._proc, LIMITS), host.clock, LIMIT_REFRESH_SECONDS)
         self._series: tuple[Series, ...] = ()
 
     def read(self) -> Reading:
-        """Return the latest values; what this kernel does not tell is left out."""
-        return self._reading()
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def _ask(self) -> Reading:
+        """Return the present values; what this kernel does not tell is left out."""
         said = _said(self._proc, USED) | self._threads() | self._limits()
         if not said:
             raise SourceUnavailableError(f"nothing can be read under {self._proc}/sys", source=self.name)
@@ -123,6 +115,9 @@ class Limits:
         if series != self._series:
             self._series = series
         return Reading(self._series, tuple(said.values()))
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def _threads(self) -> Said:
         data = attribute(f"{self._proc}/loadavg")
