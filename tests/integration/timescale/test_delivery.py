@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from collectors_dagster.errors import CollectorsError, StorageError
-from collectors_dagster.integrations.timescale import DeliveryResult, DeliveryStore, Store
+from collectors_dagster.integrations.timescale import Delivered, DeliveryResult, DeliveryStore, Store
 from collectors_dagster.samples import Sample
 from tests.support.postgres import PostgresServer
 from tests.support.store_data import AURORA, BOREALIS, LOAD1, NOON, READS, after, batch, checksum
@@ -35,9 +35,9 @@ def stored(database: SecretStr) -> list[tuple[datetime, float]]:
 
 
 def test_a_batch_is_stored_and_acknowledged(agent: DeliveryStore, database: SecretStr) -> None:
-    assert agent.acked_seq("agent-1", "epoch-1", "aurora") is None
+    assert agent.delivered("agent-1", "epoch-1", "aurora") is None
     assert agent.deliver(batch(1, 5)) == DeliveryResult(applied=True, acked_seq=5, rows=5)
-    assert agent.acked_seq("agent-1", "epoch-1", "aurora") == 5
+    assert agent.delivered("agent-1", "epoch-1", "aurora") == Delivered(5)
     assert stored(database) == [(after(10 * n), n) for n in range(1, 6)]
 
 
@@ -77,7 +77,7 @@ def test_no_order_of_batches_stores_a_sample_twice(
 def test_tenants_of_one_spool_have_cursors_of_their_own(agent: DeliveryStore) -> None:
     agent.deliver(batch(1, 5))
     assert agent.deliver(batch(1, 3, "borealis")).rows == 3
-    assert agent.acked_seq("agent-1", "epoch-1", "borealis") == 3
+    assert agent.delivered("agent-1", "epoch-1", "borealis") == Delivered(3)
 
 
 def test_a_new_epoch_starts_anew_and_still_stores_nothing_twice(agent: DeliveryStore, database: SecretStr) -> None:
