@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -25,6 +26,7 @@ from tests.support.spools import HEADER, append_seconds, open_spool
 START = datetime(2026, 1, 1, tzinfo=UTC)
 AURORA = Tenant("aurora", "Aurora", system=SystemSource(collectors=("load", "disk")))
 BOREALIS = Tenant("borealis", "Borealis", system=SystemSource(collectors=("load",), collection_interval_seconds=30.0))
+QUARANTINE_BYTES = 1024**2
 Connect = Callable[[], DeliveryStore]
 
 
@@ -51,6 +53,7 @@ class Site:
     spool: Spool
     store: Unsteady
     conninfo: SecretStr
+    batch_samples: int = 10_000
 
     def delivery(self, *tenants: Tenant, connect: Connect | None = None) -> Delivery:
         delivery = Delivery(
@@ -59,6 +62,8 @@ class Site:
             policies(self.clock),
             self.clock,
             sample_interval_seconds=1.0,
+            quarantine_bytes=QUARANTINE_BYTES,
+            batch_samples=self.batch_samples,
         )
         delivery.follow(TenantDirectory(tenants or (AURORA,)), self.spool.next_seq)
         return delivery
@@ -72,6 +77,10 @@ class Site:
         for _ in range(times):
             delivery.turn()
             self.clock.sleep(40)  # longer than any pause
+
+    def execute(self, statement: LiteralString) -> None:
+        with psycopg.connect(self.conninfo.get_secret_value()) as connection:
+            connection.execute(statement)
 
     def rows(self, tenant: str = "aurora", metric: str = "load1") -> list[tuple[float, float]]:
         """Return (seconds since the start, value) of a metric."""
@@ -99,9 +108,9 @@ def policies(clock: ManualClock) -> Policies:
 
 @pytest.fixture
 def site(database: SecretStr, tmp_path: Path, manual_clock: ManualClock) -> Iterator[Site]:
-    directory = tmp_path / HEADER.epoch
-    directory.mkdir()
-    identity = Identity(HEADER.agent_id, HEADER.epoch, HEADER.host, tmp_path)
+    directory = tmp_path / "spool" / HEADER.epoch
+    directory.mkdir(parents=True)
+    identity = Identity(HEADER.agent_id, HEADER.epoch, HEADER.host, tmp_path / "spool")
     spool = open_spool(directory, manual_clock)
     with Unsteady(database, application_name="test-agent") as store:
         yield Site(identity, manual_clock, spool, store, database)
@@ -258,14 +267,13 @@ def test_a_tenant_that_wants_no_real_host_gets_none(site: Site, tenant: Tenant) 
 
 
 def test_a_tenant_the_database_refuses_does_not_hold_up_the_others(site: Site) -> None:
-    site.store.tenants.sync([AURORA])
-    delivery = site.delivery()
-    delivery.follow(TenantDirectory((AURORA, BOREALIS), problems=("x.yml: bad",)), site.spool.next_seq)
+    site.execute("alter table core.tenant add constraint never check (tenant_id <> 'borealis')")
+    delivery = site.delivery(AURORA, BOREALIS)
     site.sample(31)
     delivery.turn()
     assert [at for at, _ in site.rows("aurora")] == [10, 20, 30]
-    assert "borealis" in delivery.progress.refused["borealis"]
-    delivery.follow(TenantDirectory((AURORA, BOREALIS)), site.spool.next_seq)
+    assert '"never"' in delivery.progress.refused["borealis"]
+    site.execute("alter table core.tenant drop constraint never")
     site.turn(delivery, 1)
     site.turn(delivery, 1)
     assert [at for at, _ in site.rows("borealis")] == [30]
