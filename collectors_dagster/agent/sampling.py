@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -74,16 +74,18 @@ class Sampler:
         upkeep : callable
             Called after each sweep, and at least every `UPKEEP_SECONDS`.
         """
-        schedule, events = self._begun(interval_seconds), 0
+        schedule, events = self._begun(interval_seconds), self.progress.clock_events
         while not stop.wait(max(0.0, min(schedule.due - self._clock.monotonic(), UPKEEP_SECONDS))):
             if self._clock.monotonic() >= schedule.due:
                 self.sweep()
                 schedule = schedule.after(self._clock.monotonic())
                 if self.progress.clock_events > events:  # the wall clock's grid lies elsewhere now
-                    schedule, events = self._begun(interval_seconds, schedule.missed), self.progress.clock_events
+                    events = self.progress.clock_events
+                    schedule = replace(self._begun(interval_seconds, interval_seconds / 2), missed=schedule.missed)
                 self.progress.overruns = schedule.missed
             upkeep()
 
-    def _begun(self, interval_seconds: float, missed: int = 0) -> Schedule:
-        due = first_due(self._clock.monotonic(), self._clock.now().timestamp(), interval_seconds)
-        return Schedule(interval_seconds, due, missed)
+    def _begun(self, interval_seconds: float, after_seconds: float = 0.0) -> Schedule:
+        """Return a schedule on the wall clock's grid whose first time is at least so far away."""
+        now, wall = self._clock.monotonic() + after_seconds, self._clock.now().timestamp() + after_seconds
+        return Schedule(interval_seconds, first_due(now, wall, interval_seconds))
