@@ -288,7 +288,10 @@ class Delivery:
             return store.delivered(agent.agent_id, agent.epoch, tenant.id)
 
     def _poisoned(self, lanes: TenantLanes, lane: Lane, batch: DeliveryBatch, error: ConstraintViolatedError) -> None:
-        """Narrow a refused batch down to one interval, try that again, and in the end put it aside."""
+        """Narrow a refused batch down to one interval, try that again, and in the end put it aside.
+
+        Where one after the other is refused for the same reason, trying again has been tried.
+        """
         if not batch.samples and not batch.notes:
             raise error  # it is not the content that is refused
         self.progress.failures += 1
@@ -297,7 +300,7 @@ class Delivery:
             return
         lane.refusals += 1
         lane.retry_at = self._clock.monotonic() + POISON_PAUSE_SECONDS
-        if lane.refusals >= POISON_TRIES:
+        if lane.refusals >= POISON_TRIES or str(error) == lane.gave_up_for:
             self._put_aside(lanes, lane, batch, str(error))
 
     def _put_aside(self, lanes: TenantLanes, lane: Lane, batch: DeliveryBatch, reason: str) -> None:
@@ -305,8 +308,7 @@ class Delivery:
             name = self.quarantine.keep(batch, reason, self._clock.now())
         except OSError as error:
             raise StorageError(f"a refused batch cannot be put into quarantine: {error.strerror}") from error
-        lane.give_up()
-        lane.retry_at = 0.0
+        lane.give_up(reason)
         lanes.progress.quarantined_batches += 1
         log.error(
             "the store refuses a batch for good; it is in quarantine", tenant=batch.tenant_id, batch=name, reason=reason

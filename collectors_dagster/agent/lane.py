@@ -34,6 +34,8 @@ class Lane:
         How often the store refused the present batch.
     retry_at : float
         Monotonic time before which the lane is left alone.
+    gave_up_for : str or None
+        Why the last batch was given up that was.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Lane:
         self.full = False
         self.refusals = 0
         self.retry_at = 0.0
+        self.gave_up_for: str | None = None
         self._identity = identity
         self._batch_samples = batch_samples
         self._reader = SpoolReader(identity.directory, max(0, acked_seq + 1 - BORDER_RECORDS))
@@ -101,9 +104,10 @@ class Lane:
         self._take(self._batched // 2)
         return True
 
-    def give_up(self) -> None:
+    def give_up(self, reason: str) -> None:
         """Replace the batch by an empty one: it is kept elsewhere, and the lane goes on behind it."""
         assert self._batch is not None
+        self.gave_up_for, self.retry_at = reason, 0.0
         self._batch = replace(self._batch, samples=(), notes=(), clock_events=())
 
     def close(self) -> None:

@@ -12,16 +12,19 @@ from pydantic import SecretStr
 
 from collectors_dagster.agent.delivery import EVERYTHING, Delivery, Policies
 from collectors_dagster.agent.identity import Identity
+from collectors_dagster.agent.records import ClockChange
 from collectors_dagster.agent.spool import Spool
+from collectors_dagster.agent.timing import nanoseconds
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.errors import ConfigurationError, ServiceUnreachableError
-from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryResult, DeliveryStore
+from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryResult, DeliveryStore, Store
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, Phase, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
+from collectors_dagster.records import ClockEvent, ClockEventKind, Window
 from collectors_dagster.tenants import SystemSource, Tenant
-from tests.support.spools import HEADER, append_seconds, open_spool
+from tests.support.spools import HEADER, append_seconds, open_spool, sweep
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 AURORA = Tenant("aurora", "Aurora", system=SystemSource(collectors=("load", "disk")))
@@ -278,6 +281,39 @@ def test_a_tenant_the_database_refuses_does_not_hold_up_the_others(site: Site) -
     site.turn(delivery, 1)
     assert [at for at, _ in site.rows("borealis")] == [30]
     assert delivery.progress.refused == {}
+    delivery.close()
+
+
+def test_agents_with_directories_of_their_own_do_not_remove_each_others_tenants(site: Site) -> None:
+    other = Identity("agent-2", HEADER.epoch, "host-2", site.identity.root)
+    site.store.tenants.sync([AURORA])
+    site.sample(31)
+    for identity, tenant in ((site.identity, AURORA), (other, BOREALIS), (site.identity, AURORA)):
+        replace(site, identity=identity).delivery(tenant).turn()
+    assert site.store.tenants.ids() == ["aurora", "borealis"]
+
+
+def test_an_agent_leaves_a_tenant_as_its_owner_left_it(site: Site) -> None:
+    """One that was removed centrally is served on as long as the agent's own files name it, but stays removed."""
+    site.store.tenants.sync([AURORA, BOREALIS])
+    site.store.tenants.sync([BOREALIS])
+    delivery = site.delivery(replace(AURORA, name="Another name"))
+    site.sample(31)
+    delivery.turn()
+    assert site.store.tenants.ids() == ["borealis"]
+    assert len(site.rows("aurora")) == 3
+    delivery.close()
+
+
+def test_what_happened_to_the_clock_is_a_row_of_every_tenant(site: Site, store: Store) -> None:
+    delivery = site.delivery(AURORA, BOREALIS)
+    site.sample(20)
+    site.spool.append(sweep(1.0, 1.0), nanoseconds(site.clock.now()), 0, [ClockChange(ClockEventKind.STEP, -3600.0)])
+    site.sample(50)
+    site.turn(delivery)
+    window = Window(START, START + timedelta(hours=1))
+    expected = [ClockEvent("host-1", START + timedelta(seconds=20), ClockEventKind.STEP, -3600.0)]
+    assert store.ledger.clock_events("aurora", window) == store.ledger.clock_events("borealis", window) == expected
     delivery.close()
 
 

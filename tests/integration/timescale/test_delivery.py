@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Thread
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -60,6 +61,35 @@ def test_an_overlapping_batch_adds_only_what_is_new(agent: DeliveryStore, databa
     agent.deliver(batch(1, 5))
     assert agent.deliver(batch(4, 8)) == DeliveryResult(applied=True, acked_seq=8, rows=3, duplicates=2)
     assert [value for _, value in stored(database)] == list(range(1, 9))
+
+
+def test_a_batch_ahead_of_a_backlog_is_remembered_until_the_backlog_reaches_it(
+    agent: DeliveryStore, database: SecretStr
+) -> None:
+    agent.deliver(batch(1, 5))
+    ahead = replace(batch(11, 15), settled_seq=5)
+    assert agent.deliver(ahead) == DeliveryResult(applied=True, acked_seq=5, rows=5)
+    assert agent.delivered("agent-1", "epoch-1", "aurora") == Delivered(5, ((11, 15),))
+    assert agent.deliver(ahead) == DeliveryResult(applied=False, acked_seq=5)
+    assert agent.deliver(replace(batch(6, 8), settled_seq=5)).acked_seq == 8
+    assert agent.deliver(replace(batch(9, 10), settled_seq=8)).acked_seq == 15
+    assert agent.delivered("agent-1", "epoch-1", "aurora") == Delivered(15)
+    assert [value for _, value in stored(database)] == list(range(1, 16))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(8)), again=st.lists(st.integers(0, 7), max_size=4))
+def test_batches_in_any_order_are_stored_once_and_leave_no_hole(
+    order: list[int], again: list[int], agent: DeliveryStore, database: SecretStr
+) -> None:
+    epoch = uuid4().hex
+    series = replace(LOAD1, host=epoch)
+    before = len(stored(database))
+    for number in [*order, *again]:
+        piece = replace(batch(3 * number + 1, 3 * number + 3, series=series), epoch=epoch, settled_seq=0)
+        agent.deliver(piece)
+    assert agent.delivered("agent-1", epoch, "aurora") == Delivered(24)
+    assert len(stored(database)) - before == 24
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
