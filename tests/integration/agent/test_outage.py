@@ -197,7 +197,7 @@ def test_a_server_that_is_away_is_asked_once_a_pause_and_the_first_answer_ends_t
     agent.clock.sleep(agent.breaker.retry_after_seconds)
     agent.clock.sleep(max(0.0, agent.delivery.progress.waiting_until - agent.clock.monotonic()))
     agent.live(1)
-    assert agent.breaker.phase is Phase.CLOSED
+    assert str(agent.breaker.phase) == "closed"
     assert agent.delivery.progress.last_error is None
     assert agent.delivery._policies.backoff.failures == 0
     agent.live(3)

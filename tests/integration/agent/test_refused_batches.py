@@ -219,7 +219,7 @@ def test_a_tenant_that_was_erased_is_not_poison(site: Site) -> None:
     site.sample(21)
     site.turn(delivery, 1)
     for table in ("core.agent_cursor", "core.delivery", "core.sample", "core.series", "core.tenant"):
-        site.execute(f"delete from {table}")  # type: ignore[arg-type]
+        site.execute(f"delete from {table}")
     site.sample(20)
     site.turn(delivery, 30)
     assert delivery.quarantine.names() == []
