@@ -40,6 +40,8 @@ FRESH_SHARE = 4
 """While a backlog waits, after so many fresh batches one of the backlog is sent; without fresh ones, it has all."""
 BACKLOG_BATCHES = 5
 """Batches of the backlog in a turn; after each, all fresh lanes are looked after."""
+TURN_SECONDS = 2.0
+"""No further batch of the backlog is begun in a turn that lasts longer: heartbeats and the spool want theirs."""
 POISON_TRIES = 3
 """So often the store may refuse a batch for its content before the batch is put into quarantine."""
 POISON_PAUSE_SECONDS = 1.0
@@ -144,12 +146,13 @@ class Delivery:
     def turn(self) -> None:
         """Send what is complete, fresh samples first; on failure, leave the store alone for a while."""
         self.progress.turns += 1
-        if self._clock.monotonic() < self.progress.waiting_until:
+        began = self._clock.monotonic()
+        if began < self.progress.waiting_until:
             return
         try:
             self._look_after_fresh()
             for _ in range(BACKLOG_BATCHES):
-                if not self._catch_up():
+                if self._clock.monotonic() - began > TURN_SECONDS or not self._catch_up():
                     break
                 self._look_after_fresh()
         except CollectorsError as error:

@@ -231,7 +231,7 @@ class RetentionDefaults(Section):
 
     raw_days: int = setting(7, unit="days", about="Samples at full resolution.", at_least=1, at_most=3650)
     hourly_days: int = setting(400, unit="days", about="Hourly aggregates.", at_least=1, at_most=36500)
-    agent_days: int = setting(
+    agent_days: int = setting(  # at least a day longer than a spool can keep what is delivered
         30, unit="days", about="Agents that do not say any more that they live.", at_least=8, at_most=3650
     )
 

@@ -142,6 +142,7 @@ def week(settings: Settings, size: RowBytes) -> Mapping[str, float]:
         "the synthetic tenant's samples": showcase / 2 * 40 * size.sample,
         "write-ahead log": setting_in_bytes("max_wal_size"),
         "flight recorder": settings.agent.spool_max_bytes,
+        "refused batches": settings.agent.quarantine_max_bytes,
         "logs": PROCESSES * settings.log.max_bytes * (settings.log.backups + 1),
         **{name: DAYS * each for name, each in MEASURED.items()},
     }

@@ -16,6 +16,7 @@ from collectors_dagster.agent.spool import Spool
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.config.tenants import TenantDirectory
+from collectors_dagster.errors import ServiceUnreachableError
 from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryResult, DeliveryStore
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
@@ -36,9 +37,12 @@ class Counting(DeliveryStore):
     """A real store that remembers what was tried."""
 
     tried: list[DeliveryBatch]
+    loses_empty_batches = False
 
     def deliver(self, batch: DeliveryBatch) -> DeliveryResult:
         self.tried.append(batch)
+        if self.loses_empty_batches and not batch.samples:
+            raise ServiceUnreachableError("cut", service="postgresql", operation="deliver")
         return super().deliver(batch)
 
 
@@ -154,6 +158,21 @@ def test_a_restart_puts_nothing_aside_twice(site: Site) -> None:
     site.turn(second, 8)
     assert len(second.quarantine.names()) == 1
     assert site.ends() == [10, 20]
+
+
+def test_a_crash_between_keeping_a_batch_and_passing_it_keeps_it_once(site: Site) -> None:
+    site.execute(REFUSE)
+    site.store.loses_empty_batches = True
+    first = site.delivery()
+    site.sample(41)
+    site.turn(first, 12)
+    assert len(first.quarantine.names()) == 1
+    assert site.ends() == [10, 20]
+    site.store.loses_empty_batches = False
+    second = site.delivery()
+    site.turn(second, 12)
+    assert second.quarantine.names() == first.quarantine.names()
+    assert site.ends() == [10, 20, 40]
 
 
 def test_trying_again_stores_it_once_and_books_it_once(site: Site) -> None:
