@@ -13,7 +13,7 @@ import structlog
 
 from collectors_dagster import __version__
 from collectors_dagster.agent.delivery import Delivery, Policies
-from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id
+from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id, spool_root
 from collectors_dagster.agent.lock import spool_lock
 from collectors_dagster.agent.own import Own
 from collectors_dagster.agent.pacing import ExpectedPeaks, Pacing
@@ -59,7 +59,7 @@ def run_agent(settings: Settings, clock: Clock) -> None:
     SpoolError
         If the spool cannot be written, or another agent uses it.
     """
-    root = settings.home / "agent" / "spool"
+    root = spool_root(settings.home)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -95,6 +95,7 @@ class Agent:
             _policies(settings, clock),
             clock,
             sample_interval_seconds=settings.agent.sample_interval_seconds,
+            quarantine_bytes=settings.agent.quarantine_max_bytes,
         )
         self._heartbeat_due = self._publish_due = clock.monotonic()
         self._debug = DebugSession("agent", SettingsWatcher(settings, clock), clock, self._gauges)

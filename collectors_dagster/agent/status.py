@@ -71,6 +71,7 @@ def sampling_status(sampler: Sampler, runner: Runner, interval_seconds: float) -
         "interval_seconds": interval_seconds,
         "sweeps": progress.sweeps,
         "overruns": progress.overruns,
+        "clock_events": progress.clock_events,
         "series": progress.series,
         "last_sweep_microseconds": _microseconds(progress.last_seconds),
         "mean_sweep_microseconds": _microseconds(progress.total_seconds / max(1, progress.sweeps)),
@@ -85,7 +86,7 @@ def spool_status(spool: Spool) -> dict[str, Any]:
 
 def delivery_status(delivery: Delivery) -> dict[str, Any]:
     """Return how delivery is doing, per tenant too."""
-    progress = delivery.progress
+    progress, kept = delivery.progress, delivery.quarantine.size()
     return {
         "lag_seconds": delivery.lag_seconds(),
         "turns": progress.turns,
@@ -93,6 +94,7 @@ def delivery_status(delivery: Delivery) -> dict[str, Any]:
         "failures": progress.failures,
         "last_error": progress.last_error,
         "refused": dict(progress.refused),
+        "quarantine": {**asdict(kept), "dropped_batches": delivery.quarantine.dropped_batches},
         "tenants": {
             tenant_id: {**asdict(lane), "delivered_until": _text(lane.delivered_until)}
             for tenant_id, lane in list(progress.tenants.items())  # another thread's
@@ -121,6 +123,7 @@ def status_lines(status: dict[str, Any], now: datetime) -> list[str]:
         _delivery_line(delivery),
         *(_tenant_line(name, lane) for name, lane in delivery["tenants"].items()),
         *(f"refused    {name}: {reason}" for name, reason in delivery["refused"].items()),
+        *_quarantine_lines(delivery.get("quarantine", {})),
         *(f"collector  {name}: {tally['last_error']}" for name, tally in _failing(status["sampling"]["collectors"])),
         *(f"tenants    {problem}" for problem in status["tenant_problems"]),
     ]
@@ -128,6 +131,8 @@ def status_lines(status: dict[str, Any], now: datetime) -> list[str]:
 
 def _sampling_line(sampling: dict[str, Any]) -> str:
     cost = f"{sampling['mean_sweep_microseconds']} us a sweep, {sampling['overruns']} missed"
+    if sampling.get("clock_events"):  # a status may be older than this version
+        cost += f", {sampling['clock_events']} clock steps or sleeps"
     return f"sampling   {sampling['series']} series every {sampling['interval_seconds']:g} s, {cost}"
 
 
@@ -146,7 +151,16 @@ def _delivery_line(delivery: dict[str, Any]) -> str:
 
 def _tenant_line(name: str, lane: dict[str, Any]) -> str:
     until = lane["delivered_until"] or "nothing yet"
-    return f"tenant     {name}: {lane['rows']} rows since the start, until {until}, {lane['duplicates']} duplicates"
+    told = f"{lane['rows']} rows since the start, until {until}, {lane['duplicates']} duplicates"
+    backlog = f"; {lane['backlog_records']} older records are being caught up" if lane.get("backlog_records") else ""
+    return f"tenant     {name}: {told}{backlog}"
+
+
+def _quarantine_lines(kept: dict[str, int]) -> list[str]:
+    if not any(kept.values()):
+        return []
+    size = f"{kept['batches']} refused batches, {kept['bytes'] / 1e3:.1f} kB, {kept['dropped_batches']} dropped"
+    return [f"quarantine {size}; see `collectors agent quarantine list`"]
 
 
 def _failing(collectors: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

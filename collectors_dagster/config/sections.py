@@ -209,6 +209,13 @@ class Agent(Section):
     fsync_interval_seconds: float = setting(
         5.0, unit="seconds", about="Data a power cut may take from the spool.", at_least=0, at_most=60
     )
+    quarantine_max_bytes: int = setting(
+        16 * 1024**2,
+        unit="bytes",
+        about="Size of the quarantine at which the oldest refused batches give way.",
+        at_least=64 * 1024,
+        at_most=1024**4,
+    )
 
 
 class Scorer(Section):
@@ -224,6 +231,9 @@ class RetentionDefaults(Section):
 
     raw_days: int = setting(7, unit="days", about="Samples at full resolution.", at_least=1, at_most=3650)
     hourly_days: int = setting(400, unit="days", about="Hourly aggregates.", at_least=1, at_most=36500)
+    agent_days: int = setting(  # at least a day longer than a spool can keep what is delivered
+        30, unit="days", about="Agents that do not say any more that they live.", at_least=8, at_most=3650
+    )
 
 
 class Log(Section):

@@ -64,6 +64,18 @@ def test_a_delivery_that_fails_is_shown_with_its_reason() -> None:
     assert "delivery   nothing delivered yet; connection refused" in status_lines(status(delivery=delivery), NOW)
 
 
+def test_a_backlog_a_quarantine_and_clock_events_are_shown() -> None:
+    lane = {**status()["delivery"]["tenants"]["aurora"], "backlog_records": 3600}
+    kept = {"batches": 2, "bytes": 12_345, "dropped_batches": 1}
+    delivery = {**status()["delivery"], "tenants": {"aurora": lane}, "quarantine": kept}
+    shown = status(delivery=delivery, sampling={**status()["sampling"], "clock_events": 3})
+    text = "\n".join(status_lines(shown, NOW))
+    assert "aurora: 5 rows" in text
+    assert "3600 older records are being caught up" in text
+    assert "quarantine 2 refused batches, 12.3 kB, 1 dropped; see `collectors agent quarantine list`" in text
+    assert "3 clock steps or sleeps" in text
+
+
 def test_a_status_is_read_back(tmp_path: Path) -> None:
     write_status(tmp_path / "run" / "agent.json", status())
     assert read_status(tmp_path / "run" / "agent.json") == status()
