@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from collectors_dagster.agent.schedule import Schedule, first_due
 from collectors_dagster.agent.spool import Spool
 from collectors_dagster.clock import Clock
-from collectors_dagster.collectors.runner import Runner
+from collectors_dagster.collectors.runner import Runner, Sweep
 
 UPKEEP_SECONDS = 2.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,6 +38,7 @@ class Sampler:
 
     def __init__(self, runner: Runner, spool: Spool, clock: Clock) -> None:
         self.progress = SamplingProgress()
+        self.newest: Sweep | None = None
         self._runner = runner
         self._spool = spool
         self._clock = clock
@@ -48,6 +49,7 @@ class Sampler:
         wall_ns = nanoseconds(self._clock.now())
         sweep = self._runner.sweep()
         self._spool.append(sweep, wall_ns, round(started * 1e9))
+        self.newest = sweep
         progress = self.progress
         progress.sweeps += 1
         progress.series = len(sweep.columns)

@@ -65,7 +65,9 @@ def check_ports(settings: Settings, components: Iterable[Component]) -> None:
     """Refuse ports that somebody else listens on."""
     for component in components:
         for name, port in component.ports.items():
-            _check_port(settings.bind_address, port, component.name, variable_for(("ports", name)))
+            _check_port(
+                component.listens_on or settings.bind_address, port, component.name, variable_for(("ports", name))
+            )
 
 
 def check_machine(settings: Settings) -> None:
