@@ -20,6 +20,7 @@ from collectors_dagster.clock import Clock
 log = structlog.get_logger("endpoint")
 
 MAX_CONNECTIONS = 16
+BACKLOG = 128
 DEADLINE_SECONDS = 5.0
 """From accepting a connection to the last byte of the answer."""
 LINGER_SECONDS = 1.0
@@ -112,7 +113,7 @@ class Endpoint:
         address, port = self._listen
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
-            listener = socket.create_server((address, port), family=family, backlog=MAX_CONNECTIONS)
+            listener = socket.create_server((address, port), family=family, backlog=BACKLOG)
         except OSError as error:
             self._tell_once(error)
             return

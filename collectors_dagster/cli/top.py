@@ -1,0 +1,70 @@
+"""The loop of ``collectors agent top``: ask, draw, wait for a key."""
+
+import select
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+
+from collectors_dagster.cli.top_model import TopModel
+from collectors_dagster.cli.top_screen import WATCHED, frame
+from collectors_dagster.cli.top_source import AgentSource
+from collectors_dagster.clock import Clock
+from collectors_dagster.errors import IntegrationError
+
+REFRESH_SECONDS = 1.0
+PLAIN_WIDTH = 120
+"""Columns of a frame that goes to a file or a pipe."""
+
+
+def run_top(source: AgentSource, clock: Clock, *, once: bool) -> None:
+    """Show the agent until somebody presses q or Ctrl-C; one frame without a terminal, or if asked for.
+
+    Raises
+    ------
+    IntegrationError
+        If the agent does not answer at the start; later it is waited for.
+    """
+    model = TopModel()
+    model.remember(source.history(WATCHED))
+    model.take(source.state())
+    on_terminal = sys.stdout.isatty()
+    console = Console(width=None if on_terminal else PLAIN_WIDTH)
+    if once or not on_terminal:
+        console.print(frame(model, clock.now(), console.width))
+        return
+    with _keys(sys.stdin) as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
+        trouble = ""
+        while True:
+            live.update(frame(model, clock.now(), console.width, trouble), refresh=True)
+            if pressed(REFRESH_SECONDS) in {"q", "Q", "\x03", "\x04"}:
+                return
+            trouble = _followed(model, source)
+
+
+def _followed(model: TopModel, source: AgentSource) -> str:
+    try:
+        model.take(source.state())
+    except IntegrationError as error:
+        return f"{error}; waiting for it (q leaves)"
+    return ""
+
+
+@contextmanager
+def _keys(stream: TextIO) -> Iterator[Callable[[float], str]]:
+    """Yield a function that waits for a key and returns it, or nothing after its time."""
+    if not stream.isatty():
+        yield lambda seconds: "" if select.select([], [], [], seconds) else ""
+        return
+    import termios
+    import tty
+
+    before = termios.tcgetattr(stream)
+    tty.setcbreak(stream)
+    try:
+        yield lambda seconds: stream.read(1) if select.select([stream], [], [], seconds)[0] else ""
+    finally:
+        termios.tcsetattr(stream, termios.TCSADRAIN, before)
