@@ -71,8 +71,7 @@ def prefix(name: str, labels: Labels = ()) -> str:
     """
     if not labels:
         return f"{name} "
-    pairs = {_label_name(label): _label_value(value) for label, value in labels}
-    inside = ",".join(f'{label}="{value}"' for label, value in pairs.items())
+    inside = ",".join(f'{label}="{_label_value(value)}"' for label, value in labels)
     return f"{name}{{{inside}}} "
 
 
@@ -134,7 +133,7 @@ def _lines(columns: Sequence[Column]) -> list[_Line]:
         family = host_family(column.metric)
         known, members = families.setdefault(family.name, (family, {}))
         if known.type == family.type:
-            members.setdefault(prefix(family.name, column.labels), place)
+            members.setdefault(prefix(family.name, _host_labels(column.labels)), place)
     return [
         _Line(header(family) if first else "", start, place)
         for family, members in families.values()
@@ -150,8 +149,13 @@ def _valid(name: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_]", "_", name)
 
 
+def _host_labels(labels: Labels) -> Labels:
+    """Return labels whose names the format takes, each once."""
+    return tuple({_label_name(name): value for name, value in labels}.items())
+
+
 def _label_name(name: str) -> str:
-    """Return a name that the format takes: names with two underscores in front belong to Prometheus itself."""
+    """Return a valid name; two underscores in front belong to Prometheus itself, ``le`` to histograms."""
     valid = _valid(name).lstrip("_") or "label"
     return f"label_{valid}" if valid[0].isdigit() or valid == "le" else valid
 

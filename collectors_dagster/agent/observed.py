@@ -149,6 +149,10 @@ class Observed:
             values.extend(taken if mono >= oldest else array("d", [NAN]) * len(taken))
         return Snapshot(columns, values)
 
+    def taken(self) -> dict[str, float]:
+        """Return when each collector's newest values were taken, in monotonic seconds."""
+        return {block.collector: block.taken[0] for block in self._arrangement.blocks if block.readings >= 0}
+
     def history(self, metrics: frozenset[str]) -> Iterator[tuple[float, list[tuple[Column, float]]]]:
         """Yield the remembered sweeps, oldest first: when each was, and the values of the metrics asked for."""
         places: dict[int, list[int]] = {}

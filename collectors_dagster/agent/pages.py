@@ -103,6 +103,7 @@ class Pages:
         return {
             **self._status(),
             "monotonic_seconds": self._parts.clock.monotonic(),
+            "taken": self._parts.observed.taken(),
             "health": self.health().as_json(),
             "process": {"cpu_seconds": times.user + times.system, "rss_bytes": memory.rss},
             "series": [

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 REMEMBERED = 60
@@ -50,7 +51,6 @@ class TopModel:
     def __init__(self) -> None:
         self.state: dict[str, Any] = {}
         self._moments: dict[str, deque[Moment]] = {}
-        self._readings: dict[str, int] = {}
         self._about: dict[Key, tuple[str, str, str]] = {}
         self._cpu: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
 
@@ -62,13 +62,11 @@ class TopModel:
     def take(self, state: dict[str, Any]) -> None:
         """Take over the present state; a collector that was not read since the last one adds nothing."""
         if self.state and self.state["pid"] != state["pid"]:
-            self.__init__()  # type: ignore[misc]  # another process: other counters, another clock
+            self._forget()  # another process: other counters, another clock
         self.state = state
         self._cpu.append((state["monotonic_seconds"], state["process"]["cpu_seconds"]))
-        collectors = state["sampling"]["collectors"]
-        fresh = {name for name, tally in collectors.items() if tally["readings"] != self._readings.get(name)}
-        self._readings = {name: tally["readings"] for name, tally in collectors.items()}
-        self._add(state["monotonic_seconds"], [each for each in state["series"] if each["collector"] in fresh])
+        for collector, taken in state["taken"].items():
+            self._add(taken, [each for each in state["series"] if each["collector"] == collector])
 
     def level(self, metric: str) -> list[float]:
         """Return a gauge over time, summed over its labels."""
@@ -79,7 +77,7 @@ class TopModel:
     def rate(self, metric: str) -> list[float]:
         """Return a counter's increase per second over time, summed over its labels."""
         moments = list(self._moments.get(self._collector_of(metric), ()))
-        return [_increase(metric, *pair) for pair in zip(moments, moments[1:], strict=False)]
+        return [_increase(metric, *pair) for pair in pairwise(moments)]
 
     def own_cpu_ratio(self) -> float | None:
         """Return how much of one core the agent takes, since the first state."""
@@ -100,13 +98,17 @@ class TopModel:
         ]
         return sorted((each for each in found if each.amount > 0), key=lambda each: -each.amount)[:most]
 
+    def _forget(self) -> None:
+        for kept in (self._moments, self._about, self._cpu):
+            kept.clear()
+
     def _busy(self, key: Key, collector: str, unit: str, kind: str) -> Busy:
-        moments = list(self._moments[collector])
+        moments = list(self._moments.get(collector, ()))
         if kind == "gauge":
             trend = [moment.values[key] for moment in moments if key in moment.values]
             present = bool(moments) and key in moments[-1].values
         else:
-            pairs = [(a, b) for a, b in zip(moments, moments[1:], strict=False) if key in a.values and key in b.values]
+            pairs = [(a, b) for a, b in pairwise(moments) if key in a.values and key in b.values]
             trend = [max(0.0, b.values[key] - a.values[key]) / (b.at - a.at) for a, b in pairs]
             present = bool(pairs) and pairs[-1][1] is moments[-1]
         return Busy(collector, *key, unit, trend[-1] if trend and present else 0.0, trend)

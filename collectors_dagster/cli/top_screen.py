@@ -12,7 +12,7 @@ from rich.text import Text
 from collectors_dagster.cli.top_model import Busy, TopModel
 
 BARS = "▁▂▃▄▅▆▇█"
-SPARK_WIDTH = 30
+LABEL_WIDTH, VALUE_WIDTH = 21, 13
 WIDE = 100
 """Columns of a terminal from which panels stand side by side."""
 WATCHED = (
@@ -20,9 +20,15 @@ WATCHED = (
     *("memory_total_bytes", "memory_available_bytes"),
     *("disk_read_bytes_total", "disk_written_bytes_total", "disk_io_seconds_total"),
     *("network_receive_bytes_total", "network_transmit_bytes_total"),
-    *("pressure_cpu_some_seconds_total", "pressure_memory_some_seconds_total", "pressure_io_some_seconds_total"),
+    *(
+        "pressure_cpu_waiting_seconds_total",
+        "pressure_memory_waiting_seconds_total",
+        "pressure_io_waiting_seconds_total",
+    ),
 )
 """Metrics whose last minute is shown from the first frame on."""
+_SHORT = 12
+"""Bars beside a single series."""
 _STYLES = {"ok": "green", "degraded": "yellow", "failing": "bold red"}
 _GROUPS = ("process", "processes", "cgroup", "cgroups", "container")
 """Collectors whose series name processes or groups of them."""
@@ -38,10 +44,12 @@ def frame(model: TopModel, now: datetime, width: int, trouble: str = "") -> Rend
     trouble : str
         Why the state shown is not the present one.
     """
-    left = [_host(model), _busiest(model), *_groups(model)]
+    wide = width >= WIDE
+    spark = max(8, (width // 2 if wide else width) - LABEL_WIDTH - VALUE_WIDTH - 9)
+    left = [_host(model, spark), _busiest(model), *_groups(model)]
     right = [_collectors(model, now), _delivery(model, now), _spool(model)]
     body: RenderableType
-    if width >= WIDE:
+    if wide:
         grid = Table.grid(expand=True, padding=(0, 1, 0, 0))
         grid.add_column(ratio=1)
         grid.add_column(ratio=1)
@@ -53,7 +61,7 @@ def frame(model: TopModel, now: datetime, width: int, trouble: str = "") -> Rend
     return Group(_title(model, now), *notes, body)
 
 
-def sparkline(values: Sequence[float], highest: float | None = None) -> str:
+def sparkline(values: Sequence[float], highest: float | None = None, width: int = 60) -> str:
     """Return the newest values as bars.
 
     Parameters
@@ -68,7 +76,7 @@ def sparkline(values: Sequence[float], highest: float | None = None) -> str:
     >>> sparkline([0.5], highest=1.0)
     '▄'
     """
-    shown = values[-SPARK_WIDTH:]
+    shown = values[-width:]
     top = highest or max(shown, default=0.0)
     if top <= 0:
         return BARS[0] * len(shown)
@@ -123,14 +131,14 @@ def _title(model: TopModel, now: datetime) -> RenderableType:
     return Group(line, *(Text(f"  {reason}", style="yellow", no_wrap=True, overflow="ellipsis") for reason in reasons))
 
 
-def _host(model: TopModel) -> RenderableType:
+def _host(model: TopModel, spark: int) -> RenderableType:
     table = Table.grid(expand=True, padding=(0, 1))
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True, width=SPARK_WIDTH)
+    table.add_column(no_wrap=True, width=LABEL_WIDTH)
+    table.add_column(justify="right", no_wrap=True, width=VALUE_WIDTH)
+    table.add_column(no_wrap=True, ratio=1)
     for name, values, shown, highest in _host_rows(model):
         if values:
-            table.add_row(name, shown(values[-1]), Text(sparkline(values, highest), style="cyan"))
+            table.add_row(name, shown(values[-1]), Text(sparkline(values, highest, spark), style="cyan"))
     return Panel(table, title="host", title_align="left", border_style="dim")
 
 
@@ -147,22 +155,22 @@ def _host_rows(model: TopModel) -> list[tuple[str, list[float], Format, float | 
         ("disk written", model.rate("disk_written_bytes_total"), _bytes_per_second, None),
         ("network received", model.rate("network_receive_bytes_total"), _bytes_per_second, None),
         ("network sent", model.rate("network_transmit_bytes_total"), _bytes_per_second, None),
-        ("pressure on cpu", model.rate("pressure_cpu_some_seconds_total"), _percent, 1.0),
-        ("pressure on memory", model.rate("pressure_memory_some_seconds_total"), _percent, 1.0),
-        ("pressure on disks", model.rate("pressure_io_some_seconds_total"), _percent, 1.0),
+        ("pressure on cpu", model.rate("pressure_cpu_waiting_seconds_total"), _percent, 1.0),
+        ("pressure on memory", model.rate("pressure_memory_waiting_seconds_total"), _percent, 1.0),
+        ("pressure on disks", model.rate("pressure_io_waiting_seconds_total"), _percent, 1.0),
     ]
 
 
 def _busiest(model: TopModel) -> RenderableType:
     table = Table.grid(expand=True, padding=(0, 1))
     table.add_column(no_wrap=True, overflow="ellipsis")
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True, width=SPARK_WIDTH // 2)
+    table.add_column(justify="right", no_wrap=True, width=VALUE_WIDTH)
+    table.add_column(no_wrap=True, width=_SHORT)
     plain = [name for name in model.state["sampling"]["collectors"] if name not in _GROUPS]
     for unit in ("bytes", "operations", "packets"):
         for busy in model.busiest(collectors=plain, unit=unit, kind="counter", most=3):
             words = f"{quantity(busy.amount, 'B/s' if unit == 'bytes' else '/s')}"
-            spark = sparkline(busy.trend[-SPARK_WIDTH // 2 :])
+            spark = sparkline(busy.trend, width=_SHORT)
             table.add_row(_named(busy), words, Text(spark, style="magenta"))
     return Panel(table, title="busiest series", title_align="left", border_style="dim")
 

@@ -9,11 +9,13 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import Metric as PrometheusMetric
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
@@ -49,6 +51,22 @@ def values(agent: AgentHome) -> dict[str, float]:
     return found
 
 
+def check_histograms(families: Iterable[PrometheusMetric]) -> None:
+    """Check that the agent's histograms are whole: bounds in order, counts never falling, the last one the count."""
+    histograms = [family for family in families if family.type == "histogram"]
+    names = {"collector_execution_duration_seconds", "collectors_agent_sweep_duration_seconds"}
+    assert {family.name for family in histograms} == names
+    for family in histograms:
+        rows: dict[str, list[tuple[float, float]]] = {}
+        for sample in family.samples:
+            if sample.name.endswith("_bucket"):
+                row = rows.setdefault(sample.labels.get("collector", ""), [])
+                row.append((float(sample.labels["le"]), sample.value))
+        counts = {s.labels.get("collector", ""): s.value for s in family.samples if s.name.endswith("_count")}
+        assert all(row == sorted(row) and row[-1][0] == inf for row in rows.values())
+        assert {key: row[-1][1] for key, row in rows.items()} == counts
+
+
 def health(agent: AgentHome) -> tuple[int, dict[str, Any]]:
     status, text = fetched(agent, "/health")
     return status, json.loads(text)
@@ -68,7 +86,7 @@ def test_metrics_tell_of_the_host_and_of_the_agent_itself(agent: AgentHome) -> N
     assert 0 < found["process_cpu_seconds_total"] < 60
     assert 1e7 < found["process_resident_memory_bytes"] < 2e8
     assert found["collectors_delivery_lag_seconds"] < 10
-    assert families["collector_execution_duration_seconds"].type == "histogram"
+    check_histograms(families.values())
     collectors = {s.labels["collector"] for s in families["collector_last_success_timestamp_seconds"].samples}
     assert {"cpu", "memory", "network"} <= collectors
     assert all(family.documentation for family in families.values())

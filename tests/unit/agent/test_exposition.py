@@ -88,6 +88,11 @@ def test_two_metrics_of_one_name_and_two_types_do_not_spoil_the_page() -> None:
     assert len(parsed(text)) == len(list(text_string_to_metric_families(text)))
 
 
+def test_a_label_that_the_format_forbids_gets_another_name() -> None:
+    text = HostPage([column(READS, ("le", "1"), ("__name", "2"), ("9", "3"), ("a-b", "4"))]).text(array("d", [1]))
+    assert dict(next(iter(parsed(text)))[1]) == {"label_le": "1", "name": "2", "label_9": "3", "a_b": "4"}
+
+
 def test_no_series_is_an_empty_page() -> None:
     assert HostPage(()).text(array("d")) == ""
 
