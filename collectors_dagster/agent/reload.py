@@ -10,7 +10,7 @@ from collectors_dagster.config.tenants import TenantWatcher
 
 log = structlog.get_logger("agent")
 
-FOLLOWED = ("log.level", "debug")
+FOLLOWED = ("log.level", "debug.components")
 """Settings that hold from the next moment on; everything else is read when the agent starts."""
 
 

@@ -84,6 +84,8 @@ class Component:
         Ports it will listen on, by the name of the setting.
     listens_on : str
         Its own address for them; empty: that of the whole stack.
+    address_setting : tuple of str
+        The setting that decides it.
     look_at : str
         What a person finds there.
     """
@@ -97,6 +99,7 @@ class Component:
     ending: Ending = field(default_factory=Ending)
     ports: Mapping[str, int] = field(default_factory=dict)
     listens_on: str = ""
+    address_setting: tuple[str, ...] = ("bind_address",)
     address: str = ""
     version: str = ""
     look_at: str = ""

@@ -213,7 +213,13 @@ class Stack:
             return resident
         address = f"{settings.agent_url}/metrics"
         ports = {"agent": settings.ports.agent}
-        return replace(resident, ports=ports, listens_on=settings.agent.endpoint_address, address=address)
+        return replace(
+            resident,
+            ports=ports,
+            address=address,
+            listens_on=settings.agent.endpoint_address,
+            address_setting=("agent", "endpoint_address"),
+        )
 
     def _scorer(self) -> Component:
         return self._resident("scorer", needs=("migrations", "redis", "mlflow"), look_at="incidents, as they happen")
