@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -98,14 +99,12 @@ class Pages:
     def state(self) -> dict[str, Any]:
         """Return everything: the status, and the newest value of each series."""
         snapshot = self._snapshot()
-        with self._process.oneshot():
-            times, memory = self._process.cpu_times(), self._process.memory_info()
         return {
             **self._status(),
             "monotonic_seconds": self._parts.clock.monotonic(),
             "taken": self._parts.observed.taken(),
             "health": self.health().as_json(),
-            "process": {"cpu_seconds": times.user + times.system, "rss_bytes": memory.rss},
+            "process": {"cpu_seconds": time.process_time(), "rss_bytes": self._process.memory_info().rss},
             "series": [
                 {**_series(column), "value": _finite(value)}
                 for column, value in zip(snapshot.columns, snapshot.values, strict=True)

@@ -4,6 +4,7 @@ The names of the original design are kept (``collector_...``, ``circuit_breaker_
 client too (``process_...``); the rest begins with ``collectors_agent_`` or ``collectors_delivery_``.
 """
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -124,11 +125,9 @@ class SelfMetrics:
         yield _single(FAILURES, progress.failures)
 
     def _own(self) -> Iterator[str]:
-        with self._process.oneshot():
-            times = self._process.cpu_times()
-            yield _single(CPU_SECONDS, times.user + times.system)
-            yield _single(RSS, self._process.memory_info().rss)
-            yield _single(START_TIME, self._parts.started_at.timestamp())
+        yield _single(CPU_SECONDS, time.process_time())
+        yield _single(RSS, self._process.memory_info().rss)
+        yield _single(START_TIME, self._parts.started_at.timestamp())
 
     def _oldest_age(self) -> float:
         """Return the age of the oldest segment: of its newest record, as far as the file's time tells."""

@@ -38,7 +38,7 @@ def run_top(source: AgentSource, clock: Clock, *, once: bool) -> None:
     on_terminal = sys.stdout.isatty()
     console = Console(width=None if on_terminal else PLAIN_WIDTH)
     if once or not on_terminal:
-        clock.sleep(min(MOST_SECONDS, model.state["sampling"]["interval_seconds"]))
+        clock.sleep(min(MOST_SECONDS, 1.2 * model.state["sampling"]["interval_seconds"]))
         model.take(source.state())  # a rate needs two readings
         console.print(frame(model, clock.now(), console.width))
         return
