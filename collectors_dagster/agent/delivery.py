@@ -22,7 +22,7 @@ from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, De
 from collectors_dagster.patterns.circuit_breaker import CircuitBreaker
 from collectors_dagster.patterns.rate_limiter import TokenBucket
 from collectors_dagster.patterns.retry import Backoff
-from collectors_dagster.tenants import Tenant
+from collectors_dagster.tenants import SystemSource, Tenant
 
 log = structlog.get_logger("delivery")
 
@@ -149,6 +149,29 @@ class Delivery:
         return self._directory.problems
 
     @property
+    def directory(self) -> TenantDirectory:
+        """The tenants being followed; the same object until they change."""
+        return self._directory
+
+    @property
+    def served(self) -> tuple[Tenant, ...]:
+        """Those of them that want this host's performance."""
+        return tuple(self._due.values())
+
+    def expected_peaks(self) -> list[datetime]:
+        """Return the instants of the next day at which forecasts of this host peak; none if the store is away."""
+        if self._clock.monotonic() < self.progress.waiting_until:
+            return []
+        try:
+            store = self._opened()
+            return self._policies.breaker.call(
+                lambda: store.expected_peaks(list(self._due), self._identity.host, self._clock.now())
+            )
+        except CollectorsError as error:
+            self._failed(error)
+            return []
+
+    @property
     def delivered_seq(self) -> int:
         """Everything up to here is delivered to every tenant that it was due to."""
         return min((self._acked(tenant_id) for tenant_id in self._due), default=EVERYTHING)
@@ -246,7 +269,8 @@ class Delivery:
 
 
 def _same_lane(old: Tenant, new: Tenant | None) -> bool:
-    return new is not None and (old.system.collectors, old.system.collection_interval_seconds) == (
-        new.system.collectors,
-        new.system.collection_interval_seconds,
-    )
+    return new is not None and _lane_settings(old.system) == _lane_settings(new.system)
+
+
+def _lane_settings(system: SystemSource) -> tuple[object, ...]:
+    return system.collectors, system.collection_interval_seconds, system.detail

@@ -48,6 +48,7 @@ class Lane:
         self._intervals = Intervals(
             identity.host,
             tenant.system.collectors,
+            detail=tenant.system.detail,
             resolution_seconds=tenant.system.collection_interval_seconds,
             sample_interval_seconds=sample_interval_seconds,
         )

@@ -36,9 +36,11 @@ class SamplingProgress:
 class Sampler:
     """Looks at the host again and again. For one thread."""
 
-    def __init__(self, runner: Runner, spool: Spool, clock: Clock) -> None:
-        self.progress = SamplingProgress()
+    def __init__(self, runner: Runner, spool: Spool, clock: Clock, *, progress: SamplingProgress | None = None) -> None:
+        self.progress = progress or SamplingProgress()
         self.newest: Sweep | None = None
+        self.after: Callable[[Sweep, float], None] = _ignore
+        """Told of each sweep and its monotonic time, once it is written."""
         self._runner = runner
         self._spool = spool
         self._clock = clock
@@ -50,6 +52,7 @@ class Sampler:
         sweep = self._runner.sweep()
         self._spool.append(sweep, wall_ns, round(started * 1e9))
         self.newest = sweep
+        self.after(sweep, started)
         progress = self.progress
         progress.sweeps += 1
         progress.series = len(sweep.columns)
@@ -72,6 +75,10 @@ class Sampler:
                 schedule = schedule.after(self._clock.monotonic())
                 self.progress.overruns = schedule.missed
             upkeep()
+
+
+def _ignore(sweep: Sweep, at: float) -> None:
+    """Do nothing."""
 
 
 def nanoseconds(instant: datetime) -> int:

@@ -1,5 +1,6 @@
 """What a collector is: it reads one source and answers readings."""
 
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +22,15 @@ class Host:
         Mount points of procfs and sysfs: a container reads its host under ``/host/proc``, a test a recorded tree.
     ticks_per_second : int
         Unit of the times in ``/proc/stat`` (``USER_HZ``).
+    page_bytes : int
+        Unit of the memory that sockets hold.
     """
 
     clock: Clock
     proc_root: Path = Path("/proc")
     sys_root: Path = Path("/sys")
     ticks_per_second: int = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+    page_bytes: int = mmap.PAGESIZE
 
 
 @dataclass(frozen=True, slots=True)

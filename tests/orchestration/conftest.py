@@ -44,6 +44,9 @@ class Tenants:
     def current(self) -> TenantDirectory:
         return TenantDirectory(self.tenants)
 
+    def latest(self) -> TenantDirectory:
+        return self.current()
+
 
 @dataclass
 class FolderRegistry:
