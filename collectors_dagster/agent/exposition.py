@@ -47,6 +47,8 @@ def host_family(metric: Metric) -> Family:
     name = _valid(HOST_PREFIX + metric.name)
     if metric.kind is Kind.COUNTER:
         return Family(name.removesuffix("_total") + "_total", "counter", metric.help)
+    if name.endswith("_bits"):  # Prometheus knows no such unit; the little there is in bits says so in its help
+        return Family(name.removesuffix("_bits"), "gauge", f"{metric.help} In bits.")
     ending = next((each for each in _RESERVED if name.endswith(each)), None)
     if ending:
         name, unit = name.removesuffix(ending), _valid(metric.unit)

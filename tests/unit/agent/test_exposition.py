@@ -1,5 +1,7 @@
 """The text format, read back by Prometheus' own parser."""
 
+import shutil
+import subprocess
 from array import array
 from math import inf, isnan, nan
 
@@ -9,6 +11,9 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from collectors_dagster.agent.exposition import Family, HostPage, host_family, samples
+from collectors_dagster.clock import SystemClock
+from collectors_dagster.collectors import collectors_of
+from collectors_dagster.collectors.protocol import Host
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.samples import Kind, Labels, Metric
 
@@ -91,6 +96,19 @@ def test_two_metrics_of_one_name_and_two_types_do_not_spoil_the_page() -> None:
 def test_a_label_that_the_format_forbids_gets_another_name() -> None:
     text = HostPage([column(READS, ("le", "1"), ("__name", "2"), ("9", "3"), ("a-b", "4"))]).text(array("d", [1]))
     assert dict(next(iter(parsed(text)))[1]) == {"label_le": "1", "name": "2", "label_9": "3", "a_b": "4"}
+
+
+def test_every_metric_of_every_collector_is_exposed_without_complaint() -> None:
+    collectors = collectors_of(Host(SystemClock()))
+    columns = [Column(each.name, metric) for each in collectors for metric in each.metrics]
+    text = HostPage(columns).text(array("d", [1.0]) * len(columns))
+    assert len(columns) > 50
+    assert len(parsed(text)) == len({host_family(column.metric).name for column in columns}) == len(columns)
+    if promtool := shutil.which("promtool"):
+        checked = subprocess.run(
+            [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
 def test_no_series_is_an_empty_page() -> None:
