@@ -104,9 +104,8 @@ class HostPage:
 
     def __init__(self, columns: Sequence[Column]) -> None:
         lines = _lines(columns)
-        self._order = tuple(line.place for line in lines)
         self._lines = lines
-        self._pick = itemgetter(*self._order) if len(lines) > 1 else None
+        self._pick = itemgetter(*(line.place for line in lines)) if len(lines) > 1 else None
         self._template = "".join(f"{_percent(line.before + line.prefix)}%r\n" for line in lines)
 
     def text(self, values: Sequence[float]) -> str:

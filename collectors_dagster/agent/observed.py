@@ -103,7 +103,6 @@ class Observed:
         self.last_sweep = started
         self.spool_refuses = False
         """Whether the newest sweep was lost."""
-        self.sweeps = 0
         self._lost = 0
         self._readings: dict[str, int] = {}
         self._arrangement = _Arrangement((), ())
@@ -119,7 +118,6 @@ class Observed:
         lost : int
             Sweeps that the spool did not take, so far.
         """
-        self.sweeps += 1
         self.last_sweep = mono
         self.sweep_seconds.observe(seconds)
         self.spool_refuses, self._lost = lost > self._lost, lost

@@ -37,7 +37,7 @@ from collectors_dagster.agent.status import (
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors import collectors_of
 from collectors_dagster.collectors.protocol import Host
-from collectors_dagster.collectors.runner import Runner
+from collectors_dagster.collectors.runner import Runner, Sweep
 from collectors_dagster.config import Settings
 from collectors_dagster.config.environment import process_environment
 from collectors_dagster.config.settings_watcher import SettingsWatcher
@@ -117,6 +117,7 @@ class Agent:
         self._reload = Reload(reload, settings, self._settings_watcher, self._watcher)
         self._service_manager = ServiceManager(process_environment(), clock)
         self._observed = Observed(clock.monotonic())
+        self._noted: Sweep | None = None
         self._endpoint = self._made_endpoint(policies) if settings.agent.endpoint_enabled else None
 
     def run(self, stop: threading.Event) -> None:
@@ -156,11 +157,11 @@ class Agent:
 
     def _observe(self) -> None:
         """Take note of a sweep that was just made."""
-        progress, newest = self._sampler.progress, self._sampler.newest
-        if newest is not None and progress.sweeps != self._observed.sweeps:
-            lost = self._spool.statistics.lost_records
-            now = self._clock.monotonic()
-            self._observed.swept(newest, self._runner.tallies, now, progress.last_seconds, lost)
+        newest = self._sampler.newest
+        if newest is not None and newest is not self._noted:
+            self._noted = newest
+            seconds, lost = self._sampler.progress.last_seconds, self._spool.statistics.lost_records
+            self._observed.swept(newest, self._runner.tallies, self._clock.monotonic(), seconds, lost)
 
     def _made_endpoint(self, policies: Policies) -> Endpoint:
         settings, clock = self._settings, self._clock
