@@ -98,6 +98,7 @@ def test_metrics_tell_of_the_host_and_of_the_agent_itself(agent: AgentHome) -> N
     assert agent.stop() == 0
 
 
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux limits another process")
 def test_health_is_well_then_degraded_without_the_database_and_failing_without_a_spool(agent: AgentHome) -> None:
     agent.start()
     wait_until(lambda: health(agent) == (200, {"status": "ok", "failing": [], "degraded": []}), seconds=30)
