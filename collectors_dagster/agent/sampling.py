@@ -44,6 +44,7 @@ class Sampler:
 
     def __init__(self, runner: Runner, spool: Spool, clock: Clock, *, progress: SamplingProgress | None = None) -> None:
         self.progress = progress or SamplingProgress()
+        self.newest: Sweep | None = None
         self.after: Callable[[Sweep, float], None] = _ignore
         """Told of each sweep and its monotonic time, once it is written."""
         self._runner = runner
@@ -59,6 +60,7 @@ class Sampler:
         self._before = instant
         sweep = self._runner.sweep()
         self._spool.append(sweep, instant.wall_ns, instant.mono_ns, changes)
+        self.newest = sweep
         self.after(sweep, started)
         for change in changes:
             self.progress.clock_events += 1

@@ -124,7 +124,7 @@ def status_lines(status: dict[str, Any], now: datetime) -> list[str]:
         *(_tenant_line(name, lane) for name, lane in delivery["tenants"].items()),
         *(f"refused    {name}: {reason}" for name, reason in delivery["refused"].items()),
         *_quarantine_lines(delivery.get("quarantine", {})),
-        *(f"collector  {name}: {tally['last_error']}" for name, tally in _failing(status["sampling"]["collectors"])),
+        *_collector_lines(status["sampling"], now),
         *(f"tenants    {problem}" for problem in status["tenant_problems"]),
     ]
 
@@ -163,8 +163,25 @@ def _quarantine_lines(kept: dict[str, int]) -> list[str]:
     return [f"quarantine {size}; see `collectors agent quarantine list`"]
 
 
-def _failing(collectors: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [(name, tally) for name, tally in collectors.items() if tally["last_error"]]
+def _collector_lines(sampling: dict[str, Any], now: datetime) -> list[str]:
+    return [
+        _collector_line(name, tally, sampling["interval_seconds"], now)
+        for name, tally in sampling["collectors"].items()
+    ]
+
+
+def _collector_line(name: str, tally: dict[str, Any], floor: float, now: datetime) -> str:
+    every = f"every {max(floor, tally['interval_seconds']):g} s"
+    succeeded = tally["last_success"]
+    read = f"read {(now - datetime.fromisoformat(succeeded)).total_seconds():.0f} s ago" if succeeded else "never read"
+    errors = sum(tally["errors"].values())
+    failures = [f"{errors} errors"] if errors else []
+    circuit = [f"circuit {tally['circuit']}"] if tally["circuit"] != "closed" else []
+    refused = [f"{tally['refused_series']} series refused"] if tally["refused_series"] else []
+    words = ", ".join([every, f"{tally['last_microseconds']} us", read, *failures, *circuit, *refused])
+    return (
+        f"collector  {name}: {words}; {tally['last_error']}" if tally["last_error"] else f"collector  {name}: {words}"
+    )
 
 
 def _tally_status(tally: Tally) -> dict[str, Any]:
@@ -172,6 +189,9 @@ def _tally_status(tally: Tally) -> dict[str, Any]:
         "readings": tally.readings,
         "points": tally.points,
         "refused_series": tally.refused_series,
+        "skipped": tally.skipped,
+        "interval_seconds": tally.interval_seconds,
+        "circuit": tally.circuit.value,
         "errors": dict(tally.errors),
         "last_error": tally.last_error,
         "last_success": _text(tally.last_success),

@@ -37,6 +37,20 @@ def run() -> None:
 
 
 @app.command()
+def top(
+    url: Annotated[
+        str | None, typer.Option("--url", help="Endpoint of an agent, e.g. on another host; else that of this home.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and leave.")] = False,
+) -> None:
+    """Watch what is being sampled now: values, collectors, delivery, spool. q leaves."""
+    from collectors_dagster.cli.top import run_top
+    from collectors_dagster.cli.top_source import AgentSource, local_agent_url
+
+    run_top(AgentSource(url or local_agent_url(load_settings())), SystemClock(), once=once)
+
+
+@app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole status as JSON.")] = False,
 ) -> None:

@@ -13,7 +13,16 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def status(**changes: Any) -> dict[str, Any]:
-    tally = {"last_error": None}
+    tally: dict[str, Any] = {
+        "last_error": None,
+        "interval_seconds": 5.0,
+        "last_success": (NOW - timedelta(seconds=4)).isoformat(),
+        "last_microseconds": 120,
+        "errors": {},
+        "circuit": "closed",
+        "refused_series": 0,
+    }
+    failing = {**tally, "last_error": "cannot be read", "errors": {"CollectionError": 12}, "circuit": "open"}
     return {
         "agent_id": "host-1234",
         "version": "0.1.0",
@@ -24,7 +33,7 @@ def status(**changes: Any) -> dict[str, Any]:
             "interval_seconds": 1.0,
             "mean_sweep_microseconds": 150,
             "overruns": 0,
-            "collectors": {"cpu": tally, "pressure": {"last_error": "cannot be read"}},
+            "collectors": {"cpu": tally, "pressure": failing},
         },
         "spool": {"bytes": 2_000_000, "segments": 3, "lost_records": 0, "dropped_undelivered_segments": 0},
         "delivery": {
@@ -42,8 +51,8 @@ def test_a_running_agent_is_shown_with_its_lag_its_tenants_and_every_problem() -
     text = "\n".join(status_lines(status(), NOW))
     for words in ("running", "7 s behind", "78 series every 1 s", "aurora: 5 rows", "borealis: not in the database"):
         assert words in text
-    assert "pressure: cannot be read" in text
-    assert "cpu:" not in text
+    assert "cpu: every 5 s, 120 us, read 4 s ago\n" in text
+    assert "pressure: every 5 s, 120 us, read 4 s ago, 12 errors, circuit open; cannot be read" in text
     assert "line 3: bad" in text
 
 
