@@ -6,6 +6,9 @@ the monotonic readings whose later end lies in the interval: consecutive interva
 nothing is counted twice or lost. Where a counter goes back (a reset, a wrap, a device that came anew), that one step
 is left out of both sums: the rate is that of the rest, and never negative. Thinned observations count for as many
 sweeps as they stand for.
+
+A wall clock that is set back by less than an interval finds the interval still open, and goes on in it. Set back
+further, it runs through times that are stored already; what was stored first stays.
 """
 
 import math
@@ -15,18 +18,23 @@ from datetime import UTC, datetime, timedelta
 
 from collectors_dagster.agent.reader import Observation
 from collectors_dagster.agent.records import FLOAT_BYTES
+from collectors_dagster.agent.timing import NANOSECONDS
 from collectors_dagster.collectors.runner import Column
+from collectors_dagster.records import ClockEvent, ClockEventKind
 from collectors_dagster.samples import Kind, Labels, Sample, SeriesKey
+from collectors_dagster.tenants import SLOWEST_SECONDS
 
-NANOSECONDS = 1_000_000_000
 HOUR_NS = 3600 * NANOSECONDS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATE_FACTOR = 1.5
 """A pause longer than this many sampling intervals is a gap: nothing was seen in it."""
 LONGEST_STEP = 2.5
-"""A counter's readings further apart than this many sampling intervals belong to no common interval."""
-BORDER_RECORDS = 3
-"""Records before the first undelivered one that may still be the border of its rates (`LONGEST_STEP`)."""
+"""A counter's readings further apart than this many of its source's intervals belong to no common interval."""
+INTERVAL = "collector_interval_seconds"
+"""The gauge by which sweeps say how often a source is read at present; its label ``source`` names the collector."""
+BORDER_RECORDS = 26
+"""Records, at one a second, before the first undelivered one that may still be the border of its rates: `LONGEST_STEP`
+of the slowest source."""
 
 
 @dataclass(slots=True)
@@ -50,12 +58,15 @@ class ClosedInterval:
     ----------
     last_seq : int
         Last record in it: delivered up to here.
+    clock_events : tuple of ClockEvent
+        What happened to the clocks in it.
     """
 
     end: datetime
     last_seq: int
     samples: list[Sample]
     notes: Notes
+    clock_events: tuple[ClockEvent, ...] = ()
 
 
 @dataclass(slots=True)
@@ -68,7 +79,7 @@ class _Gauge:
     count: int = 0
     maximum: float = -math.inf
 
-    def add(self, seen: Observation, value: float) -> None:
+    def add(self, seen: Observation, value: float, longest_step_ns: int) -> None:
         self.sum += value * seen.sweeps
         self.count += seen.sweeps
         self.maximum = max(self.maximum, value)
@@ -92,7 +103,7 @@ class _Peak:
 
     gauge: _Gauge
 
-    def add(self, seen: Observation, value: float) -> None:
+    def add(self, seen: Observation, value: float, longest_step_ns: int) -> None:
         self.gauge.maximum = max(self.gauge.maximum, value)
 
     def interrupt(self) -> None:
@@ -107,7 +118,6 @@ class _Counter:
     """A counter's increase in the present interval: finished runs as sums, the present run by its two ends."""
 
     series: SeriesKey
-    longest_step_ns: int
     increase: float = 0.0
     elapsed_ns: int = 0
     first_ns: int = 0
@@ -115,9 +125,9 @@ class _Counter:
     last_ns: int = 0
     last: float = math.nan
 
-    def add(self, seen: Observation, value: float) -> None:
+    def add(self, seen: Observation, value: float, longest_step_ns: int) -> None:
         mono_ns = seen.mono_ns
-        if not (value >= self.last and 0 < mono_ns - self.last_ns <= self.longest_step_ns + seen.span_ns):
+        if not (value >= self.last and 0 < mono_ns - self.last_ns <= longest_step_ns + seen.span_ns):
             self._fold()
             self.first_ns, self.first = mono_ns, value
         self.last_ns, self.last = mono_ns, value
@@ -145,22 +155,78 @@ _Track = _Gauge | _Peak | _Counter
 
 @dataclass(slots=True)
 class _Source:
-    """A collector of the tenant and its columns in the present schema."""
+    """A collector of the tenant and its columns in the present schema.
+
+    Attributes
+    ----------
+    interval_at : int or None
+        Where sweeps say how often it is read.
+    missed_from_ns : int or None
+        Wall clock from which it should have answered and has not.
+    """
 
     name: str
+    sample_ns: int
     tracks: list[tuple[int, _Track]] = field(default_factory=list)
     readings: int = 0
+    interval_at: int | None = None
+    interval_ns: int = 0
+    missed_from_ns: int | None = None
+    late: bool = False
 
     def add(self, seen: Observation) -> bool:
         """Add a sweep's values; tell whether the source answered."""
         values, answered = seen.values, False
+        self._follow_interval(values)
+        longest_step_ns = round(LONGEST_STEP * self.interval_ns)
         for index, track in self.tracks:
             value = values[index]
             if value == value:  # noqa: PLR0124 - the fastest way to ask for NaN
-                track.add(seen, value)
+                track.add(seen, value, longest_step_ns)
                 answered = True
         self.readings += answered * seen.sweeps
         return answered
+
+    def missing(self, seen: Observation, *, answered: bool) -> tuple[int, int]:
+        """Return what this sweep adds to the time in which the source was silent: from where, and how long.
+
+        A source that is read less often than the host is not missing before its time has come, and then since it came.
+        """
+        here_ns = seen.wall_ns
+        due_ns = here_ns if self.missed_from_ns is None else self.missed_from_ns
+        if answered:
+            length_ns = max(here_ns - due_ns, 0) if self.late else 0
+            self.late, self.missed_from_ns = False, here_ns + self.interval_ns
+            return due_ns, length_ns
+        self.missed_from_ns = due_ns
+        self.late |= here_ns - due_ns >= (LATE_FACTOR - 1) * self.interval_ns - self.sample_ns
+        if not self.late:
+            return here_ns, 0
+        self.missed_from_ns = here_ns + self.sample_ns
+        return due_ns, max(self.missed_from_ns - due_ns, 0)
+
+    def excuse(self, until_ns: int) -> None:
+        """Book no silence before `until_ns`: the host itself was not looked at, which is booked already."""
+        if self.missed_from_ns is not None:
+            self.missed_from_ns = max(self.missed_from_ns, until_ns)
+
+    def _follow_interval(self, values: tuple[float, ...]) -> None:
+        told = values[self.interval_at] if self.interval_at is not None else math.nan
+        if 0.0 <= told <= SLOWEST_SECONDS:
+            self.interval_ns = max(self.sample_ns, round(told * NANOSECONDS))
+        elif self.interval_ns == 0:
+            self.interval_ns = self.sample_ns
+
+
+def following_bucket(present: int | None, own: int) -> int:
+    """Return the interval of a record, given that of the record before and the one that its own time lies in.
+
+    Examples
+    --------
+    >>> following_bucket(7, 8), following_bucket(7, 6), following_bucket(7, 5), following_bucket(None, 5)
+    (8, 7, 5, 5)
+    """
+    return present if present is not None and own == present - 1 else own
 
 
 class Intervals:
@@ -172,6 +238,8 @@ class Intervals:
         The tenant's sources.
     sample_interval_seconds : float
         Pause between sweeps; longer pauses count as gaps.
+    detail : bool
+        Take metrics marked as detail too.
     peaks : bool
         Whether the maxima of gauges are wanted too.
     """
@@ -183,19 +251,22 @@ class Intervals:
         *,
         resolution_seconds: float,
         sample_interval_seconds: float,
+        detail: bool = False,
         peaks: bool = True,
     ) -> None:
         self._host = host
         self._with_peaks = peaks
-        self._sources = {name: _Source(name) for name in collectors}
+        self._detail = detail
         self._resolution_ns = round(resolution_seconds * NANOSECONDS)
         self._sample_ns = round(sample_interval_seconds * NANOSECONDS)
+        self._sources = {name: _Source(name, self._sample_ns) for name in collectors}
         self._tracks: dict[Column, _Track] = {}
         self._columns: tuple[Column, ...] = ()
         self._peaks: dict[tuple[str, str, Labels], Column] = {}
         self._bucket: int | None = None
         self._last: Observation | None = None
         self._notes: Notes = {}
+        self._clock_events: tuple[ClockEvent, ...] = ()
 
     def prime(self, seen: Observation) -> None:
         """Take one of the last `BORDER_RECORDS` that were delivered before: the border of what follows."""
@@ -205,13 +276,20 @@ class Intervals:
         for source in self._sources.values():
             source.readings = 0
         self._notes.clear()
+        self._clock_events = ()
 
     def add(self, seen: Observation) -> ClosedInterval | None:
         """Add the next observation; return the interval that it proves complete, if any."""
-        bucket = seen.wall_ns // self._resolution_ns
-        closed = self._close() if self._bucket is not None and bucket != self._bucket else None
+        bucket = following_bucket(self._bucket, seen.wall_ns // self._resolution_ns)
+        closed = self.finish() if bucket != self._bucket else None
         self._bucket = bucket
         self._take(seen)
+        return closed
+
+    def finish(self) -> ClosedInterval | None:
+        """Return the interval that is open, if any: nothing more belongs to it."""
+        closed = self._close() if self._bucket is not None else None
+        self._bucket = None
         return closed
 
     def _take(self, seen: Observation) -> None:
@@ -219,9 +297,12 @@ class Intervals:
             self._plan(seen.columns)
         if self._last is not None:
             self._note_pause(self._last, seen)
+        if seen.changes:
+            self._note_changes(seen)
         for source in self._sources.values():
-            if not source.add(seen):
-                self._miss(source.name, seen.wall_ns, self._sample_ns)
+            answered = source.add(seen)
+            from_ns, length_ns = source.missing(seen, answered=answered)
+            self._miss(source.name, from_ns, length_ns)
         self._last = seen
 
     def _plan(self, columns: tuple[Column, ...]) -> None:
@@ -231,11 +312,16 @@ class Intervals:
             for column in columns
             if column.metric.peak
         }
+        told = {dict(one.labels).get("source"): at for at, one in enumerate(columns) if one.metric.name == INTERVAL}
         for source in self._sources.values():
             source.tracks = [
-                (index, self._track(column)) for index, column in enumerate(columns) if column.collector == source.name
+                (index, self._track(column))
+                for index, column in enumerate(columns)
+                if column.collector == source.name and (self._detail or not column.metric.detail)
             ]
-        self._tracks = {column: track for column, track in self._tracks.items() if column in set(columns)}
+            source.interval_at = told.get(source.name)
+        present = set(columns)
+        self._tracks = {column: track for column, track in self._tracks.items() if column in present}
 
     def _track(self, column: Column) -> _Track:
         track = self._tracks.get(column)
@@ -252,10 +338,9 @@ class Intervals:
             self._host, column.collector, metric.delivered_name, column.labels, metric.delivered_unit, metric.kind
         )
         if metric.kind is Kind.COUNTER:
-            return _Counter(series, round(LONGEST_STEP * self._sample_ns))
-        return _Gauge(
-            series, replace(series, metric=f"{metric.name}_max") if metric.peak and self._with_peaks else None
-        )
+            return _Counter(series)
+        peak = replace(series, metric=f"{metric.name}_max") if metric.peak and self._with_peaks else None
+        return _Gauge(series, peak)
 
     def _gauge_below(self, column: Column) -> _Gauge | None:
         """Return the gauge whose maxima a column of a thinned observation holds."""
@@ -267,10 +352,22 @@ class Intervals:
         if seen.boot_id != before.boot_id:
             for track in self._tracks.values():
                 track.interrupt()
-        pause_ns = seen.wall_ns - seen.span_ns - before.wall_ns
-        if pause_ns > LATE_FACTOR * self._sample_ns:
-            for name in self._sources:
-                self._miss(name, before.wall_ns + self._sample_ns, pause_ns - self._sample_ns)
+        begun_ns = seen.wall_ns - seen.span_ns
+        if begun_ns - before.wall_ns > LATE_FACTOR * self._sample_ns:
+            for source in self._sources.values():
+                length_ns = begun_ns - before.wall_ns - self._sample_ns
+                self._miss(source.name, before.wall_ns + self._sample_ns, length_ns)
+                source.excuse(begun_ns)
+
+    def _note_changes(self, seen: Observation) -> None:
+        """Keep what happened to the clocks; nobody knows what a counter did while the host slept."""
+        at = _EPOCH + timedelta(microseconds=seen.wall_ns // 1000)
+        self._clock_events += tuple(ClockEvent(self._host, at, kind, seconds) for kind, seconds in seen.changes)
+        for source in self._sources.values():
+            source.missed_from_ns = None  # it was told by another clock
+        if any(change.kind is ClockEventKind.SUSPEND for change in seen.changes):
+            for track in self._tracks.values():
+                track.interrupt()
 
     def _miss(self, source: str, from_ns: int, length_ns: int) -> None:
         """Book missing time to the hours it lies in."""
@@ -297,4 +394,5 @@ class Intervals:
                 note.bytes += source.readings * len(source.tracks) * FLOAT_BYTES
                 source.readings = 0
         notes, self._notes = self._notes, {}
-        return ClosedInterval(end, self._last.seq, samples, notes)
+        clock_events, self._clock_events = self._clock_events, ()
+        return ClosedInterval(end, self._last.seq, samples, notes, clock_events)

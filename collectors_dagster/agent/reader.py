@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 import structlog
 
-from collectors_dagster.agent.records import CONTROL, MAGIC, Record, Schema, SegmentHeader, parse_control, scan
+from collectors_dagster.agent.records import (
+    CONTROL,
+    MAGIC,
+    ClockChange,
+    Record,
+    Schema,
+    SegmentHeader,
+    parse_control,
+    scan,
+)
 from collectors_dagster.agent.segments import Segment, list_segments, missing_key, opened, read_records
 from collectors_dagster.agent.thinning import companions, row_of
 from collectors_dagster.collectors.runner import Column
@@ -32,6 +41,8 @@ class Observation(NamedTuple):
         How many looks at the host this stands for.
     span_ns : int
         Time from the first of them to the last, which is this observation's instant.
+    changes : tuple of ClockChange
+        What happened to the clocks since the sweep before.
     """
 
     seq: int
@@ -40,6 +51,7 @@ class Observation(NamedTuple):
     boot_id: str
     columns: tuple[Column, ...]
     values: tuple[float, ...]
+    changes: tuple[ClockChange, ...] = ()
     sweeps: int = 1
     span_ns: int = 0
 
@@ -157,6 +169,7 @@ class _SegmentReader:
         self._idle = 0
         self._meanings: dict[int, _Meaning] = {}
         self._boot_id = ""
+        self._changes: tuple[ClockChange, ...] = ()
         self._offset = len(MAGIC)
         self._fd: int | None = None
         self._rest: list[Record] = []
@@ -212,8 +225,17 @@ class _SegmentReader:
             return None
         values = (*row.values, *row.peaks) if meaning.schema.thinned else tuple(row.values)
         seq, wall_ns, mono_ns, _, _ = record
+        changes, self._changes = self._changes, ()
         return Observation(
-            seq, wall_ns, mono_ns, self._boot_id, meaning.columns, values, sweeps=row.sweeps, span_ns=row.span_ns
+            seq,
+            wall_ns,
+            mono_ns,
+            self._boot_id,
+            meaning.columns,
+            values,
+            changes,
+            sweeps=row.sweeps,
+            span_ns=row.span_ns,
         )
 
     def _learn(self, payload: bytes) -> None:
@@ -224,6 +246,8 @@ class _SegmentReader:
             return
         if isinstance(told, SegmentHeader):
             self._boot_id = told.boot_id
+        elif isinstance(told, ClockChange):
+            self._changes += (told,)
         elif isinstance(told, Schema):
             columns = (*told.columns, *companions(told.columns)) if told.thinned else told.columns
             self._meanings[told.number] = self._known.setdefault(payload, _Meaning(told, columns))

@@ -10,11 +10,13 @@ schema 0 marks a control record, whose payload is JSON. The highest bit of `sche
 
 ``{"segment": {"version", "agent_id", "epoch", "boot_id", "host"}}``
     always the first record;
-``{"schema": n, "columns": [[collector, metric, kind, unit, peak, labels], ...]}``
+``{"schema": n, "columns": [[collector, metric, kind, unit, peak, labels, detail], ...]}``
     before the first record of that schema in the segment, so that every segment can be read alone; with
     ``"thinned": true`` its records stand for several sweeps (``thinning``);
 ``{"gap": {"from_ns", "to_ns", "records", "reason"}}``
-    records that could not be written, or were given up.
+    records that could not be written, or were given up;
+``{"clock": {"kind": "clock_step" | "suspend", "seconds"}}``
+    between the sample record before and the one after, the wall clock was set, or the host slept.
 
 Control records carry the sequence number of the sample record after them.
 """
@@ -28,6 +30,7 @@ from typing import Any, NamedTuple
 
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.errors import SpoolError
+from collectors_dagster.records import ClockEventKind
 from collectors_dagster.samples import Kind, Metric
 
 MAGIC = b"CDSPOOL1"
@@ -89,6 +92,23 @@ class Schema(NamedTuple):
     number: int
     columns: tuple[Column, ...]
     thinned: bool = False
+
+
+class ClockChange(NamedTuple):
+    """What happened to the host's clocks before a record.
+
+    Attributes
+    ----------
+    seconds : float
+        How far the wall clock was set (negative: back), or how long the host slept.
+    """
+
+    kind: ClockEventKind
+    seconds: float
+
+
+Told = SegmentHeader | Schema | Gap | ClockChange
+"""What a control record can say."""
 
 
 class Scan(NamedTuple):
@@ -192,6 +212,7 @@ def schema_payload(schema: int, columns: Iterable[Column], *, thinned: bool = Fa
             column.metric.unit,
             column.metric.peak,
             column.labels,
+            column.metric.detail,
         ]
         for column in columns
     ]
@@ -203,7 +224,12 @@ def gap_payload(gap: Gap) -> bytes:
     return _json({"gap": gap._asdict()})
 
 
-def parse_control(payload: bytes) -> SegmentHeader | Schema | Gap:
+def clock_payload(change: ClockChange) -> bytes:
+    """Return the payload that tells what happened to the clocks."""
+    return _json({"clock": change._asdict()})
+
+
+def parse_control(payload: bytes) -> Told:
     """Return what a control record says.
 
     Raises
@@ -233,12 +259,14 @@ def values_of(payload: bytes) -> tuple[float, ...]:
     return struct.unpack(f"<{len(payload) // FLOAT_BYTES}d", payload)
 
 
-def _parsed(content: dict[str, Any]) -> SegmentHeader | Schema | Gap:
+def _parsed(content: dict[str, Any]) -> Told:
     if "schema" in content:
         columns = tuple(_column(row) for row in content["columns"])
         return Schema(int(content["schema"]), columns, bool(content.get("thinned", False)))
     if "gap" in content:
         return Gap(**content["gap"])
+    if "clock" in content:
+        return ClockChange(ClockEventKind(content["clock"]["kind"]), float(content["clock"]["seconds"]))
     segment = dict(content["segment"])
     if segment.pop("version") != FORMAT_VERSION:
         raise ValueError("another version of the format")
@@ -246,8 +274,8 @@ def _parsed(content: dict[str, Any]) -> SegmentHeader | Schema | Gap:
 
 
 def _column(row: list[Any]) -> Column:
-    collector, name, kind, unit, peak, labels = row
-    metric = Metric(name, Kind(kind), unit, "", peak=peak)
+    collector, name, kind, unit, peak, labels, *later = row
+    metric = Metric(name, Kind(kind), unit, "", peak=peak, detail=bool(later and later[0]))  # older ones end before
     return Column(collector, metric, tuple((key, value) for key, value in labels))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
-from collectors_dagster.agent.identity import Identity, known_identity
+from collectors_dagster.agent.identity import Identity, known_identity, spool_root
 from collectors_dagster.agent.window import WindowReader
 from collectors_dagster.clock import Clock
 from collectors_dagster.config import Settings
@@ -19,7 +19,7 @@ from collectors_dagster.integrations.timescale.details import DetailBatch
 from collectors_dagster.records import Window
 from collectors_dagster.samples import Labels, Sample
 from collectors_dagster.security.sealing import load_sealer
-from collectors_dagster.tenants import Tenant
+from collectors_dagster.tenants import SystemSource, Tenant
 
 PIECE = timedelta(minutes=5)
 """Read, and sent, at once."""
@@ -94,9 +94,10 @@ class Replay:
         return added
 
     def _read(self, window: Window) -> Iterator[Sample]:
-        collectors = self._reader.collectors(window) if self._tenant is None else self._tenant.system.collectors
+        everything = SystemSource(collectors=tuple(self._reader.collectors(window)), detail=True)
+        source = everything if self._tenant is None else self._tenant.system
         wanted = self._wanted.metrics
-        for sample in sorted(self._reader.samples(collectors, window), key=lambda one: one.ts):
+        for sample in sorted(self._reader.samples(source, window), key=lambda one: one.ts):
             if not wanted or sample.series.metric in wanted:
                 yield sample
 
@@ -194,7 +195,7 @@ def _pieces(window: Window) -> Iterator[Window]:
 
 
 def _identity(settings: Settings) -> Identity:
-    root = settings.home / "agent" / "spool"
+    root = spool_root(settings.home)
     identity = known_identity(root)
     if identity is None:
         raise SpoolError(f"no agent has sampled here: {root} holds no spool; start one with `collectors agent run`")

@@ -6,13 +6,12 @@ it was.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from collectors_dagster.agent.delivery import BATCHES_PER_TURN, Delivery
+from collectors_dagster.agent.delivery import Delivery
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.window import CLOSING_INTERVALS, WindowReader
 from collectors_dagster.clock import Clock
@@ -20,7 +19,6 @@ from collectors_dagster.errors import CollectorsError
 from collectors_dagster.integrations.timescale.details import DetailBatch, DueWindow
 from collectors_dagster.records import Window
 from collectors_dagster.security.sealing import Sealer
-from collectors_dagster.tenants import Tenant
 
 log = structlog.get_logger("delivery")
 
@@ -154,22 +152,16 @@ class IncidentShipper:
         if not self._policy.most or self._is_paused():
             return
         since = self._clock.now() - self._policy.reach - self._policy.most
-        agent, tenants = self._identity, [tenant.id for tenant in self._delivery.tenants]
+        agent, tenants = self._identity, [tenant.id for tenant in self._delivery.served]
         try:
             self._due = self._delivery.ask(lambda store: store.details.due(agent.agent_id, agent.host, tenants, since))
         except CollectorsError as error:
             self._fail(error)
         self.progress.due = [due.incident_id for due in self._due]
 
-    def turn(self, batches_before: int) -> None:
-        """Deliver a piece of a window, unless live data still wait.
-
-        Parameters
-        ----------
-        batches_before : int
-            Batches that delivery had sent before its own turn.
-        """
-        if not self._due or self._is_paused() or self._is_behind(batches_before):
+    def turn(self) -> None:
+        """Deliver a piece of a window, unless samples still wait."""
+        if not self._due or self._is_paused() or self._is_behind():
             return
         settled = self._clock.now() - self._settling
         for due in self._due:
@@ -181,8 +173,8 @@ class IncidentShipper:
     def _is_paused(self) -> bool:
         return self._clock.monotonic() < max(self._paused_until, self._delivery.progress.waiting_until)
 
-    def _is_behind(self, batches_before: int) -> bool:
-        return self._delivery.progress.batches - batches_before >= BATCHES_PER_TURN
+    def _is_behind(self) -> bool:
+        return any(progress.backlog_records for progress in self._delivery.progress.tenants.values())
 
     def _try_to_ship(self, due: DueWindow, piece: Piece) -> None:
         try:
@@ -199,16 +191,12 @@ class IncidentShipper:
             log.info("an incident is delivered at full resolution", tenant=due.tenant_id, incident=due.incident_id)
 
     def _ship(self, due: DueWindow, piece: Piece) -> int:
-        collectors = self._collectors(due.tenant_id)
-        samples = self._reader.samples(collectors, piece.window) if collectors else []
+        tenant = next((tenant for tenant in self._delivery.served if tenant.id == due.tenant_id), None)
+        samples = [] if tenant is None else self._reader.samples(tenant.system, piece.window)
         batch = DetailBatch(
             self._identity.agent_id, due.tenant_id, samples, piece.window.end, due.incident_id, piece.complete
         )
         return self._delivery.ask(lambda store: store.details.write(batch))
-
-    def _collectors(self, tenant_id: str) -> Sequence[str]:
-        tenants: dict[str, Tenant] = {tenant.id: tenant for tenant in self._delivery.tenants}
-        return tenants[tenant_id].system.collectors if tenant_id in tenants else ()
 
     def _fail(self, error: CollectorsError) -> None:
         """Leave it for a while; what is due stays due."""

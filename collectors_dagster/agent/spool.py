@@ -6,6 +6,7 @@ statistics, in the log, and by a gap record in the spool itself.
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from collectors_dagster.agent.quota import Action, Drop, Holding, Quotas, Thin, 
 from collectors_dagster.agent.records import (
     CONTROL,
     MAGIC,
+    ClockChange,
     Gap,
     Record,
     SegmentHeader,
+    clock_payload,
     frame,
     gap_payload,
     gaps_in,
@@ -144,6 +147,7 @@ class Spool:
         self._room = room_reserve(directory)
         self._reserve_due = clock.monotonic()
         self._gap = self._reserve.noted()
+        self._changes: tuple[ClockChange, ...] = ()
         found = recover(directory)
         self._holdings = found.holdings
         self._pack_due = clock.monotonic()
@@ -159,8 +163,15 @@ class Spool:
         """The number that the next record will carry."""
         return self._next_seq
 
-    def append(self, sweep: Sweep, wall_ns: int, mono_ns: int) -> int | None:
-        """Write one sweep; return its sequence number, or ``None`` if it was lost (the disk is full or failing)."""
+    def append(self, sweep: Sweep, wall_ns: int, mono_ns: int, changes: Iterable[ClockChange] = ()) -> int | None:
+        """Write one sweep; return its sequence number, or ``None`` if it was lost (the disk is full or failing).
+
+        Parameters
+        ----------
+        changes : iterable of ClockChange
+            What happened to the clocks since the sweep before; told with the next record that can be written.
+        """
+        self._changes += tuple(changes)
         self._rotate_if_due()
         record = Record(self._next_seq, wall_ns, mono_ns, 0, sweep.values.tobytes())
         if self._write(record, sweep.columns) or self._write_with_room(record, sweep.columns):
@@ -218,15 +229,20 @@ class Spool:
             if self._open is None:
                 self._open = _OpenSegment(self._directory, record.seq, self._clock, self._sealer)
                 sync_directory(self._directory)
-            self._open.append(record, columns, self._header, self._gap)
+            self._open.append(record, columns, self._header, self._told())
         except OSError as error:
             self.statistics.last_error = f"{self._directory}: {error.strerror}"
             return False
         if self._gap is not None:
             self._gap = None
             self._reserve.clear()
+        self._changes = ()
         self._sync(self._open)
         return True
+
+    def _told(self) -> list[bytes]:
+        """Return what is to be said before the next record, beside what it needs itself."""
+        return [*([gap_payload(self._gap)] if self._gap else []), *map(clock_payload, self._changes)]
 
     def _write_with_room(self, record: Record, columns: tuple[Column, ...]) -> bool:
         """Write on a disk that was full a moment ago: older segments give way."""
@@ -415,12 +431,12 @@ class _OpenSegment:
     def due(self) -> bool:
         return self._size >= SEGMENT_BYTES or self._clock.monotonic() - self._opened_at >= SEGMENT_SECONDS
 
-    def append(self, record: Record, columns: tuple[Column, ...], header: SegmentHeader, gap: Gap | None) -> None:
+    def append(self, record: Record, columns: tuple[Column, ...], header: SegmentHeader, told: Iterable[bytes]) -> None:
         """Write a record and the control records it needs, in one call; on failure nothing of it remains."""
         known = columns is self._columns
         schema = self._schema if known else self._schemas.get(columns, len(self._schemas) + 1)
         controls = [header_payload(header)] if not self._size else []
-        controls += [gap_payload(gap)] if gap else []
+        controls += told
         controls += [] if schema in self._schemas.values() else [schema_payload(schema, columns)]
         records = [*(record._replace(schema=CONTROL, payload=payload) for payload in controls)]
         records.append(record._replace(schema=schema))

@@ -1,7 +1,7 @@
 """A window of time out of a spool, at the resolution at which the host was sampled. Only reads."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from collectors_dagster.agent.segments import Segment, list_segments, summary_of
 from collectors_dagster.records import Window
 from collectors_dagster.samples import Sample
 from collectors_dagster.security.sealing import Sealer
+from collectors_dagster.tenants import SystemSource
 
 BORDER_INTERVALS = 4
 """Sampling intervals before a window that its first rates may need."""
@@ -38,8 +39,8 @@ class WindowReader:
         self._sealer = sealer
         self._summaries: dict[int, Summary] = {}
 
-    def samples(self, collectors: Iterable[str], window: Window) -> list[Sample]:
-        """Return what was sampled in a window: gauges as they were read, counters as rates from look to look.
+    def samples(self, source: SystemSource, window: Window) -> list[Sample]:
+        """Return what a tenant's sources gave in a window: gauges as they were read, counters as rates between looks.
 
         Raises
         ------
@@ -48,7 +49,8 @@ class WindowReader:
         """
         intervals = Intervals(
             self._host,
-            collectors,
+            source.collectors,
+            detail=source.detail,
             resolution_seconds=self._interval,
             sample_interval_seconds=self._interval,
             peaks=False,

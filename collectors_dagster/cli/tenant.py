@@ -34,6 +34,7 @@ def add(
     collector: Annotated[
         list[str] | None, typer.Option(help=f"One of {', '.join(KNOWN_COLLECTORS)}; repeat for more; default all.")
     ] = None,
+    detail: Annotated[bool, typer.Option("--detail", help="Store detail metrics too (docs/metrics.md).")] = False,
     interval: Annotated[float | None, typer.Option(help="Resolution in the database, seconds.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Score from which a minute is anomalous.")] = None,
     raw_days: Annotated[int | None, typer.Option(help="Days that samples are kept.")] = None,
@@ -47,7 +48,12 @@ def add(
 ) -> None:
     """Add a tenant: its file is checked and written; the running stack follows within 5 seconds."""
     settings = load_settings()
-    performance = {"collectors": collector, "collection_interval": interval, "anomaly_threshold": threshold}
+    performance = {
+        "collectors": collector,
+        "detail": detail or None,
+        "collection_interval": interval,
+        "anomaly_threshold": threshold,
+    }
     values = {
         "id": tenant_id,
         "name": name or tenant_id,
@@ -122,6 +128,7 @@ def _as_dict(tenant: Tenant, settings: Settings) -> dict[str, Any]:
         "system_performance": {
             "enabled": tenant.system.enabled,
             "collectors": list(tenant.system.collectors),
+            "detail": tenant.system.detail,
             "collection_interval": tenant.system.collection_interval_seconds,
             "ml_enabled": tenant.system.ml_enabled,
             "anomaly_threshold": tenant.system.anomaly_threshold,

@@ -4,6 +4,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -13,11 +14,29 @@ from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.errors import CollectionError, SourceUnavailableError
 from collectors_dagster.samples import Kind, Metric
 
+
+def _gauge(name: str, unit: str, text: str, exporter: str, otel: str | None) -> Metric:
+    return Metric(f"filesystem_{name}", Kind.GAUGE, unit, text, exporter=exporter, otel=otel)
+
+
 METRICS = (
-    Metric("filesystem_size_bytes", Kind.GAUGE, "bytes", "Size of the filesystem."),
-    Metric("filesystem_available_bytes", Kind.GAUGE, "bytes", "Space that an ordinary user can still fill."),
-    Metric("filesystem_files", Kind.GAUGE, "files", "Inodes of the filesystem."),
-    Metric("filesystem_files_free", Kind.GAUGE, "files", "Inodes not in use."),
+    _gauge("size_bytes", "bytes", "Size of the filesystem.", "node_filesystem_size_bytes", "system.filesystem.limit"),
+    _gauge(
+        "available_bytes",
+        "bytes",
+        "Space that an ordinary user can still fill.",
+        "node_filesystem_avail_bytes",
+        "system.filesystem.usage",
+    ),
+    _gauge("files", "files", "Inodes of the filesystem.", "node_filesystem_files", "system.filesystem.inodes.usage"),
+    _gauge("files_free", "files", "Inodes not in use.", "node_filesystem_files_free", "system.filesystem.inodes.usage"),
+    _gauge(
+        "read_only",
+        "flag",
+        "1 where nothing can be written, be it by choice or after an error.",
+        "node_filesystem_readonly",
+        None,
+    ),
 )
 LOCAL_TYPE = re.compile("bcachefs|btrfs|exfat|ext[234]|f2fs|jfs|ntfs3?|reiserfs|ufs|vfat|xfs|zfs")
 REFRESH_SECONDS = 10.0
@@ -25,9 +44,9 @@ REFRESH_SECONDS = 10.0
 DEADLINE_SECONDS = 0.25
 """A sweep never waits longer than this for a filesystem to answer."""
 
-Usage = tuple[float, float, float, float]
+Usage = tuple[float, float, float, float, float]
 Statvfs = Callable[[str], os.statvfs_result]
-UNKNOWN: Usage = (float("nan"),) * 4
+UNKNOWN: Usage = (float("nan"),) * 5
 
 
 class Mount(NamedTuple):
@@ -106,6 +125,7 @@ def _usage(statvfs: Statvfs, mountpoint: str) -> Usage:
         float(found.f_bavail * block),
         float(found.f_files),
         float(found.f_ffree),
+        float(found.f_flag & os.ST_RDONLY),
     )
 
 
@@ -151,6 +171,9 @@ class Filesystems:
             return self._reading
         return self._reading._replace(errors=())
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def _refresh(self) -> Reading:
         try:
             return self._ask(self._list_mounts())
@@ -166,6 +189,10 @@ class Filesystems:
         return Reading(self._reading.series, tuple(chain.from_iterable(usages)), _silence(silent))
 
 
+_known_mounts = lru_cache(maxsize=4)(parse_mountinfo)
+"""The table seldom changes, and parsing it costs more than reading it."""
+
+
 def mounts_of(host: Host) -> tuple[Mount, ...]:
     """Return the local filesystems in the kernel's table of mounts.
 
@@ -176,7 +203,7 @@ def mounts_of(host: Host) -> tuple[Mount, ...]:
     """
     table = host.proc_root / "self/mountinfo"
     try:
-        return parse_mountinfo(table.read_bytes())
+        return _known_mounts(table.read_bytes())
     except OSError as error:
         raise SourceUnavailableError(f"{table} cannot be read: {error.strerror}", source="disk") from error
 

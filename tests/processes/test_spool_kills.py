@@ -68,7 +68,9 @@ def delivered(database: SecretStr, root: Path, clock: ManualClock) -> list[float
         Backoff(base_seconds=0.5, cap_seconds=15.0, random=lambda: 1.0),
     )
     with DeliveryStore(database, application_name="tests") as store:
-        delivery = Delivery(identity, lambda: store, policies, clock, sample_interval_seconds=1.0)
+        delivery = Delivery(
+            identity, lambda: store, policies, clock, sample_interval_seconds=1.0, quarantine_bytes=10**6
+        )
         delivery.follow(TenantDirectory((AURORA,)), 0)
         for _ in range(60):
             delivery.turn()

@@ -15,7 +15,7 @@ def recorded_host(tree: str, clock: ManualClock | None = None) -> Host:
 
 def host_at(root: Path, clock: ManualClock | None = None) -> Host:
     """Return a host whose procfs and sysfs lie under `root`."""
-    return Host(clock or ManualClock(), root / "proc", root / "sys", ticks_per_second=100)
+    return Host(clock or ManualClock(), root / "proc", root / "sys", ticks_per_second=100, page_bytes=4096)
 
 
 def by_name(reading: Reading) -> dict[str, float]:

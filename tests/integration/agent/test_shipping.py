@@ -61,7 +61,12 @@ class Site:
 
     def start(self, *tenants: Tenant, policy: WindowPolicy = POLICY) -> None:
         self.delivery = Delivery(
-            self.identity, lambda: self.agents_store, policies(self.clock), self.clock, sample_interval_seconds=1.0
+            self.identity,
+            lambda: self.agents_store,
+            policies(self.clock),
+            self.clock,
+            sample_interval_seconds=1.0,
+            quarantine_bytes=10**6,
         )
         self.delivery.follow(TenantDirectory(tenants or (AURORA,)), self.spool.next_seq)
         self.shipper = IncidentShipper(self.identity, self.delivery, policy, self.clock, sample_interval_seconds=1.0)
@@ -75,10 +80,9 @@ class Site:
 
     def deliver(self, turns: int = 4) -> None:
         for _ in range(turns):
-            before = self.delivery.progress.batches
             self.delivery.turn()
             self.shipper.look()
-            self.shipper.turn(before)
+            self.shipper.turn()
 
     def incident(self, tenant: str, opened: float, host: str = HEADER.host) -> Incident:
         """Open an incident some minutes after the start."""
@@ -235,15 +239,16 @@ def test_what_the_recorder_no_longer_holds_is_passed_over(site: Site) -> None:
     assert site.shipper.progress.completed == 1
 
 
-def test_it_waits_while_live_data_wait(site: Site) -> None:
+def test_it_waits_while_samples_wait(site: Site) -> None:
     site.start()
     site.run(6)
     site.incident("aurora", 3.0)
     site.shipper.look()
-    site.delivery.progress.batches += 5
-    site.shipper.turn(site.delivery.progress.batches - 5)
+    site.delivery.progress.tenants["aurora"].backlog_records = 7
+    site.shipper.turn()
     assert site.rows() == []
-    site.shipper.turn(site.delivery.progress.batches)
+    site.delivery.progress.tenants["aurora"].backlog_records = 0
+    site.shipper.turn()
     assert len(site.rows()) == 120
 
 

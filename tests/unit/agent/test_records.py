@@ -30,7 +30,7 @@ COLUMNS = st.lists(
     st.builds(
         Column,
         NAMES,
-        st.builds(Metric, NAMES, st.sampled_from(Kind), NAMES, st.just(""), peak=st.booleans()),
+        st.builds(Metric, NAMES, st.sampled_from(Kind), NAMES, st.just(""), peak=st.booleans(), detail=st.booleans()),
         st.lists(st.tuples(NAMES, NAMES), max_size=2).map(tuple),
     ),
     max_size=4,
@@ -90,6 +90,11 @@ def test_bytes_that_nobody_wrote_are_no_records(noise: bytes) -> None:
 def test_a_schema_comes_back(columns: list[Column], schema: int) -> None:
     assert parse_control(schema_payload(schema, columns)) == Schema(schema, tuple(columns))
     assert parse_control(schema_payload(schema, columns, thinned=True)) == Schema(schema, tuple(columns), thinned=True)
+
+
+def test_a_schema_written_before_there_was_detail_is_understood() -> None:
+    payload = b'{"schema":7,"columns":[["load","load1","gauge","processes",false,[]]]}'
+    assert parse_control(payload) == Schema(7, (Column("load", Metric("load1", Kind.GAUGE, "processes", "")),))
 
 
 def test_a_header_and_a_gap_come_back() -> None:

@@ -62,7 +62,9 @@ def delivered(records: Iterable[Record], resolution: float) -> tuple[dict[tuple[
     for row in rows:
         values = (*row.values, *row.peaks)[: len(columns)]
         record = row.record
-        seen = Observation(record.seq, record.wall_ns, record.mono_ns, "boot", columns, values, row.sweeps, row.span_ns)
+        seen = Observation(
+            record.seq, record.wall_ns, record.mono_ns, "boot", columns, values, (), row.sweeps, row.span_ns
+        )
         closed.append(intervals.add(seen))
     last = rows[-1].record
     later = Observation(

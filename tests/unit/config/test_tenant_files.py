@@ -2,7 +2,7 @@ import pytest
 
 from collectors_dagster.config.tenants import load_tenants
 from collectors_dagster.errors import ConfigurationError
-from collectors_dagster.tenants import AlertTarget, Retention, SystemSource, Tier
+from collectors_dagster.tenants import AlertTarget, Retention, Sampling, SystemSource, Tier
 from tests.support.project import ACME, Project
 
 FULL = """\
@@ -14,6 +14,7 @@ sources:
   system_performance:
     enabled: true
     collectors: [cpu, memory]
+    detail: true
     collection_interval: 30
     ml_enabled: false
     anomaly_threshold: 0.95
@@ -34,6 +35,7 @@ def test_everything_a_tenant_file_says_is_served(project: Project) -> None:
     assert tenant.system == SystemSource(
         enabled=True,
         collectors=("cpu", "memory"),
+        detail=True,
         collection_interval_seconds=30.0,
         ml_enabled=False,
         anomaly_threshold=0.95,
@@ -69,6 +71,15 @@ def test_host_collection_can_be_off_for_all_tenants_that_do_not_ask_for_it(proje
     assert [each.system.enabled for each in found.tenants] == [False, True]
 
 
+def test_a_tenant_may_have_its_sources_read_adaptively(project: Project) -> None:
+    project.write("config/tenants/acme.yml", ACME)
+    wish = "sources: {system_performance: {sampling: {strategy: adaptive, slowest: 10}}}\n"
+    project.write("config/tenants/bolt.yml", f"id: bolt\nname: B\n{wish}")
+    acme, bolt = (each.system for each in load_tenants(project.settings()).tenants)
+    assert acme.sampling is Sampling.FIXED
+    assert (bolt.sampling, bolt.slowest_seconds) == (Sampling.ADAPTIVE, 10.0)
+
+
 def test_alerts_can_be_switched_off(project: Project) -> None:
     project.write("config/tenants/acme.yml", ACME)
     assert load_tenants(project.settings()).find("acme").alerts == ()
@@ -100,6 +111,14 @@ BAD = {
     "threshold of nothing": (
         "sources:\n  system_performance:\n    anomaly_threshold: .nan\n",
         ["acme.yml:6", "0.5 to 1"],
+    ),
+    "unknown sampling": (
+        "sources:\n  system_performance:\n    sampling: {strategy: adptive}\n",
+        ["acme.yml:6: ", "'adptive'", "fixed, adaptive"],
+    ),
+    "sampling too seldom": (
+        "sources:\n  system_performance:\n    sampling: {slowest: 60}\n",
+        ["acme.yml:6: ", "= 60", "1 to 10 (seconds)"],
     ),
     "retention of zero": ("retention:\n  raw_days: 0\n", ["acme.yml:5: retention.raw_days = 0", "1 to 3,650 (days)"]),
     "retention in parts": ("retention:\n  raw_days: 1.5\n", ["acme.yml:5: retention.raw_days = 1.5", "a whole number"]),
