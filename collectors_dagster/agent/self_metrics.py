@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import psutil
 
@@ -18,15 +17,11 @@ from collectors_dagster.agent.exposition import Family, header, number, prefix, 
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.observed import Histogram, Observed
 from collectors_dagster.agent.sampling import Sampler
-from collectors_dagster.agent.segments import list_segments
 from collectors_dagster.agent.spool import Spool
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Runner
 from collectors_dagster.patterns.circuit_breaker import CircuitBreaker, Phase
 from collectors_dagster.samples import Labels
-
-SPOOL_AGE_SECONDS = 15.0
-"""How long the age of the oldest segment is remembered: it takes a look at the directory."""
 
 Samples = Iterable[tuple[Labels, float]]
 
@@ -53,8 +48,6 @@ class SelfMetrics:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._process = psutil.Process()
-        self._oldest = 0.0
-        self._oldest_due = -1e300
 
     def text(self, answers: dict[int, int]) -> str:
         """Return the families.
@@ -130,20 +123,9 @@ class SelfMetrics:
         yield _single(START_TIME, self._parts.started_at.timestamp())
 
     def _oldest_age(self) -> float:
-        """Return the age of the oldest segment: of its newest record, as far as the file's time tells."""
-        now = self._parts.clock.monotonic()
-        if now >= self._oldest_due:
-            self._oldest_due = now + SPOOL_AGE_SECONDS
-            self._oldest = _first_written(self._parts.identity.directory)
-        return max(0.0, self._parts.clock.now().timestamp() - self._oldest) if self._oldest else 0.0
-
-
-def _first_written(directory: Path) -> float:
-    try:
-        segments = list_segments(directory)
-        return segments[0].path.stat().st_mtime if segments else 0.0
-    except OSError:  # it was dropped a moment ago
-        return 0.0
+        """Return the age of the oldest record, in seconds."""
+        oldest_ns = self._parts.spool.statistics.oldest_ns
+        return 0.0 if oldest_ns is None else max(0.0, self._parts.clock.now().timestamp() - oldest_ns / 1e9)
 
 
 def _single(family: Family, value: float) -> str:
@@ -190,7 +172,7 @@ SKIPPED = Family(
 CIRCUIT = Family("circuit_breaker_state", "gauge", "1 for the state in which a circuit breaker is, 0 for the others.")
 SPOOL_BYTES = Family("collectors_agent_spool_bytes", "gauge", "Size of the closed segments.")
 SPOOL_SEGMENTS = Family("collectors_agent_spool_segments", "gauge", "Closed segments.")
-SPOOL_OLDEST_AGE = Family("collectors_agent_spool_oldest_age_seconds", "gauge", "Age of the oldest segment.")
+SPOOL_OLDEST_AGE = Family("collectors_agent_spool_oldest_age_seconds", "gauge", "Age of the oldest record.")
 SPOOL_APPENDED = Family("collectors_agent_spool_appended_records_total", "counter", "Sweeps written to the spool.")
 SPOOL_LOST = Family("collectors_agent_spool_lost_records_total", "counter", "Sweeps that the spool could not take.")
 SPOOL_DROPPED = Family("collectors_agent_spool_dropped_segments_total", "counter", "Segments dropped for any reason.")
