@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from collectors_dagster.errors import TenantIsolationError
+from collectors_dagster.scopes import Scope
 
 TENANT_ID = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]")
 """Lower-case letters, digits and inner hyphens, 2-40 characters: safe in paths, SQL identifiers, partition keys
@@ -51,18 +52,25 @@ class SystemSource:
     Attributes
     ----------
     collectors : tuple of str
-        Names of collectors (``cpu``, ``load``, ``memory``, ``disk``, ``network``, ``pressure``).
+        Names of collectors (``cpu``, ``load``, ``memory``, ``disk``, ``network``, ``pressure``, ``cgroup``,
+        ``process``).
     collection_interval_seconds : float
         Resolution in the database; the host is sampled at 1 Hz whatever it says.
     anomaly_threshold : float
         Shown score 0..1 from which a minute counts as anomalous.
+    scope : Scope
+        The part of the host that is observed.
+    max_series : int
+        Series that are delivered per host; further ones are refused and counted.
     """
 
     enabled: bool = True
-    collectors: tuple[str, ...] = ("cpu", "load", "memory", "disk", "network", "pressure")
+    collectors: tuple[str, ...] = ("cpu", "load", "memory", "disk", "network", "pressure", "cgroup", "process")
     collection_interval_seconds: float = 10.0
     ml_enabled: bool = True
     anomaly_threshold: float = 0.9
+    scope: Scope = field(default_factory=Scope)
+    max_series: int = 2000
 
 
 @dataclass(frozen=True, slots=True)

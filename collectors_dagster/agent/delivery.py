@@ -22,7 +22,8 @@ from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, De
 from collectors_dagster.patterns.circuit_breaker import CircuitBreaker
 from collectors_dagster.patterns.rate_limiter import TokenBucket
 from collectors_dagster.patterns.retry import Backoff
-from collectors_dagster.tenants import Tenant
+from collectors_dagster.scopes import Scope
+from collectors_dagster.tenants import SystemSource, Tenant
 
 log = structlog.get_logger("delivery")
 
@@ -144,6 +145,11 @@ class Delivery:
             self._failed(error)
 
     @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """The parts of the host that are due to somebody, each once."""
+        return tuple(dict.fromkeys(tenant.system.scope for tenant in self._due.values()))
+
+    @property
     def tenant_problems(self) -> tuple[str, ...]:
         """What is wrong with the tenant files being followed."""
         return self._directory.problems
@@ -246,7 +252,8 @@ class Delivery:
 
 
 def _same_lane(old: Tenant, new: Tenant | None) -> bool:
-    return new is not None and (old.system.collectors, old.system.collection_interval_seconds) == (
-        new.system.collectors,
-        new.system.collection_interval_seconds,
-    )
+    return new is not None and _lane_settings(old.system) == _lane_settings(new.system)
+
+
+def _lane_settings(system: SystemSource) -> tuple[object, ...]:
+    return system.collectors, system.collection_interval_seconds, system.scope, system.max_series

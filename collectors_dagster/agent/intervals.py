@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from collectors_dagster.agent.reader import Observation
 from collectors_dagster.agent.records import FLOAT_BYTES
+from collectors_dagster.agent.share import Share
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.samples import Kind, Sample, SeriesKey
 
@@ -154,12 +155,21 @@ class Intervals:
         The tenant's sources.
     sample_interval_seconds : float
         Pause between sweeps; longer pauses count as gaps.
+    share : Share or None
+        Which series the tenant gets; ``None`` for all.
     """
 
     def __init__(
-        self, host: str, collectors: Iterable[str], *, resolution_seconds: float, sample_interval_seconds: float
+        self,
+        host: str,
+        collectors: Iterable[str],
+        *,
+        resolution_seconds: float,
+        sample_interval_seconds: float,
+        share: Share | None = None,
     ) -> None:
         self._host = host
+        self._share = share or Share()
         self._sources = {name: _Source(name) for name in collectors}
         self._resolution_ns = round(resolution_seconds * NANOSECONDS)
         self._sample_ns = round(sample_interval_seconds * NANOSECONDS)
@@ -198,11 +208,15 @@ class Intervals:
 
     def _plan(self, columns: tuple[Column, ...]) -> None:
         self._columns = columns
+        due = [(index, column) for index, column in enumerate(columns) if column.collector in self._sources]
+        admitted = self._share.admit([column for _, column in due])
         for source in self._sources.values():
             source.tracks = [
-                (index, self._track(column)) for index, column in enumerate(columns) if column.collector == source.name
+                (index, self._track(column))
+                for index, column in due
+                if column.collector == source.name and column in admitted
             ]
-        self._tracks = {column: track for column, track in self._tracks.items() if column in set(columns)}
+        self._tracks = {column: track for column, track in self._tracks.items() if column in admitted}
 
     def _track(self, column: Column) -> _Track:
         track = self._tracks.get(column)

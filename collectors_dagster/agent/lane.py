@@ -7,6 +7,7 @@ from datetime import datetime
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.intervals import BORDER_RECORDS, ClosedInterval, Intervals
 from collectors_dagster.agent.reader import SpoolReader
+from collectors_dagster.agent.share import Share
 from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, DeliveryNote, DeliveryResult
 from collectors_dagster.tenants import Tenant
 
@@ -22,12 +23,17 @@ class LaneProgress:
     ----------
     delivered_until : datetime or None
         End of the newest interval in the database.
+    series, refused_series, refused_series_total : int
+        See :class:`~collectors_dagster.agent.share.Share`.
     """
 
     acked_seq: int
     delivered_until: datetime | None = None
     rows: int = 0
     duplicates: int = 0
+    series: int = 0
+    refused_series: int = 0
+    refused_series_total: int = 0
     last_error: str | None = None
 
 
@@ -45,9 +51,11 @@ class Lane:
         self.progress = LaneProgress(acked_seq)
         self._identity = identity
         self._reader = SpoolReader(identity.directory, max(0, acked_seq + 1 - BORDER_RECORDS))
+        self._share = Share(tenant.system.scope, max_series=tenant.system.max_series, tenant_id=tenant.id)
         self._intervals = Intervals(
             identity.host,
             tenant.system.collectors,
+            share=self._share,
             resolution_seconds=tenant.system.collection_interval_seconds,
             sample_interval_seconds=sample_interval_seconds,
         )
@@ -76,6 +84,12 @@ class Lane:
         self._reader.close()
 
     def _read(self) -> None:
+        self._advance()
+        self.progress.series = self._share.series
+        self.progress.refused_series = self._share.refused_series
+        self.progress.refused_series_total = self._share.refused_total
+
+    def _advance(self) -> None:
         samples = 0
         while samples < BATCH_SAMPLES:
             found = self._reader.read()

@@ -28,7 +28,7 @@ from collectors_dagster.agent.status import (
 )
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors import collectors_of
-from collectors_dagster.collectors.protocol import Host
+from collectors_dagster.collectors.protocol import Host, Watched
 from collectors_dagster.collectors.runner import Runner
 from collectors_dagster.config import Settings
 from collectors_dagster.config.settings_watcher import SettingsWatcher
@@ -75,7 +75,8 @@ class Agent:
         self._clock = clock
         self._identity = identity
         self._started_at = clock.now()
-        host = Host(clock=clock)
+        self._watched = Watched()
+        host = Host(clock=clock, watched=self._watched, busiest_processes=settings.agent.busiest_processes)
         self._spool = _spool(settings, clock, identity, host)
         self._runner = Runner(collectors_of(host), clock)
         self._sampler = Sampler(self._runner, self._spool, clock)
@@ -92,7 +93,7 @@ class Agent:
 
     def run(self, stop: threading.Event) -> None:
         """Sample in this thread and deliver in another until `stop` is set."""
-        self._delivery.follow(self._watcher.current(), self._spool.next_seq)
+        self._follow()
         courier = threading.Thread(target=self._deliver, args=(stop,), name="delivery", daemon=True)
         courier.start()
         log.info("agent runs", agent_id=self._identity.agent_id, epoch=self._identity.epoch)
@@ -119,9 +120,15 @@ class Agent:
         self._turn()
         self._delivery.close()
 
+    def _follow(self) -> None:
+        """Take over the tenants as they are now: what is delivered to them, and what is looked at for them."""
+        self._delivery.follow(self._watcher.current(), self._spool.next_seq)
+        if self._watched.scopes != self._delivery.scopes:
+            self._watched.scopes = self._delivery.scopes
+
     def _turn(self) -> None:
         try:
-            self._delivery.follow(self._watcher.current(), self._spool.next_seq)
+            self._follow()
             self._delivery.turn()
             self._spool.release(self._delivery.delivered_seq)
             if self._clock.monotonic() >= self._heartbeat_due:

@@ -146,7 +146,12 @@ def _delivery_line(delivery: dict[str, Any]) -> str:
 
 def _tenant_line(name: str, lane: dict[str, Any]) -> str:
     until = lane["delivered_until"] or "nothing yet"
-    return f"tenant     {name}: {lane['rows']} rows since the start, until {until}, {lane['duplicates']} duplicates"
+    refused = f" ({lane['refused_series']} refused: see max_series)" if lane["refused_series"] else ""
+    series = f"{lane['series']} series{refused}"
+    return (
+        f"tenant     {name}: {series}, {lane['rows']} rows since the start, until {until}, "
+        f"{lane['duplicates']} duplicates"
+    )
 
 
 def _failing(collectors: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

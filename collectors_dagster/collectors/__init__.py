@@ -7,16 +7,18 @@ business; drivers, numpy and Dagster are not imported here. A new source is a fi
 
 import sys
 
+from collectors_dagster.collectors.cgroup import Cgroup
 from collectors_dagster.collectors.cpu import Cpu
 from collectors_dagster.collectors.disk import Disk
 from collectors_dagster.collectors.load import Load
 from collectors_dagster.collectors.memory import Memory
 from collectors_dagster.collectors.network import Network
 from collectors_dagster.collectors.pressure import Pressure
+from collectors_dagster.collectors.process import Processes
 from collectors_dagster.collectors.protocol import Collector, CollectorFactory, Host
 
-COLLECTORS: list[CollectorFactory] = [Cpu, Load, Memory, Disk, Network, Pressure]
-"""Sources of a Linux host, in the order of a sweep."""
+COLLECTORS: list[CollectorFactory] = [Cpu, Load, Memory, Disk, Network, Pressure, Cgroup, Processes]
+"""Sources of a Linux host, in the order of a sweep, which is the order of who gets a place among a tenant's series."""
 
 
 def collectors_of(host: Host) -> list[Collector]:

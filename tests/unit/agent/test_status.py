@@ -30,7 +30,15 @@ def status(**changes: Any) -> dict[str, Any]:
         "delivery": {
             "lag_seconds": 7.4,
             "last_error": None,
-            "tenants": {"aurora": {"rows": 5, "delivered_until": "2026-01-01T00:00:00+00:00", "duplicates": 0}},
+            "tenants": {
+                "aurora": {
+                    "series": 30,
+                    "refused_series": 2,
+                    "rows": 5,
+                    "delivered_until": "2026-01-01T00:00:00+00:00",
+                    "duplicates": 0,
+                }
+            },
             "refused": {"borealis": "not in the database"},
         },
         "tenant_problems": ["tenants/x.yml: line 3: bad"],
@@ -40,7 +48,7 @@ def status(**changes: Any) -> dict[str, Any]:
 
 def test_a_running_agent_is_shown_with_its_lag_its_tenants_and_every_problem() -> None:
     text = "\n".join(status_lines(status(), NOW))
-    for words in ("running", "7 s behind", "78 series every 1 s", "aurora: 5 rows", "borealis: not in the database"):
+    for words in ("running", "7 s behind", "78 series every 1 s", "aurora: 30 series (2 refused: see max_series), 5 rows", "borealis: not in the database"):
         assert words in text
     assert "pressure: cannot be read" in text
     assert "cpu:" not in text
