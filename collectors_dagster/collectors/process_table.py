@@ -121,6 +121,11 @@ class Process:
     open_files: int | None = None
     traffic: tuple[int, int] | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is only waited for by its parent."""
+        return self.stat.state in b"ZX"
+
 
 @dataclass(slots=True)
 class Look:
@@ -307,8 +312,9 @@ class Details:
         process.detailed_at = number
         directory = f"{self._prefix}{process.pid}"
         open_files, traffic = self._open_files(f"{directory}/fd"), _traffic(f"{directory}/io")
-        if (open_files is None or traffic is None) and not os.path.lexists(directory):
-            return 0, 0  # it ended in this moment; the next look will not find it
+        if (open_files is None or traffic is None) and (process.ended or not os.path.lexists(directory)):
+            process.open_files, process.traffic = 0, process.traffic or (0, 0)
+            return 0, 0  # a zombie tells nothing any more; or it ended in this moment, and the next look will tell
         newborn = process.fresh and process.since == number
         before = (0, 0) if newborn else process.traffic or traffic
         process.open_files, process.traffic = open_files, traffic
