@@ -6,11 +6,11 @@ Of all others nothing but ``stat`` is read.
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from collectors_dagster.collectors.pace import Paced
 from collectors_dagster.collectors.process_groups import STATES, Group, Groups
-from collectors_dagster.collectors.process_table import Details, Look, ProcessTable
+from collectors_dagster.collectors.process_table import Details, Identity, Look, ProcessTable
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.collectors.turns import in_turn
 from collectors_dagster.errors import CollectionError, InvalidSampleError
@@ -65,6 +65,8 @@ class Processes:
         self._scopes: tuple[Scope, ...] | None = None
         self._chosen_at = 0
         self._wanted = 0
+        self._busiest: list[Identity] = []
+        self._largest: list[Identity] = []
         self._followed: list[Group] = []
         self._series: tuple[Series, ...] = ()
 
@@ -108,19 +110,15 @@ class Processes:
 
     def _ranked(self, scopes: Iterable[Scope]) -> list[Group]:
         """Return whom to follow, the most important first."""
-        loyal = set(map(id, self._followed))
-        weight = {id(group): LOYALTY if id(group) in loyal else 1 for group in self._groups}
-        by_time = sorted(self._groups, key=lambda group: -group.recent_ticks * weight[id(group)])
-        memory = {id(group): group.resident_pages for group in self._groups}
-        by_memory = sorted(self._groups, key=lambda group: -memory[id(group)] * weight[id(group)])
-        lists = [[group for group in by_time if _kept(group) and _named(scope, group)] for scope in scopes]
-        if any(scope.host for scope in scopes):
-            most = self._host.busiest_processes
-            lists[:0] = [
-                [group for group in by_time[:most] if group.recent_ticks],
-                [group for group in by_memory[:most] if memory[id(group)]],
-            ]
-        return in_turn(lists)
+        ticks = {group.identity: group.recent_ticks for group in self._groups}
+        pages = {group.identity: group.resident_pages for group in self._groups}
+        most = self._host.busiest_processes if any(scope.host for scope in scopes) else 0
+        self._busiest = [one for one in _leaders(ticks, self._busiest)[:most] if ticks[one]]
+        self._largest = [one for one in _leaders(pages, self._largest)[:most] if pages[one]]
+        groups = {group.identity: group for group in self._groups}
+        living = [groups[identity] for identity in _leaders(ticks, ()) if groups[identity].members or ticks[identity]]
+        named = [[group for group in living if _named(scope, group)] for scope in scopes]
+        return in_turn([*([groups[one] for one in leaders] for leaders in (self._busiest, self._largest)), *named])
 
     def _read_details(self, number: int) -> int:
         """Read open files and traffic of the members that did something; return how many counters went back."""
@@ -162,9 +160,10 @@ class Processes:
         return [CollectionError(message, source=self.name)]
 
 
-def _kept(group: Group) -> bool:
-    """Tell whether a group still lives, or did since the last choice."""
-    return bool(group.members or group.recent_ticks)
+def _leaders(figures: Mapping[Identity, int], loyal: Collection[Identity]) -> list[Identity]:
+    """Return the groups, those with the largest figure first; to drive out one of `loyal` takes a good deal more."""
+    weighed = {identity: figure * (LOYALTY if identity in loyal else 1) for identity, figure in figures.items()}
+    return sorted(weighed, key=lambda identity: (-weighed[identity], identity))
 
 
 def _named(scope: Scope, group: Group) -> bool:

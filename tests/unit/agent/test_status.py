@@ -48,7 +48,13 @@ def status(**changes: Any) -> dict[str, Any]:
 
 def test_a_running_agent_is_shown_with_its_lag_its_tenants_and_every_problem() -> None:
     text = "\n".join(status_lines(status(), NOW))
-    for words in ("running", "7 s behind", "78 series every 1 s", "aurora: 30 series (2 refused: see max_series), 5 rows", "borealis: not in the database"):
+    for words in (
+        "running",
+        "7 s behind",
+        "78 series every 1 s",
+        "aurora: 30 series (2 refused: see max_series), 5 rows",
+        "borealis: not in the database",
+    ):
         assert words in text
     assert "pressure: cannot be read" in text
     assert "cpu:" not in text
