@@ -19,8 +19,8 @@ from collectors_dagster.errors import CollectionError, InvalidSampleError
 from collectors_dagster.samples import Kind, Labels, Metric
 
 INTERVAL_SECONDS = 5.0
-MOST_CGROUPS = 80
-"""Cgroups that are followed; beyond it, every scope keeps its share."""
+MOST_CGROUPS = 50
+"""Cgroups that are followed, some thirty-five series each; beyond it, every scope keeps its share."""
 DESCRIPTORS = 0.25
 """Part of the process's descriptors that may be kept open here."""
 UNLIMITED = 2**60

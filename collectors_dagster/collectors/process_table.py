@@ -10,6 +10,7 @@ import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 from typing import NamedTuple
 
 from collectors_dagster.collectors.accounts import Accounts
@@ -269,7 +270,8 @@ class ProcessTable:
 
     def _identity(self, pid: int, stat: Stat) -> Identity:
         user = self._accounts.name(parse_process_user(self._read(pid, "status")))
-        return Identity(shown(stat.executable), user, cgroup_of(parse_membership(self._read(pid, "cgroup"))))
+        cgroup = cgroup_of(parse_membership(self._read(pid, "cgroup")))
+        return Identity(intern(shown(stat.executable)), intern(user), intern(cgroup))  # thousands have the same
 
     def _read(self, pid: int, name: str = "stat") -> bytes:
         fd = os.open(f"{self._prefix}{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
