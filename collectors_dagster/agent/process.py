@@ -28,6 +28,7 @@ from collectors_dagster.agent.status import (
 )
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors import collectors_of
+from collectors_dagster.collectors.descriptors import raise_limit
 from collectors_dagster.collectors.protocol import Host, Watched
 from collectors_dagster.collectors.runner import Runner
 from collectors_dagster.config import Settings
@@ -63,6 +64,7 @@ def run_agent(settings: Settings, clock: Clock) -> None:
     except OSError as error:
         message = f"the spool {root} cannot be made: {error.strerror}; change its rights, or set COLLECTORS_HOME"
         raise SpoolError(message) from error
+    raise_limit()
     with spool_lock(root), _stop_signals() as stop:
         Agent(settings, clock, load_identity(root)).run(stop)
 

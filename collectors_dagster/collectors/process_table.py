@@ -28,6 +28,8 @@ RECHECK_LOOKS = 60
 KERNEL_THREAD = 0x00200000
 """``PF_KTHREAD`` among the flags."""
 LARGEST = 4096
+VANISHED = frozenset({errno.ENOENT, errno.ESRCH})
+SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class Stat(NamedTuple):
@@ -198,6 +200,7 @@ class ProcessTable:
         try:
             return {int(name) for name in os.listdir(self._root) if name.isdecimal()}  # noqa: PTH208 - names are enough
         except OSError as error:
+            self._give_back(error)
             message = f"{self._root}: the processes cannot be listed: {error.strerror}"
             raise SourceUnavailableError(message, source="process") from error
 
@@ -207,8 +210,8 @@ class ProcessTable:
         for process in list(self._known.values()):
             try:
                 line = pread(process.fd, LARGEST, 0) if process.fd >= 0 else self._read(process.pid)
-            except OSError:
-                self._end(process, look)
+            except OSError as error:
+                self._lose(process, error, look)
                 continue
             if line != process.line or _recheck(process, number):
                 self._update(process, line, look)
@@ -224,8 +227,8 @@ class ProcessTable:
         except InvalidSampleError as error:
             look.errors.append(error)
             return
-        except OSError:
-            self._end(process, look)
+        except OSError as error:
+            self._lose(process, error, look)
             return
         process.line, process.stat, process.changed_at = line, stat, look.number
         look.worked.append((process, *before))
@@ -244,9 +247,8 @@ class ProcessTable:
         except InvalidSampleError as error:
             look.errors.append(error)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                message = f"processes cannot be read: {error.strerror}; raise the limit of open files (ulimit -n)"
-                look.errors.append(SourceUnavailableError(message, source="process"))
+            if error.errno in SHORTAGE:
+                self._complain(error, look)
 
     def _admit(self, pid: int, look: Look) -> None:
         fd = os.open(f"{self._prefix}{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
@@ -279,6 +281,24 @@ class ProcessTable:
             return os.pread(fd, LARGEST, 0)
         finally:
             os.close(fd)
+
+    def _lose(self, process: Process, error: OSError, look: Look) -> None:
+        """Take note that a process did not answer: mostly, it is dead."""
+        if error.errno in VANISHED:
+            self._end(process, look)
+        else:
+            self._complain(error, look)
+
+    def _complain(self, error: OSError, look: Look) -> None:
+        self._give_back(error)
+        look.errors.append(SourceUnavailableError(f"a process cannot be read: {error.strerror}", source="process"))
+
+    def _give_back(self, error: OSError) -> None:
+        """Keep half as many descriptors from now on, if it was for want of them that something failed."""
+        if error.errno in SHORTAGE:
+            for process in [each for each in self._known.values() if each.fd >= 0][: self._open // 2 + 1]:
+                self._release(process)
+            self._descriptors = self._open
 
     def _end(self, process: Process, look: Look) -> None:
         self._release(process)

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, process_time
 
@@ -20,6 +21,7 @@ from collectors_dagster.collectors.process import CHOICE_LOOKS, INTERVAL_SECONDS
 from collectors_dagster.collectors.process_groups import KEPT_LOOKS
 from collectors_dagster.collectors.process_table import RECHECK_LOOKS
 from collectors_dagster.collectors.protocol import Host, Watched
+from collectors_dagster.errors import SourceUnavailableError
 from collectors_dagster.samples import Kind
 from collectors_dagster.scopes import ProcessSelector, Scope
 from tests.support.processes import KERNEL_FLAGS, ProcessTree
@@ -305,15 +307,50 @@ def test_between_two_looks_the_last_one_is_repeated(tree: ProcessTree) -> None:
     assert by_name(tree.collector.read())[f"process_cpu_user_seconds_total/{WORKER}"] == 1
 
 
-@pytest.fixture
-def few_descriptors() -> Iterator[None]:
+@contextmanager
+def descriptors(soft: int) -> Iterator[None]:
+    """Let this process open so many files."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_ten_thousand_processes_are_looked_at_with_few_descriptors(few_descriptors: None, tmp_path: Path) -> None:
+def next_descriptor() -> int:
+    """Return the number that the next file will get: as a limit, it lets no further file be opened."""
+    descriptor = os.open("/dev/null", os.O_RDONLY)
+    os.close(descriptor)
+    return descriptor
+
+
+@pytest.fixture
+def limit() -> Iterator[int]:
+    """Set a limit of open files that leaves little."""
+    chosen = 2 * next_descriptor() + 200
+    with descriptors(chosen):
+        yield chosen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in procfs")
+def test_when_descriptors_run_out_the_processes_are_told_again_at_the_next_look(tree: ProcessTree) -> None:
+    for pid in range(10, 50):
+        tree.write(pid, user_ticks=100)
+    tree.look()
+    for pid in range(10, 50):
+        tree.write(pid, user_ticks=101)
+    with descriptors(next_descriptor()):
+        with pytest.raises(SourceUnavailableError, match="cannot be listed: Too many open files"):
+            tree.look()
+        values = tree.look()
+    assert values[f"process_count/{WORKER}"] == 40
+    assert values[f"process_cpu_user_seconds_total/{WORKER}"] == pytest.approx(0.4)
+    assert values[f"process_starts_total/{WORKER}"] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in procfs")
+def test_ten_thousand_processes_are_looked_at_with_few_descriptors(limit: int, tmp_path: Path) -> None:
     tree = ProcessTree(tmp_path)
     tree.write(1, b"w0", files=0)
     for pid in range(2, 10_001):
@@ -324,7 +361,7 @@ def test_ten_thousand_processes_are_looked_at_with_few_descriptors(few_descripto
     values = tree.look()
     assert not tree.reading.errors
     assert values["process_count//shop/w0/shop"] == 10_000
-    assert sum(process.fd >= 0 for process in tree.collector._table._known.values()) == 128
+    assert sum(process.fd >= 0 for process in tree.collector._table._known.values()) == limit // 2
     began = process_time()
     tree.look()
     assert process_time() - began < 3
