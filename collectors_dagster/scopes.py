@@ -137,11 +137,10 @@ class Scope:
         if self.host:
             return True
         told = dict(labels)
-        cgroup = told.get(CGROUP, "/")
-        if collector == "cgroup":
-            return self._covers_cgroup(cgroup)
-        if collector == "process":
-            return self.selects(user=told.get(USER, ""), executable=told.get(EXECUTABLE, ""), cgroup=cgroup)
+        if collector == "cgroup" and CGROUP in told:
+            return self._covers_cgroup(told[CGROUP])
+        if collector == "process" and told.keys() >= {USER, EXECUTABLE, CGROUP}:
+            return self.selects(user=told[USER], executable=told[EXECUTABLE], cgroup=told[CGROUP])
         return False
 
     def selects(self, *, user: str, executable: str, cgroup: str) -> bool:

@@ -128,10 +128,18 @@ _Track = _Gauge | _Counter
 
 @dataclass(slots=True)
 class _Source:
-    """A collector of the tenant and its columns in the present schema."""
+    """A collector of the tenant and its columns in the present schema.
+
+    Attributes
+    ----------
+    others : list of int
+        Columns that the tenant does not get: that they have values tells that the collector answered, and there was
+        nothing in the tenant's scope.
+    """
 
     name: str
     tracks: list[tuple[int, _Track]] = field(default_factory=list)
+    others: list[int] = field(default_factory=list)
     readings: int = 0
 
     def add(self, seen: Observation) -> bool:
@@ -142,6 +150,7 @@ class _Source:
             if value == value:  # noqa: PLR0124 - the fastest way to ask for NaN
                 track.add(mono_ns, value)
                 answered = True
+        answered = answered or any(values[index] == values[index] for index in self.others)
         self.readings += answered
         return answered
 
@@ -211,11 +220,9 @@ class Intervals:
         due = [(index, column) for index, column in enumerate(columns) if column.collector in self._sources]
         admitted = self._share.admit([column for _, column in due])
         for source in self._sources.values():
-            source.tracks = [
-                (index, self._track(column))
-                for index, column in due
-                if column.collector == source.name and column in admitted
-            ]
+            own = [(index, column) for index, column in due if column.collector == source.name]
+            source.tracks = [(index, self._track(column)) for index, column in own if column in admitted]
+            source.others = [index for index, column in own if column not in admitted]
         self._tracks = {column: track for column, track in self._tracks.items() if column in admitted}
 
     def _track(self, column: Column) -> _Track:

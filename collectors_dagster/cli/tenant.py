@@ -37,6 +37,11 @@ def add(
         list[str] | None, typer.Option(help=f"One of {', '.join(KNOWN_COLLECTORS)}; repeat for more; default all.")
     ] = None,
     interval: Annotated[float | None, typer.Option(help="Resolution in the database, seconds.")] = None,
+    cgroup: Annotated[
+        list[str] | None,
+        typer.Option(help="Observe only this cgroup, e.g. '/system.slice/shop-*.service'; repeat for more."),
+    ] = None,
+    max_series: Annotated[int | None, typer.Option(help="Series delivered per host.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Score from which a minute is anomalous.")] = None,
     raw_days: Annotated[int | None, typer.Option(help="Days that samples are kept.")] = None,
     hourly_days: Annotated[int | None, typer.Option(help="Days that hourly aggregates are kept.")] = None,
@@ -49,7 +54,13 @@ def add(
 ) -> None:
     """Add a tenant: its file is checked and written; the running stack follows within 5 seconds."""
     settings = load_settings()
-    performance = {"collectors": collector, "collection_interval": interval, "anomaly_threshold": threshold}
+    performance = {
+        "collectors": collector,
+        "collection_interval": interval,
+        "anomaly_threshold": threshold,
+        "scope": {"cgroups": cgroup},
+        "max_series": max_series,
+    }
     values = {
         "id": tenant_id,
         "name": name or tenant_id,

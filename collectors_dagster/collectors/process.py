@@ -44,6 +44,7 @@ WRITTEN_BYTES = _counter("written_bytes", "bytes", "Bytes written to disks, ende
 COUNT = _gauge("count", "processes", "Processes.")
 STARTS = _counter("starts", "processes", "Processes started.")
 BY_STATE = _gauge("states", "processes", "Processes per state.")
+GROUPS = Metric("process_groups", Kind.GAUGE, "groups", "Groups of processes on the host, followed or not.")
 WHOLE = (CPU_USER, CPU_SYSTEM, RESIDENT, THREADS, OPEN_FILES, READ_BYTES, WRITTEN_BYTES, COUNT, STARTS)
 """Metrics with one series per group, in the order of :func:`_values`."""
 
@@ -52,7 +53,7 @@ class Processes:
     """The groups of processes that somebody wants to see."""
 
     name = "process"
-    metrics = (*WHOLE, BY_STATE)
+    metrics = (GROUPS, *WHOLE, BY_STATE)
     interval_seconds = INTERVAL_SECONDS
 
     def __init__(self, host: Host) -> None:
@@ -68,7 +69,7 @@ class Processes:
         self._busiest: list[Identity] = []
         self._largest: list[Identity] = []
         self._followed: list[Group] = []
-        self._series: tuple[Series, ...] = ()
+        self._series: tuple[Series, ...] = (Series(GROUPS),)
 
     def read(self) -> Reading:
         """Return the values of the latest look."""
@@ -83,7 +84,10 @@ class Processes:
         new, backwards = self._groups.account(look)
         self._choose(look, new)
         backwards += self._read_details(look.number)
-        values = [value for group in self._followed for value in self._values(group)]
+        living = sum(1 for group in self._groups if group.members)
+        if look.errors and not living:
+            raise _told_once(look.errors)[0]
+        values = [living, *(value for group in self._followed for value in self._values(group))]
         return Reading(self._series, values, (*_told_once(look.errors), *_told_backwards(backwards), *self._refusal()))
 
     def _choose(self, look: Look, new: list[Group]) -> None:
@@ -106,7 +110,7 @@ class Processes:
             for group in followed:
                 group.followed = True
             self._followed = followed
-            self._series = tuple(series for group in followed for series in _series(group))
+            self._series = (Series(GROUPS), *(series for group in followed for series in _series(group)))
 
     def _ranked(self, scopes: Iterable[Scope]) -> list[Group]:
         """Return whom to follow, the most important first."""

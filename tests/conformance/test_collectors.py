@@ -21,7 +21,19 @@ from tests.support.trees import by_name, host_at, recorded_host
 
 RECORDED = "linux-6.18"
 EVERY = [*COLLECTORS, *PORTABLE]
-UNITS = {"seconds", "bytes", "operations", "packets", "pages", "processes", "cores", "files", "periods", "threads"}
+UNITS = {
+    "seconds",
+    "bytes",
+    "operations",
+    "packets",
+    "pages",
+    "processes",
+    "cores",
+    "files",
+    "periods",
+    "threads",
+    "groups",
+}
 
 
 def factory_id(factory: CollectorFactory) -> str:

@@ -204,6 +204,9 @@ def observed(tables: Tables, tenant: str) -> set[str]:
     return {dict(labels)["executable"] for _, labels, _ in tables.samples(tenant)}
 
 
+SHARES = {"shop": (28, 0), "bank": (4, 10), "idle": (0, 0)}
+
+
 def shares(agent: AgentHome) -> dict[str, tuple[int, int]]:
     """Return series and refused series per tenant, as the status tells."""
     tenants = agent.status()["delivery"]["tenants"]
@@ -217,6 +220,7 @@ def test_a_tenant_gets_its_part_of_the_host_and_follows_a_change_of_it_without_a
     tables = Tables(database)
     observe(agent, "shop", "shop-job")
     observe(agent, "bank", "bank-job", more=", max_series: 4")
+    observe(agent, "idle", "job-of-nobody")
     agent.deliver_to(database)
     agent.start()
     wait_until(lambda: all(observed(tables, each) for each in ("shop", "bank")), seconds=40, what="both's samples")
@@ -224,9 +228,12 @@ def test_a_tenant_gets_its_part_of_the_host_and_follows_a_change_of_it_without_a
     wait_until(lambda: "bank-job" in observed(tables, "shop"), seconds=40, what="the wider scope")
     assert observed(tables, "shop") == {"shop-job", "bank-job"}
     assert observed(tables, "bank") == {"bank-job"}
-    wait_until(lambda: shares(agent) == {"shop": (28, 0), "bank": (4, 10)}, seconds=20, what="the shares in the status")
+    assert not tables.samples("idle")
+    wait_until(lambda: shares(agent) == SHARES, seconds=20, what="the shares in the status")
     assert "bank: 4 series (10 refused" in agent.command("status").stdout
     assert agent.log.count("series refused") == 1
+    assert agent.status()["delivery"]["refused"] == {}
+    assert agent.status()["delivery"]["last_error"] is None
     assert agent.stop() == 0
 
 

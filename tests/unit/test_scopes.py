@@ -81,6 +81,8 @@ def test_part_of_a_host_gets_nothing_of_the_host_itself() -> None:
     scope = Scope(host=False, cgroups=("/shop",), processes=(ProcessSelector(user="shop"),))
     for collector in ("cpu", "memory", "disk", "network", "load", "pressure", "anything-new"):
         assert not scope.covers(collector, (("cgroup", "/shop"), ("user", "shop")))
+    assert not scope.covers("process", ())
+    assert not scope.covers("cgroup", ())
 
 
 def test_a_selector_asks_for_all_of_its_properties() -> None:

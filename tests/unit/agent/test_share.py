@@ -1,5 +1,8 @@
 """A tenant's share: its scope, its bound, and that what it has stays its own."""
 
+import math
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +50,19 @@ def test_intervals_give_a_tenant_only_its_share() -> None:
     assert closed is not None
     (sample,) = closed.samples
     assert dict(sample.series.labels) == {"cgroup": "/bank", "executable": "sh", "user": "shop"}
+
+
+@pytest.mark.parametrize(("value", "gap"), [(1.0, 0.0), (math.nan, 2.0)])
+def test_nothing_in_the_scope_is_no_gap_but_a_collector_that_fails_is(value: float, gap: float) -> None:
+    share = Share(Scope(host=False, cgroups=("/nobody",)))
+    machine = Intervals("host", ("cgroup",), resolution_seconds=2, sample_interval_seconds=1, share=share)
+    seconds = [Observation(at, at * 10**9, at * 10**9, "boot", UNION, (value,) * 6) for at in (2, 3, 4)]
+    closed = [machine.add(seen) for seen in seconds][-1]
+    assert closed is not None
+    assert not closed.samples
+    (note,) = closed.notes.values()
+    assert note.gap_seconds == gap
+    assert note.intervals == (gap == 0)
 
 
 def test_beyond_the_bound_series_are_refused_counted_and_let_in_when_there_is_room() -> None:

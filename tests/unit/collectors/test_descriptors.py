@@ -24,7 +24,7 @@ def test_the_limit_is_raised_to_what_is_allowed_and_enough_and_never_lowered(har
     raise_limit()
     allowed = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (allowed, hard)
-    if ENOUGH < hard:
+    if hard > ENOUGH:
         resource.setrlimit(resource.RLIMIT_NOFILE, (ENOUGH + 1, hard))
         raise_limit()
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == ENOUGH + 1
