@@ -6,7 +6,7 @@ Of all others nothing but ``stat`` is read.
 
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from collectors_dagster.collectors.pace import Paced
 from collectors_dagster.collectors.process_groups import STATES, Group, Groups
@@ -71,6 +71,11 @@ class Processes:
         self._followed: list[Group] = []
         self._series: tuple[Series, ...] = (Series(GROUPS),)
 
+    @property
+    def processes(self) -> int:
+        """Processes that the latest look found, kernel threads left out."""
+        return sum(len(group.members) for group in self._groups)
+
     def read(self) -> Reading:
         """Return the values of the latest look."""
         return self._paced.read()
@@ -93,12 +98,16 @@ class Processes:
     def _choose(self, look: Look, new: list[Group]) -> None:
         """Take over whom to follow: all anew now and then, in between those that a scope names and that are new."""
         scopes = self._host.watched.scopes
-        if scopes != self._scopes or look.number >= self._chosen_at + CHOICE_LOOKS:
-            self._scopes, self._chosen_at = scopes, look.number
+        changed = scopes != self._scopes
+        self._scopes = scopes
+        for group in self._groups if changed else new:
+            group.named = tuple(place for place, scope in enumerate(scopes) if _names(scope, group))
+        if changed or look.number >= self._chosen_at + CHOICE_LOOKS:
+            self._chosen_at = look.number
             self._follow(self._ranked(scopes))
             for group in self._groups:
                 group.recent_ticks = 0
-        elif named := [group for group in new if any(_named(scope, group) for scope in scopes)]:
+        elif named := [group for group in new if group.named]:
             self._follow([*self._followed, *named])
 
     def _follow(self, wanted: list[Group]) -> None:
@@ -112,7 +121,7 @@ class Processes:
             self._followed = followed
             self._series = (Series(GROUPS), *(series for group in followed for series in _series(group)))
 
-    def _ranked(self, scopes: Iterable[Scope]) -> list[Group]:
+    def _ranked(self, scopes: Collection[Scope]) -> list[Group]:
         """Return whom to follow, the most important first."""
         ticks = {group.identity: group.recent_ticks for group in self._groups}
         pages = {group.identity: group.resident_pages for group in self._groups}
@@ -120,8 +129,10 @@ class Processes:
         self._busiest = [one for one in _leaders(ticks, self._busiest)[:most] if ticks[one]]
         self._largest = [one for one in _leaders(pages, self._largest)[:most] if pages[one]]
         groups = {group.identity: group for group in self._groups}
-        living = [groups[identity] for identity in _leaders(ticks, ()) if groups[identity].members or ticks[identity]]
-        named = [[group for group in living if _named(scope, group)] for scope in scopes]
+        named: list[list[Group]] = [[] for _ in scopes]
+        for group in (groups[identity] for identity in _leaders(ticks, ())):
+            for place in group.named if group.members or group.recent_ticks else ():
+                named[place].append(group)
         return in_turn([*([groups[one] for one in leaders] for leaders in (self._busiest, self._largest)), *named])
 
     def _read_details(self, number: int) -> int:
@@ -170,7 +181,7 @@ def _leaders(figures: Mapping[Identity, int], loyal: Collection[Identity]) -> li
     return sorted(weighed, key=lambda identity: (-weighed[identity], identity))
 
 
-def _named(scope: Scope, group: Group) -> bool:
+def _names(scope: Scope, group: Group) -> bool:
     return scope.selects(**group.identity._asdict())
 
 

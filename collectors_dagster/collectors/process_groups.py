@@ -33,6 +33,8 @@ class Group:
         Number of the look that found no member any more.
     followed : bool
         Somebody sees it: it is not forgotten.
+    named : tuple of int
+        Places of the scopes that name it.
     """
 
     identity: Identity
@@ -45,6 +47,7 @@ class Group:
     recent_ticks: int = 0
     empty_since: int = 0
     followed: bool = False
+    named: tuple[int, ...] = ()
 
     @property
     def resident_pages(self) -> int:
