@@ -6,15 +6,13 @@ from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.protocol import Reading
 from collectors_dagster.errors import CollectionError
 
-LATE_SECONDS = 0.5
-
 
 class Paced:
     """Looks once per `interval_seconds`, and between two looks repeats what it saw.
 
     The looks lie on a grid of the wall clock, as the tenants' intervals do: an interval of ten seconds holds exactly
-    two looks of a source read every five, and their rates are exact. The grid is half a second late, so that no look
-    falls on the border of two intervals, where a moment decides to which it belongs.
+    two looks of a source read every five, and their rates are exact. The sampler's sweeps stay away from the borders
+    (``agent.schedule.first_due``), so no moment decides to which interval a look belongs.
 
     Parameters
     ----------
@@ -37,7 +35,7 @@ class Paced:
         CollectionError
             If the latest look failed.
         """
-        place = int((self._clock.now().timestamp() - LATE_SECONDS) // self._interval)
+        place = int(self._clock.now().timestamp() // self._interval)
         if place != self._place:
             self._place = place
             self._seen = self._looked()

@@ -22,7 +22,6 @@ class ProcessTree:
 
     def __post_init__(self) -> None:
         self.clock = ManualClock()
-        self.clock.sleep(1)
         self.watched = Watched(WHOLE_HOST)
         self.proc.mkdir(parents=True)
         (self.root / "etc").mkdir()
