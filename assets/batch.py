@@ -11,13 +11,19 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import dagster as dg
+import structlog
 
 from assets.partitions import ranges_looked_up_once
 from assets.shown import Metadata, table
+from assets.watched import watched
 from collectors_dagster.clock import Clock
+from collectors_dagster.monitoring.logging import log_context
+from resources.deployment import Deployment
 
 FAILED_PARTITIONS = "failed_partitions"
 """Metadata key of a failed step: partition -> reason, read by the failure sensor."""
+
+_log = structlog.get_logger(__name__)
 
 W = TypeVar("W")
 Stages = Mapping[str, Callable[[W], Metadata]]
@@ -41,7 +47,7 @@ class Served:
 
 
 def serve_batch(
-    context: dg.AssetExecutionContext, stages: Stages[W], work_for: Callable[[str], W], clock: Clock
+    context: dg.AssetExecutionContext, stages: Stages[W], work_for: Callable[[str], W], deployment: Deployment
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
     """Run the selected stages for every partition of the run.
 
@@ -56,7 +62,11 @@ def serve_batch(
         After everything that was done is reported, if any partition failed.
     """
     selected = {name: stage for name, stage in stages.items() if dg.AssetKey(name) in context.selected_asset_keys}
-    served = [_serve(context, selected, work_for, key, clock) for key in sorted(context.partition_keys)]
+    with watched(deployment, context.run.run_id) as tick:
+        served = []
+        for key in sorted(context.partition_keys):
+            served.append(_serve(context, selected, work_for, key, deployment.clock))
+            tick()
     failed = [one for one in served if one.failed_stage]
     if failed:
         yield from _materializations(served)
@@ -75,15 +85,18 @@ def _serve(
 ) -> Served:
     shown: dict[str, Metadata] = {}
     stage = "configuration"
-    try:
-        work = work_for(partition)
-        for stage, act in stages.items():
-            started = clock.monotonic()
-            shown[stage] = {**act(work), "seconds": dg.MetadataValue.float(round(clock.monotonic() - started, 3))}
-    except Exception as error:
-        context.log.exception("%s: %s failed", partition, stage)
-        return Served(partition, shown, stage, f"{type(error).__name__}: {error}")
-    return Served(partition, shown)
+    with log_context(tenant=partition.split("|", maxsplit=1)[0], run=context.run.run_id):
+        try:
+            work = work_for(partition)
+            for stage, act in stages.items():
+                started = clock.monotonic()
+                shown[stage] = {**act(work), "seconds": dg.MetadataValue.float(round(clock.monotonic() - started, 3))}
+        except Exception as error:
+            context.log.exception("%s: %s failed", partition, stage)
+            _log.exception("stage failed", partition=partition, stage=stage)
+            return Served(partition, shown, stage, f"{type(error).__name__}: {error}")
+        _log.info("partition served", partition=partition, stages=list(shown))
+        return Served(partition, shown)
 
 
 def _attach(context: dg.AssetExecutionContext, served: Sequence[Served]) -> None:

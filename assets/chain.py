@@ -110,7 +110,7 @@ def tenant_day_chain(
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
     """Serve every tenant and day of the run."""
     tools = Tools(store, registry, deployment, Recall(store), context.run.run_id)
-    yield from serve_batch(context, STAGES, lambda key: _work(tools, key), deployment.clock)
+    yield from serve_batch(context, STAGES, lambda key: _work(tools, key), deployment)
 
 
 def _work(tools: Tools, partition: str) -> TenantDay:

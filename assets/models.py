@@ -56,4 +56,4 @@ def tenant_models(
     def work(tenant_id: str) -> TenantWork:
         return TenantWork(tools, deployment.directory().find(tenant_id), clock.now())
 
-    yield from serve_batch(context, STAGES, work, clock)
+    yield from serve_batch(context, STAGES, work, deployment)

@@ -1,7 +1,9 @@
 """Upkeep: what is old leaves, so that a week of running stays small."""
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -14,6 +16,9 @@ from assets.work import TenantWork, Tools
 from collectors_dagster.integrations.timescale import Store
 from resources.deployment import Deployment
 from resources.registry import Registry
+
+if TYPE_CHECKING:
+    from collectors_dagster.integrations.orchestrator.compute_logs import ComputeLogs, RunEnd
 
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
@@ -61,7 +66,7 @@ def tenant_retention(
     def work(tenant_id: str) -> TenantWork:
         return TenantWork(tools, deployment.directory().find(tenant_id), clock.now())
 
-    yield from serve_batch(context, STAGES, work, clock)
+    yield from serve_batch(context, STAGES, work, deployment)
 
 
 @dg.asset(
@@ -69,26 +74,57 @@ def tenant_retention(
     kinds={"postgres", "dagster"},
     owners=OWNERS,
     description="Dagster's own tables: narratives of ended runs and superseded events leave; the newest "
-    "materialisation of every partition stays. Runs leave when their days are no partitions any more.",
+    "materialisation of every partition stays. What a run printed leaves with its narrative, and runs when their days "
+    "are no partitions any more.",
 )
 def event_log(
     context: dg.AssetExecutionContext, deployment: dg.ResourceParam[Deployment]
 ) -> dg.MaterializeResult[None]:
-    """Prune Dagster's event log."""
+    """Prune Dagster's event log and the output of runs."""
+    from collectors_dagster.integrations.orchestrator.compute_logs import ComputeLogs
     from collectors_dagster.integrations.orchestrator.event_log import EventLog
 
     settings, now = deployment.settings, deployment.clock.now()
     runs = delete_old_runs(context.instance, now - timedelta(days=settings.dagster.partition_days + 7))
     with EventLog(settings.database_conninfo("dagster")) as log:
         report = log.prune(now)
+    output = ComputeLogs(Path(context.instance.storage_directory()))
+    output_before, outputs_deleted = output.outputs(), prune_output(context.instance, output, now)
     return dg.MaterializeResult(
         metadata={
             "runs_deleted": runs,
             **{f"{name}_deleted": rows for name, rows in report.rows.items()},
             "bytes_before": report.bytes_before,
             "bytes_after": report.bytes_after,
+            "outputs_deleted": outputs_deleted,
+            "output_bytes_before": sum(each.size_bytes for each in output_before),
+            "output_bytes_after": sum(each.size_bytes for each in output.outputs()),
         }
     )
+
+
+def prune_output(instance: dg.DagsterInstance, logs: "ComputeLogs", now: datetime) -> int:
+    """Delete what ended runs printed, once it is old; return of how many runs."""
+    from collectors_dagster.integrations.orchestrator.compute_logs import expired
+
+    outputs = logs.outputs()  # before the runs are looked up: one that starts meanwhile is not among them
+    gone = expired(outputs, _ends(instance, [each.run_id for each in outputs]), now)
+    logs.remove(gone)
+    return len(gone)
+
+
+def _ends(instance: dg.DagsterInstance, run_ids: Sequence[str], chunk: int = 500) -> "dict[str, RunEnd]":
+    from collectors_dagster.integrations.orchestrator.compute_logs import RunEnd
+
+    found: dict[str, RunEnd] = {}
+    for start in range(0, len(run_ids), chunk):
+        wanted = dg.RunsFilter(run_ids=list(run_ids[start : start + chunk]))
+        for record in instance.get_run_records(filters=wanted):
+            run = record.dagster_run
+            at = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else record.update_timestamp
+            ended = run.status in ENDED
+            found[run.run_id] = RunEnd(at if ended else None, run.status is dg.DagsterRunStatus.SUCCESS)
+    return found
 
 
 def delete_old_runs(instance: dg.DagsterInstance, before: datetime, most: int = 500) -> int:

@@ -31,7 +31,7 @@ from tests.support.postgres import PASSWORD, PostgresServer, free_port, running_
 
 ROOT = Path(__file__).resolve().parent.parent
 TENANTS = 50
-ROUNDS = 3
+ROUNDS = 5
 CLOCK = SystemClock()
 RANGE = "dagster/asset_partition_range"
 

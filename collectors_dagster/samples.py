@@ -32,6 +32,11 @@ class Metric:
         ``seconds``, ``bytes``, ``ratio``, ``operations``, ...
     peak : bool
         Deliver the maximum of the interval too, as ``<name>_max`` (gauges only).
+    detail : bool
+        Recorded on the host like any other, but stored only for tenants that ask for detail.
+    exporter, otel : str or None
+        What its Prometheus exporter (node_exporter, DCGM for GPUs, cAdvisor for cgroups, process-exporter) and
+        OpenTelemetry call it; None if nothing. One may stand for several of ours, told apart by its labels.
     """
 
     name: str
@@ -39,6 +44,9 @@ class Metric:
     unit: str
     help: str
     peak: bool = False
+    detail: bool = False
+    exporter: str | None = None
+    otel: str | None = None
 
     @property
     def delivered_name(self) -> str:

@@ -45,6 +45,19 @@ def checked_tenant_id(value: str) -> str:
     return value
 
 
+SLOWEST_SECONDS = 10
+"""No source of a host is read less often than this."""
+
+
+class Sampling(StrEnum):
+    """How often a tenant's sources are looked at on the host."""
+
+    FIXED = "fixed"
+    """At the agent's interval, always."""
+    ADAPTIVE = "adaptive"
+    """Less often while nothing happens; at the agent's interval on a trend, under pressure, at an expected peak."""
+
+
 @dataclass(frozen=True, slots=True)
 class SystemSource:
     """Host performance of this tenant.
@@ -52,12 +65,17 @@ class SystemSource:
     Attributes
     ----------
     collectors : tuple of str
-        Names of collectors (``cpu``, ``load``, ``memory``, ``disk``, ``network``, ``pressure``, ``cgroup``,
-        ``process``).
+        Names of collectors; ``docs/metrics.md`` says what each of them reads.
+    detail : bool
+        Store the metrics that ``docs/metrics.md`` marks as detail, too.
     collection_interval_seconds : float
         Resolution in the database; the host is sampled at 1 Hz whatever it says.
     anomaly_threshold : float
         Shown score 0..1 from which a minute counts as anomalous.
+    sampling : Sampling
+        Strategy on the host.
+    slowest_seconds : float
+        The longest interval of an adaptive source.
     scope : Scope
         The part of the host that is observed.
     max_series : int
@@ -65,10 +83,28 @@ class SystemSource:
     """
 
     enabled: bool = True
-    collectors: tuple[str, ...] = ("cpu", "load", "memory", "disk", "network", "pressure", "cgroup", "process")
+    collectors: tuple[str, ...] = (
+        "cpu",
+        "load",
+        "memory",
+        "disk",
+        "network",
+        "pressure",
+        "protocols",
+        "sockets",
+        "limits",
+        "clock",
+        "gpu",
+        "cgroup",
+        "process",
+        "agent",
+    )
+    detail: bool = False
     collection_interval_seconds: float = 10.0
     ml_enabled: bool = True
     anomaly_threshold: float = 0.9
+    sampling: Sampling = Sampling.FIXED
+    slowest_seconds: float = 5.0
     scope: Scope = field(default_factory=Scope)
     max_series: int = 2000
 

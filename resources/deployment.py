@@ -8,12 +8,17 @@ import dagster as dg
 from collectors_dagster.clock import Clock, SystemClock
 from collectors_dagster.config import Settings, load_settings
 from collectors_dagster.config.tenants import TenantDirectory, TenantWatcher
+from collectors_dagster.monitoring.logging import configure_logging
 
 
 class Watcher(Protocol):
     """Knows the configured tenants."""
 
     def current(self) -> TenantDirectory:
+        """Return them as they were a moment ago."""
+        ...
+
+    def latest(self) -> TenantDirectory:
         """Return them as they are now."""
         ...
 
@@ -30,6 +35,10 @@ class Deployment:
         """Return the tenants as configured now (a bad file keeps its last good content)."""
         return self._watcher.current()
 
+    def latest_directory(self) -> TenantDirectory:
+        """Return the tenants without sparing a look at their files: for whoever is to follow them quickly."""
+        return self._watcher.latest()
+
 
 @cache
 def local_deployment() -> Deployment:
@@ -41,5 +50,15 @@ def local_deployment() -> Deployment:
 
 @dg.resource(description="Settings, clock and the configured tenants.")
 def deployment_resource(context: dg.InitResourceContext) -> Deployment:
-    """Return the deployment of this process; there is nothing to close."""
-    return local_deployment()
+    """Return the deployment of this process; there is nothing to close.
+
+    Every step and every tick of a sensor asks for it first, so the process begins to log as ours do here.
+    """
+    deployment = local_deployment()
+    _log_as(context.run.run_id if context.run else None, deployment)
+    return deployment
+
+
+@cache
+def _log_as(run: str | None, deployment: Deployment) -> None:
+    configure_logging("run" if run else "code-server", deployment.settings, run)

@@ -22,6 +22,10 @@ UNFINISHED = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
+LOOKING_SECONDS, PAUSE_SECONDS = 2.5, 0.5
+"""Dagster's daemon comes every five seconds, never sooner. A look that lasts for half of them leaves three that a
+new file may have to wait, and with the daemon's own delays the promised five are kept."""
+
 
 @dg.sensor(
     name="tenants",
@@ -35,7 +39,7 @@ def tenant_sensor(
     store: dg.ResourceParam[Store],
 ) -> dg.SensorResult:
     """Compare the configured tenants with the partitions; the cursor remembers what the database was told."""
-    directory = deployment.directory()
+    directory = _followed(deployment, context.cursor)
     changes = _changes(context.instance, directory.tenants)
     check_partition_budget(len(directory.tenants), deployment.settings.dagster.partition_days)
     told = _digest(directory)
@@ -44,6 +48,17 @@ def tenant_sensor(
     return dg.SensorResult(
         dynamic_partitions_requests=_requests(changes), cursor=told, skip_reason=_said(changes, directory)
     )
+
+
+def _followed(deployment: Deployment, told: str | None) -> TenantDirectory:
+    """Return the tenants at once if they are not what was told; look for a while if they are."""
+    clock = deployment.clock
+    until = clock.monotonic() + LOOKING_SECONDS
+    directory = deployment.latest_directory()
+    while _digest(directory) == told and clock.monotonic() < until:
+        clock.sleep(PAUSE_SECONDS)
+        directory = deployment.latest_directory()
+    return directory
 
 
 def _changes(instance: dg.DagsterInstance, tenants: Sequence[Tenant]) -> PartitionChanges:

@@ -1,6 +1,7 @@
 """Fixtures for all: a real PostgreSQL and Redis per test session, a fresh migrated database per test."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 
 from collectors_dagster.clock import ManualClock, SystemClock
 from collectors_dagster.integrations.timescale import DeliveryStore, Store, migrate
+from tests.support.gpus import StubNvml, build_nvml_stub, stubbed_nvml
 from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.redis import running_redis
 
@@ -80,3 +82,16 @@ def redis_url(redis_server: str) -> str:
     with redis.Redis.from_url(redis_server) as client:
         client.flushall()
     return redis_server
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a stand-in for NVIDIA's library."""
+    return build_nvml_stub(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def nvml(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubNvml]:
+    """Yield a machine with two invented GPUs."""
+    with stubbed_nvml(nvml_library, tmp_path, monkeypatch) as stub:
+        yield stub

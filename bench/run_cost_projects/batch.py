@@ -7,7 +7,7 @@ import dagster as dg
 from assets.batch import serve_batch
 from assets.chain import SPECS, STAGES
 from assets.shown import Metadata, table
-from collectors_dagster.clock import SystemClock
+from resources.deployment import local_deployment
 
 
 def idle(partition: str) -> Metadata:
@@ -22,7 +22,7 @@ def idle(partition: str) -> Metadata:
 @dg.multi_asset(name="chain", specs=SPECS, can_subset=True, backfill_policy=dg.BackfillPolicy.single_run())
 def chain(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
     """Serve every tenant of the run with nothing."""
-    yield from serve_batch(context, dict.fromkeys(STAGES, idle), str, SystemClock())
+    yield from serve_batch(context, dict.fromkeys(STAGES, idle), str, local_deployment())
 
 
 defs = dg.Definitions(

@@ -155,6 +155,29 @@ class Delivery:
         return self._directory.problems
 
     @property
+    def directory(self) -> TenantDirectory:
+        """The tenants being followed; the same object until they change."""
+        return self._directory
+
+    @property
+    def served(self) -> tuple[Tenant, ...]:
+        """Those of them that want this host's performance."""
+        return tuple(self._due.values())
+
+    def expected_peaks(self) -> list[datetime]:
+        """Return the instants of the next day at which forecasts of this host peak; none if the store is away."""
+        if self._clock.monotonic() < self.progress.waiting_until:
+            return []
+        try:
+            store = self._opened()
+            return self._policies.breaker.call(
+                lambda: store.expected_peaks(list(self._due), self._identity.host, self._clock.now())
+            )
+        except CollectorsError as error:
+            self._failed(error)
+            return []
+
+    @property
     def delivered_seq(self) -> int:
         """Everything up to here is delivered to every tenant that it was due to."""
         return min((self._acked(tenant_id) for tenant_id in self._due), default=EVERYTHING)
@@ -256,4 +279,4 @@ def _same_lane(old: Tenant, new: Tenant | None) -> bool:
 
 
 def _lane_settings(system: SystemSource) -> tuple[object, ...]:
-    return system.collectors, system.collection_interval_seconds, system.scope, system.max_series
+    return system.collectors, system.collection_interval_seconds, system.detail, system.scope, system.max_series

@@ -17,6 +17,7 @@ from collectors_dagster.agent.records import FLOAT_BYTES
 from collectors_dagster.agent.share import Share
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.samples import Kind, Sample, SeriesKey
+from collectors_dagster.tenants import SLOWEST_SECONDS
 
 NANOSECONDS = 1_000_000_000
 HOUR_NS = 3600 * NANOSECONDS
@@ -24,9 +25,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATE_FACTOR = 1.5
 """A pause longer than this many sampling intervals is a gap: nothing was seen in it."""
 LONGEST_STEP = 2.5
-"""A counter's readings further apart than this many sampling intervals belong to no common interval."""
-BORDER_RECORDS = 3
-"""Records before the first undelivered one that may still be the border of its rates (`LONGEST_STEP`)."""
+"""A counter's readings further apart than this many of its source's intervals belong to no common interval."""
+INTERVAL = "collector_interval_seconds"
+"""The gauge by which sweeps say how often a source is read at present; its label ``source`` names the collector."""
+BORDER_RECORDS = 26
+"""Records, at one a second, before the first undelivered one that may still be the border of its rates: `LONGEST_STEP`
+of the slowest source."""
 
 
 @dataclass(slots=True)
@@ -68,7 +72,7 @@ class _Gauge:
     count: int = 0
     maximum: float = -math.inf
 
-    def add(self, mono_ns: int, value: float) -> None:
+    def add(self, mono_ns: int, value: float, longest_step_ns: int) -> None:
         self.sum += value
         self.count += 1
         self.maximum = max(self.maximum, value)
@@ -91,7 +95,6 @@ class _Counter:
     """A counter's increase in the present interval: finished runs as sums, the present run by its two ends."""
 
     series: SeriesKey
-    longest_step_ns: int
     increase: float = 0.0
     elapsed_ns: int = 0
     first_ns: int = 0
@@ -99,8 +102,8 @@ class _Counter:
     last_ns: int = 0
     last: float = math.nan
 
-    def add(self, mono_ns: int, value: float) -> None:
-        if not (value >= self.last and 0 < mono_ns - self.last_ns <= self.longest_step_ns):
+    def add(self, mono_ns: int, value: float, longest_step_ns: int) -> None:
+        if not (value >= self.last and 0 < mono_ns - self.last_ns <= longest_step_ns):
             self._fold()
             self.first_ns, self.first = mono_ns, value
         self.last_ns, self.last = mono_ns, value
@@ -135,24 +138,65 @@ class _Source:
     others : list of int
         Columns that the tenant does not get: that they have values tells that the collector answered, and there was
         nothing in the tenant's scope.
+    interval_at : int or None
+        Where sweeps say how often it is read.
+    missed_from_ns : int or None
+        Wall clock from which it should have answered and has not.
     """
 
     name: str
+    sample_ns: int
     tracks: list[tuple[int, _Track]] = field(default_factory=list)
     others: list[int] = field(default_factory=list)
     readings: int = 0
+    interval_at: int | None = None
+    interval_ns: int = 0
+    missed_from_ns: int | None = None
+    late: bool = False
 
     def add(self, seen: Observation) -> bool:
         """Add a sweep's values; tell whether the source answered."""
         values, mono_ns, answered = seen.values, seen.mono_ns, False
+        self._follow_interval(values)
+        longest_step_ns = round(LONGEST_STEP * self.interval_ns)
         for index, track in self.tracks:
             value = values[index]
             if value == value:  # noqa: PLR0124 - the fastest way to ask for NaN
-                track.add(mono_ns, value)
+                track.add(mono_ns, value, longest_step_ns)
                 answered = True
         answered = answered or any(values[index] == values[index] for index in self.others)
         self.readings += answered
         return answered
+
+    def missing(self, seen: Observation, *, answered: bool) -> tuple[int, int]:
+        """Return what this sweep adds to the time in which the source was silent: from where, and how long.
+
+        A source that is read less often than the host is not missing before its time has come, and then since it came.
+        """
+        here_ns = seen.wall_ns
+        due_ns = here_ns if self.missed_from_ns is None else self.missed_from_ns
+        if answered:
+            length_ns = max(here_ns - due_ns, 0) if self.late else 0
+            self.late, self.missed_from_ns = False, here_ns + self.interval_ns
+            return due_ns, length_ns
+        self.missed_from_ns = due_ns
+        self.late |= here_ns - due_ns >= (LATE_FACTOR - 1) * self.interval_ns - self.sample_ns
+        if not self.late:
+            return here_ns, 0
+        self.missed_from_ns = here_ns + self.sample_ns
+        return due_ns, max(self.missed_from_ns - due_ns, 0)
+
+    def excuse(self, until_ns: int) -> None:
+        """Book no silence before `until_ns`: the host itself was not looked at, which is booked already."""
+        if self.missed_from_ns is not None:
+            self.missed_from_ns = max(self.missed_from_ns, until_ns)
+
+    def _follow_interval(self, values: tuple[float, ...]) -> None:
+        told = values[self.interval_at] if self.interval_at is not None else math.nan
+        if 0.0 <= told <= SLOWEST_SECONDS:
+            self.interval_ns = max(self.sample_ns, round(told * NANOSECONDS))
+        elif self.interval_ns == 0:
+            self.interval_ns = self.sample_ns
 
 
 class Intervals:
@@ -164,6 +208,8 @@ class Intervals:
         The tenant's sources.
     sample_interval_seconds : float
         Pause between sweeps; longer pauses count as gaps.
+    detail : bool
+        Take metrics marked as detail too.
     share : Share or None
         Which series the tenant gets; ``None`` for all.
     """
@@ -175,13 +221,15 @@ class Intervals:
         *,
         resolution_seconds: float,
         sample_interval_seconds: float,
+        detail: bool = False,
         share: Share | None = None,
     ) -> None:
         self._host = host
+        self._detail = detail
         self._share = share or Share()
-        self._sources = {name: _Source(name) for name in collectors}
         self._resolution_ns = round(resolution_seconds * NANOSECONDS)
         self._sample_ns = round(sample_interval_seconds * NANOSECONDS)
+        self._sources = {name: _Source(name, self._sample_ns) for name in collectors}
         self._tracks: dict[Column, _Track] = {}
         self._columns: tuple[Column, ...] = ()
         self._bucket: int | None = None
@@ -211,18 +259,22 @@ class Intervals:
         if self._last is not None:
             self._note_pause(self._last, seen)
         for source in self._sources.values():
-            if not source.add(seen):
-                self._miss(source.name, seen.wall_ns, self._sample_ns)
+            answered = source.add(seen)
+            from_ns, length_ns = source.missing(seen, answered=answered)
+            self._miss(source.name, from_ns, length_ns)
         self._last = seen
 
     def _plan(self, columns: tuple[Column, ...]) -> None:
         self._columns = columns
+        self._columns = columns
+        told = {dict(one.labels).get("source"): at for at, one in enumerate(columns) if one.metric.name == INTERVAL}
         due = [(index, column) for index, column in enumerate(columns) if column.collector in self._sources]
-        admitted = self._share.admit([column for _, column in due])
+        admitted = self._share.admit([column for _, column in due if self._detail or not column.metric.detail])
         for source in self._sources.values():
             own = [(index, column) for index, column in due if column.collector == source.name]
             source.tracks = [(index, self._track(column)) for index, column in own if column in admitted]
             source.others = [index for index, column in own if column not in admitted]
+            source.interval_at = told.get(source.name)
         self._tracks = {column: track for column, track in self._tracks.items() if column in admitted}
 
     def _track(self, column: Column) -> _Track:
@@ -237,7 +289,7 @@ class Intervals:
             self._host, column.collector, metric.delivered_name, column.labels, metric.delivered_unit, metric.kind
         )
         if metric.kind is Kind.COUNTER:
-            return _Counter(series, round(LONGEST_STEP * self._sample_ns))
+            return _Counter(series)
         return _Gauge(series, replace(series, metric=f"{metric.name}_max") if metric.peak else None)
 
     def _note_pause(self, before: Observation, seen: Observation) -> None:
@@ -245,8 +297,10 @@ class Intervals:
             for track in self._tracks.values():
                 track.interrupt()
         if seen.wall_ns - before.wall_ns > LATE_FACTOR * self._sample_ns:
-            for name in self._sources:
-                self._miss(name, before.wall_ns + self._sample_ns, seen.wall_ns - before.wall_ns - self._sample_ns)
+            for source in self._sources.values():
+                length_ns = seen.wall_ns - before.wall_ns - self._sample_ns
+                self._miss(source.name, before.wall_ns + self._sample_ns, length_ns)
+                source.excuse(seen.wall_ns)
 
     def _miss(self, source: str, from_ns: int, length_ns: int) -> None:
         """Book missing time to the hours it lies in."""

@@ -56,6 +56,7 @@ class Lane:
             identity.host,
             tenant.system.collectors,
             share=self._share,
+            detail=tenant.system.detail,
             resolution_seconds=tenant.system.collection_interval_seconds,
             sample_interval_seconds=sample_interval_seconds,
         )

@@ -15,8 +15,10 @@ from collectors_dagster import __version__
 from collectors_dagster.agent.delivery import Delivery, Policies
 from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id
 from collectors_dagster.agent.lock import spool_lock
+from collectors_dagster.agent.own import Own
+from collectors_dagster.agent.pacing import ExpectedPeaks, Pacing
 from collectors_dagster.agent.records import SegmentHeader
-from collectors_dagster.agent.sampling import Sampler
+from collectors_dagster.agent.sampling import Sampler, SamplingProgress
 from collectors_dagster.agent.spool import Spool, SpoolLimits
 from collectors_dagster.agent.status import (
     delivery_status,
@@ -33,7 +35,7 @@ from collectors_dagster.collectors.protocol import Host, Watched
 from collectors_dagster.collectors.runner import Runner
 from collectors_dagster.config import Settings
 from collectors_dagster.config.settings_watcher import SettingsWatcher
-from collectors_dagster.config.tenants import TenantWatcher
+from collectors_dagster.config.tenants import TenantDirectory, TenantWatcher
 from collectors_dagster.errors import SpoolError
 from collectors_dagster.integrations.timescale.delivery import DeliveryStore
 from collectors_dagster.monitoring.debug import DebugSession
@@ -80,8 +82,15 @@ class Agent:
         self._watched = Watched()
         host = Host(clock=clock, watched=self._watched, busiest_processes=settings.agent.busiest_processes)
         self._spool = _spool(settings, clock, identity, host)
-        self._runner = Runner(collectors_of(host), clock)
-        self._sampler = Sampler(self._runner, self._spool, clock)
+        progress = SamplingProgress()
+        own = Own(progress, settings.agent.sample_interval_seconds, host.proc_root)
+        self._runner = Runner([*collectors_of(host), own], clock)
+        own.tallies = self._runner.tallies
+        self._sampler = Sampler(self._runner, self._spool, clock, progress=progress)
+        self._peaks = ExpectedPeaks(clock)
+        self._pacing = Pacing(self._runner, settings.agent.sample_interval_seconds, self._peaks.now)
+        self._sampler.after = self._pacing.after
+        self._paced = TenantDirectory()
         self._watcher = TenantWatcher(settings, clock)
         self._delivery = Delivery(
             identity,
@@ -110,6 +119,9 @@ class Agent:
 
     def _upkeep(self) -> None:
         """Do what the sampling thread does between sweeps."""
+        if self._paced is not self._delivery.directory:
+            self._paced = self._delivery.directory
+            self._pacing.follow(self._delivery.served)
         if self._clock.monotonic() >= self._publish_due:
             self._publish_due = self._clock.monotonic() + PUBLISH_SECONDS
             write_status(status_path(self._settings), self._status("running"))
@@ -136,6 +148,8 @@ class Agent:
             if self._clock.monotonic() >= self._heartbeat_due:
                 self._heartbeat_due = self._clock.monotonic() + HEARTBEAT_SECONDS
                 self._delivery.heartbeat(__version__, self._started_at, self._status("running"))
+            if self._peaks.due and self._pacing.adaptive:
+                self._peaks.learn(self._delivery.expected_peaks())
         except Exception:
             log.exception("delivery stumbled; it goes on")
 

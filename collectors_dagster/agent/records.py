@@ -9,7 +9,7 @@ schema 0 marks a control record, whose payload is JSON:
 
 ``{"segment": {"version", "agent_id", "epoch", "boot_id", "host"}}``
     always the first record;
-``{"schema": n, "columns": [[collector, metric, kind, unit, peak, labels], ...]}``
+``{"schema": n, "columns": [[collector, metric, kind, unit, peak, labels, detail], ...]}``
     before the first record of that schema in the segment, so that every segment can be read alone;
 ``{"gap": {"from_ns", "to_ns", "records", "reason"}}``
     records that could not be written, or were given up.
@@ -133,6 +133,7 @@ def schema_payload(schema: int, columns: Iterable[Column]) -> bytes:
             column.metric.unit,
             column.metric.peak,
             column.labels,
+            column.metric.detail,
         ]
         for column in columns
     ]
@@ -175,8 +176,8 @@ def _parsed(content: dict[str, Any]) -> SegmentHeader | tuple[int, tuple[Column,
 
 
 def _column(row: list[Any]) -> Column:
-    collector, name, kind, unit, peak, labels = row
-    metric = Metric(name, Kind(kind), unit, "", peak=peak)
+    collector, name, kind, unit, peak, labels, *later = row
+    metric = Metric(name, Kind(kind), unit, "", peak=peak, detail=bool(later and later[0]))  # older ones end before
     return Column(collector, metric, tuple((key, value) for key, value in labels))
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from collectors_dagster.agent.schedule import Schedule, first_due
 from collectors_dagster.agent.spool import Spool
 from collectors_dagster.clock import Clock
-from collectors_dagster.collectors.runner import Runner
+from collectors_dagster.collectors.runner import Runner, Sweep
 
 UPKEEP_SECONDS = 2.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,8 +36,10 @@ class SamplingProgress:
 class Sampler:
     """Looks at the host again and again. For one thread."""
 
-    def __init__(self, runner: Runner, spool: Spool, clock: Clock) -> None:
-        self.progress = SamplingProgress()
+    def __init__(self, runner: Runner, spool: Spool, clock: Clock, *, progress: SamplingProgress | None = None) -> None:
+        self.progress = progress or SamplingProgress()
+        self.after: Callable[[Sweep, float], None] = _ignore
+        """Told of each sweep and its monotonic time, once it is written."""
         self._runner = runner
         self._spool = spool
         self._clock = clock
@@ -48,6 +50,7 @@ class Sampler:
         wall_ns = nanoseconds(self._clock.now())
         sweep = self._runner.sweep()
         self._spool.append(sweep, wall_ns, round(started * 1e9))
+        self.after(sweep, started)
         progress = self.progress
         progress.sweeps += 1
         progress.series = len(sweep.columns)
@@ -70,6 +73,10 @@ class Sampler:
                 schedule = schedule.after(self._clock.monotonic())
                 self.progress.overruns = schedule.missed
             upkeep()
+
+
+def _ignore(sweep: Sweep, at: float) -> None:
+    """Do nothing."""
 
 
 def nanoseconds(instant: datetime) -> int:

@@ -37,3 +37,18 @@ def status(
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(status_lines(found, now)))
     if not is_alive(found, now):
         raise typer.Exit(1)
+
+
+@app.command()
+def catalogue(
+    as_json: Annotated[bool, typer.Option("--json", help="Print names, units and mappings as JSON.")] = False,
+) -> None:
+    """List every metric that the collectors know, with its unit and meaning."""
+    from collectors_dagster.agent.catalogue import catalogue as entries
+
+    if as_json:
+        typer.echo(json.dumps([entry.as_json() for entry in entries()], indent=2))
+        return
+    for entry in entries():
+        metric = entry.metric
+        typer.echo(f"{entry.collector:10} {metric.name:42} {metric.kind:8} {metric.unit:17} {metric.help}")

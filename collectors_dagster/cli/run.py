@@ -30,6 +30,8 @@ JUDGED = ("anomaly_scores", "load_forecast", "health_report")
 LOOK_SECONDS = 0.5
 MOST_SECONDS = 900.0
 FIRST_MINUTE_SECONDS = 150.0
+LEAST_OF_A_MINUTE = timedelta(seconds=20)
+"""Less of a first minute than this tells nothing; the next one is awaited."""
 ONE_RUN = 1_000
 """By hand, all tenants share a run: few process starts matter more than the queue's order."""
 
@@ -58,7 +60,7 @@ def pipeline(
                 _await_first_minutes(settings, group, clock)
             stretches = _stretches(settings, group, order, day, clock)
             steps.run([_days("collect", COLLECTED, one) for one in stretches])
-            steps.run([_model(asset, batch) for asset in MODELS for batch in _batches(group, order)])
+            steps.run([_model(assets, batch) for assets in _model_runs(group) for batch in _batches(group, order)])
             steps.run([_days("judge", JUDGED, part) for one in stretches for part in one.halves()], wait=wait)
     raise typer.Exit(1 if steps.failed else 0)
 
@@ -149,20 +151,23 @@ def invented_then_real(tenants: Sequence[Tenant]) -> list[list[Tenant]]:
 
 
 def _await_first_minutes(settings: Settings, tenants: Sequence[Tenant], clock: Clock) -> None:
-    """Wait until each observed tenant has one whole minute: without it there is nothing to model or to judge."""
+    """Wait until each observed tenant has a minute: without it there is nothing to model or to judge."""
     waiting = [tenant.id for tenant in tenants if tenant.system.enabled and not tenant.synthetic]
     deadline = clock.monotonic() + FIRST_MINUTE_SECONDS
     with Store(settings.database_conninfo(), application_name="collectors-cli", max_connections=1) as store:
-        while waiting := [tenant_id for tenant_id in waiting if not has_whole_minute(store.samples.span(tenant_id))]:
+        while waiting := [tenant_id for tenant_id in waiting if not has_first_minute(store.samples.span(tenant_id))]:
             if clock.monotonic() > deadline:
-                _say([f"no whole minute of {', '.join(waiting)} has arrived yet; does the agent run?"])
+                _say([f"no minute of {', '.join(waiting)} has arrived yet; does the agent run?"])
                 return
             clock.sleep(LOOK_SECONDS)
 
 
-def has_whole_minute(span: Window | None) -> bool:
-    """Return whether samples from the first to the last cover a minute of the clock."""
-    return span is not None and span.end.replace(second=0, microsecond=0) - span.start >= timedelta(minutes=1)
+def has_first_minute(span: Window | None) -> bool:
+    """Return whether a minute of the clock has ended of which a third or more was seen.
+
+    A first minute is seldom seen from its start; waiting for a whole one takes up to two.
+    """
+    return span is not None and span.end.replace(second=0, microsecond=0) - span.start >= LEAST_OF_A_MINUTE
 
 
 def _chosen(settings: Settings, tenant_id: str) -> tuple[Tenant, ...]:
@@ -216,9 +221,14 @@ def _days(verb: str, assets: Sequence[str], stretch: Stretch) -> Step:
     return Step(f"{verb} {stretch.shown}", Launch("tenant_day", assets, first, last, _tags()))
 
 
-def _model(asset: str, batch: Batch) -> Step:
-    launch = Launch("training", (asset,), batch.first, batch.last, _tags())
-    return Step(f"train {asset} · {', '.join(batch.tenants)}", launch)
+def _model_runs(tenants: Sequence[Tenant]) -> list[tuple[str, ...]]:
+    """Return which models share a run: a long history is worth a second process, a young one is not."""
+    return [(model,) for model in MODELS] if any(tenant.synthetic for tenant in tenants) else [MODELS]
+
+
+def _model(assets: tuple[str, ...], batch: Batch) -> Step:
+    launch = Launch("training", assets, batch.first, batch.last, _tags())
+    return Step(f"train {', '.join(assets)} · {', '.join(batch.tenants)}", launch)
 
 
 def _day(text: str) -> datetime:

@@ -1,6 +1,8 @@
 """`collectors up | down | status | logs`: the local stack.
 
 Exit codes: 0 done, 1 it could not be done (one line says why and what helps), 2 wrong usage, 130 interrupted.
+`status` returns 1 if a component is unwell. Looking and stopping work with broken settings too: whoever mistypes a
+key must not lose hold of what runs.
 """
 
 import json
@@ -14,10 +16,11 @@ import typer
 from collectors_dagster.cli import stack_output as output
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.config import load_settings
+from collectors_dagster.config.salvage import Salvage, salvage_settings
 from collectors_dagster.errors import StartupError
 from collectors_dagster.supervisor import control, first_use, tails
 from collectors_dagster.supervisor.home import Home
-from collectors_dagster.supervisor.status import report
+from collectors_dagster.supervisor.status import Report, report
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -40,20 +43,21 @@ def up(only: _Only = "", demo: _Demo = True, pipeline: _Pipeline = True, as_json
         for step in first_use.steps(settings, clock, demo=demo and not names, pipeline=pipeline and not names):
             step.run(sys.stderr if as_json else sys.stdout)
     finally:
-        _show(as_json=as_json)
+        _show(Salvage(settings), as_json=as_json)
 
 
 @app.command("down")
 def down() -> None:
     """Stop exactly what `up` started, and nothing else."""
-    stopped = control.take_down(load_settings(), SystemClock())
+    stopped = control.take_down(_what_is_left("down").settings, SystemClock())
     output.say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
 
 
 @app.command("status")
 def status(as_json: _Json = False) -> None:
-    """Show every component: state, address, version, what to look at."""
-    _show(as_json=as_json)
+    """Show every component: state, address, version, what to look at; exit with 1 if one is unwell."""
+    if not _show(_what_is_left("status"), as_json=as_json).is_well:
+        raise typer.Exit(1)
 
 
 @app.command("logs")
@@ -64,18 +68,32 @@ def logs(
 ) -> None:
     """Show the end of the components' logs."""
     clock = SystemClock()
-    chosen = _logs(Home(load_settings().home), component)
+    chosen = _logs(Home(_what_is_left("logs").settings.home), component)
     _print_lines(tails.last_lines(chosen, lines), named=len(chosen) > 1)
     if follow:
         _print_lines(tails.follow(chosen, clock), named=len(chosen) > 1)
 
 
-def _show(*, as_json: bool) -> None:
-    found = report(load_settings(), SystemClock())
+def _what_is_left(command: str) -> Salvage:
+    """Return the settings as far as they can be used, and say in one line on standard error what is wrong with them."""
+    found = salvage_settings()
+    if found.problems:
+        first, *others = found.problems
+        more = f" (and {len(others)} more)" if others else ""
+        output.say(
+            f"collectors: {first}{more}; mend it: until then `up` and `run` refuse, and `{command}` goes on without it",
+            sys.stderr,
+        )
+    return found
+
+
+def _show(settings: Salvage, *, as_json: bool) -> Report:
+    found = report(settings.settings, SystemClock(), settings.problems)
     if as_json:
         output.say(json.dumps(found.as_json(), indent=2))
     else:
         output.print_report(found)
+    return found
 
 
 def _logs(home: Home, component: str) -> list[Path]:

@@ -36,6 +36,7 @@ def add(
     collector: Annotated[
         list[str] | None, typer.Option(help=f"One of {', '.join(KNOWN_COLLECTORS)}; repeat for more; default all.")
     ] = None,
+    detail: Annotated[bool, typer.Option("--detail", help="Store detail metrics too (docs/metrics.md).")] = False,
     interval: Annotated[float | None, typer.Option(help="Resolution in the database, seconds.")] = None,
     cgroup: Annotated[
         list[str] | None,
@@ -56,6 +57,7 @@ def add(
     settings = load_settings()
     performance = {
         "collectors": collector,
+        "detail": detail or None,
         "collection_interval": interval,
         "anomaly_threshold": threshold,
         "scope": {"cgroups": cgroup},
@@ -135,6 +137,7 @@ def _as_dict(tenant: Tenant, settings: Settings) -> dict[str, Any]:
         "system_performance": {
             "enabled": tenant.system.enabled,
             "collectors": list(tenant.system.collectors),
+            "detail": tenant.system.detail,
             "collection_interval": tenant.system.collection_interval_seconds,
             "ml_enabled": tenant.system.ml_enabled,
             "anomaly_threshold": tenant.system.anomaly_threshold,

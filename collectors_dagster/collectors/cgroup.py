@@ -10,7 +10,6 @@ from pathlib import Path
 
 from collectors_dagster.collectors.cgroup_tree import UNIFIED, CgroupFile, CgroupTree, own_cgroup
 from collectors_dagster.collectors.descriptors import allowance
-from collectors_dagster.collectors.pace import Paced
 from collectors_dagster.collectors.pressure import parse_pressure
 from collectors_dagster.collectors.procfs import natural, parser
 from collectors_dagster.collectors.protocol import Host, Reading, Series
@@ -27,39 +26,79 @@ UNLIMITED = 2**60
 """From here on, version 1 means that there is no limit."""
 
 
-def _counter(name: str, unit: str, text: str) -> Metric:
-    return Metric(f"cgroup_{name}_total", Kind.COUNTER, unit, text)
+def _counter(name: str, unit: str, text: str, exporter: str | None, otel: str | None = None) -> Metric:
+    return Metric(f"cgroup_{name}_total", Kind.COUNTER, unit, text, exporter=exporter, otel=otel)
 
 
-def _gauge(name: str, unit: str, text: str) -> Metric:
-    return Metric(f"cgroup_{name}", Kind.GAUGE, unit, text)
+def _gauge(name: str, unit: str, text: str, exporter: str | None, otel: str | None = None) -> Metric:
+    return Metric(f"cgroup_{name}", Kind.GAUGE, unit, text, exporter=exporter, otel=otel)
 
 
-CPU = _counter("cpu_seconds", "seconds", "Processor time of the cgroup.")
-CPU_USER = _counter("cpu_user_seconds", "seconds", "Processor time in user mode.")
-CPU_SYSTEM = _counter("cpu_system_seconds", "seconds", "Processor time in the kernel.")
-PERIODS = _counter("cpu_periods", "periods", "Periods in which a limit of processor time applied.")
-THROTTLED_PERIODS = _counter("cpu_throttled_periods", "periods", "Periods in which the limit was used up.")
-THROTTLED = _counter("cpu_throttled_seconds", "seconds", "Time that runnable threads were held back by the limit.")
-MEMORY = _gauge("memory_bytes", "bytes", "Memory in use, page cache included.")
-MEMORY_MAX = _gauge("memory_max_bytes", "bytes", "Limit of the memory; absent without one.")
-MEMORY_PEAK = _gauge("memory_peak_bytes", "bytes", "Most memory ever in use.")
-SWAP = _gauge("swap_bytes", "bytes", "Swap in use.")
-OOM = _counter("oom", "operations", "Times that the limit was reached and memory could not be freed.")
-OOM_KILLS = _counter("oom_kills", "operations", "Processes killed because memory ran out.")
-PIDS = _gauge("pids", "threads", "Processes and threads.")
-PIDS_MAX = _gauge("pids_max", "threads", "Limit of processes and threads; absent without one.")
-READ_BYTES = _counter("io_read_bytes", "bytes", "Bytes read from a device.")
-WRITTEN_BYTES = _counter("io_written_bytes", "bytes", "Bytes written to a device.")
-READS = _counter("io_reads", "operations", "Reads from a device.")
-WRITES = _counter("io_writes", "operations", "Writes to a device.")
+CPU_TIME, DISK_IO = "container.cpu.time", "container.disk.io"
+CPU = _counter("cpu_seconds", "seconds", "Processor time of the cgroup.", "container_cpu_usage_seconds_total", CPU_TIME)
+CPU_USER = _counter(
+    "cpu_user_seconds", "seconds", "Processor time in user mode.", "container_cpu_user_seconds_total", CPU_TIME
+)
+CPU_SYSTEM = _counter(
+    "cpu_system_seconds", "seconds", "Processor time in the kernel.", "container_cpu_system_seconds_total", CPU_TIME
+)
+PERIODS = _counter(
+    "cpu_periods", "periods", "Periods in which a limit of processor time applied.", "container_cpu_cfs_periods_total"
+)
+THROTTLED_PERIODS = _counter(
+    "cpu_throttled_periods",
+    "periods",
+    "Periods in which the limit was used up.",
+    "container_cpu_cfs_throttled_periods_total",
+)
+THROTTLED = _counter(
+    "cpu_throttled_seconds",
+    "seconds",
+    "Time that runnable threads were held back by the limit.",
+    "container_cpu_cfs_throttled_seconds_total",
+)
+MEMORY = _gauge(
+    "memory_bytes",
+    "bytes",
+    "Memory in use, page cache included.",
+    "container_memory_usage_bytes",
+    "container.memory.usage",
+)
+MEMORY_MAX = _gauge(
+    "memory_max_bytes", "bytes", "Limit of the memory; absent without one.", "container_spec_memory_limit_bytes"
+)
+MEMORY_PEAK = _gauge("memory_peak_bytes", "bytes", "Most memory ever in use.", "container_memory_max_usage_bytes")
+SWAP = _gauge("swap_bytes", "bytes", "Swap in use.", "container_memory_swap")
+OOM = _counter("oom", "operations", "Times that the limit was reached and memory could not be freed.", None)
+OOM_KILLS = _counter(
+    "oom_kills", "operations", "Processes killed because memory ran out.", "container_oom_events_total"
+)
+PIDS = _gauge("pids", "threads", "Processes and threads.", "container_threads")
+PIDS_MAX = _gauge("pids_max", "threads", "Limit of processes and threads; absent without one.", "container_threads_max")
+READ_BYTES = _counter("io_read_bytes", "bytes", "Bytes read from a device.", "container_fs_reads_bytes_total", DISK_IO)
+WRITTEN_BYTES = _counter(
+    "io_written_bytes", "bytes", "Bytes written to a device.", "container_fs_writes_bytes_total", DISK_IO
+)
+READS = _counter("io_reads", "operations", "Reads from a device.", "container_fs_reads_total")
+WRITES = _counter("io_writes", "operations", "Writes to a device.", "container_fs_writes_total")
+RESOURCES = {"cpu": "a core", "memory": "memory", "io": "input or output"}
 WAITING = {
-    name: _counter(f"pressure_{name}_waiting_seconds", "seconds", f"Time in which some task waited for {text}.")
-    for name, text in (("cpu", "a core"), ("memory", "memory"), ("io", "input or output"))
+    name: _counter(
+        f"pressure_{name}_waiting_seconds",
+        "seconds",
+        f"Time in which some task waited for {text}.",
+        f"container_pressure_{name}_waiting_seconds_total",
+    )
+    for name, text in RESOURCES.items()
 }
 STALLED = {
-    name: _counter(f"pressure_{name}_stalled_seconds", "seconds", f"Time in which all tasks waited for {text}.")
-    for name, text in (("cpu", "a core"), ("memory", "memory"), ("io", "input or output"))
+    name: _counter(
+        f"pressure_{name}_stalled_seconds",
+        "seconds",
+        f"Time in which all tasks waited for {text}.",
+        f"container_pressure_{name}_stalled_seconds_total",
+    )
+    for name, text in RESOURCES.items()
 }
 METRICS = (
     *(CPU, CPU_USER, CPU_SYSTEM, PERIODS, THROTTLED_PERIODS, THROTTLED),
@@ -259,20 +298,11 @@ class Cgroup:
         self._devices = _DeviceNames(host.sys_root)
         self._groups: dict[str, _Group] = {}
         self._descriptors = allowance(DESCRIPTORS)
-        self._paced = Paced(self._look, self.interval_seconds, host.clock)
         self._shape: list[tuple[str, Fact]] = []
         self._series: tuple[Series, ...] = ()
 
     def read(self) -> Reading:
-        """Return the values of the latest look."""
-        return self._paced.read()
-
-    def close(self) -> None:
-        """Close the files."""
-        for group in self._groups.values():
-            group.close()
-
-    def _look(self) -> Reading:
+        """Return the present values."""
         refusals = self._follow(self._wanted())
         told = {path: group.read() for path, group in self._groups.items()}
         shape = [(path, fact) for path, facts in told.items() for fact in facts]
@@ -282,6 +312,11 @@ class Cgroup:
         values = [value for facts in told.values() for value in facts.values()]
         errors = chain(refusals, *(group.errors for group in self._groups.values()))
         return Reading(self._series, values, tuple(errors))
+
+    def close(self) -> None:
+        """Close the files."""
+        for group in self._groups.values():
+            group.close()
 
     def _wanted(self) -> list[str]:
         """Return the paths to look at, the most important first."""

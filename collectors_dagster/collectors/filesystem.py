@@ -13,11 +13,29 @@ from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.errors import CollectionError, SourceUnavailableError
 from collectors_dagster.samples import Kind, Metric
 
+
+def _gauge(name: str, unit: str, text: str, exporter: str, otel: str | None) -> Metric:
+    return Metric(f"filesystem_{name}", Kind.GAUGE, unit, text, exporter=exporter, otel=otel)
+
+
 METRICS = (
-    Metric("filesystem_size_bytes", Kind.GAUGE, "bytes", "Size of the filesystem."),
-    Metric("filesystem_available_bytes", Kind.GAUGE, "bytes", "Space that an ordinary user can still fill."),
-    Metric("filesystem_files", Kind.GAUGE, "files", "Inodes of the filesystem."),
-    Metric("filesystem_files_free", Kind.GAUGE, "files", "Inodes not in use."),
+    _gauge("size_bytes", "bytes", "Size of the filesystem.", "node_filesystem_size_bytes", "system.filesystem.limit"),
+    _gauge(
+        "available_bytes",
+        "bytes",
+        "Space that an ordinary user can still fill.",
+        "node_filesystem_avail_bytes",
+        "system.filesystem.usage",
+    ),
+    _gauge("files", "files", "Inodes of the filesystem.", "node_filesystem_files", "system.filesystem.inodes.usage"),
+    _gauge("files_free", "files", "Inodes not in use.", "node_filesystem_files_free", "system.filesystem.inodes.usage"),
+    _gauge(
+        "read_only",
+        "flag",
+        "1 where nothing can be written, be it by choice or after an error.",
+        "node_filesystem_readonly",
+        None,
+    ),
 )
 LOCAL_TYPE = re.compile("bcachefs|btrfs|exfat|ext[234]|f2fs|jfs|ntfs3?|reiserfs|ufs|vfat|xfs|zfs")
 REFRESH_SECONDS = 10.0
@@ -25,9 +43,9 @@ REFRESH_SECONDS = 10.0
 DEADLINE_SECONDS = 0.25
 """A sweep never waits longer than this for a filesystem to answer."""
 
-Usage = tuple[float, float, float, float]
+Usage = tuple[float, float, float, float, float]
 Statvfs = Callable[[str], os.statvfs_result]
-UNKNOWN: Usage = (float("nan"),) * 4
+UNKNOWN: Usage = (float("nan"),) * 5
 
 
 class Mount(NamedTuple):
@@ -106,6 +124,7 @@ def _usage(statvfs: Statvfs, mountpoint: str) -> Usage:
         float(found.f_bavail * block),
         float(found.f_files),
         float(found.f_ffree),
+        float(found.f_flag & os.ST_RDONLY),
     )
 
 
@@ -150,6 +169,9 @@ class Filesystems:
             self._reading = self._refresh()
             return self._reading
         return self._reading._replace(errors=())
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def _refresh(self) -> Reading:
         try:

@@ -7,7 +7,14 @@ from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.samples import Kind, Metric
 
 METRICS = tuple(
-    Metric(f"load{minutes}", Kind.GAUGE, "processes", f"Runnable and blocked threads, averaged over {minutes} min.")
+    Metric(
+        f"load{minutes}",
+        Kind.GAUGE,
+        "processes",
+        f"Runnable and blocked threads, averaged over {minutes} min.",
+        exporter=f"node_load{minutes}",
+        otel=f"system.cpu.load_average.{minutes}m",
+    )
     for minutes in (1, 5, 15)
 )
 SERIES = tuple(Series(metric) for metric in METRICS)

@@ -1,27 +1,135 @@
 """Memory, swap and paging: ``/proc/meminfo`` and ``/proc/vmstat``."""
 
+from functools import lru_cache
+from operator import mul
+
+from collectors_dagster.collectors.parts import Parts
 from collectors_dagster.collectors.procfs import KeyedFile, ProcFile, parser
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.samples import Kind, Metric
 
+USAGE = "system.memory.usage"
+SWAP_USAGE = "system.paging.usage"
 
-def _bytes(name: str, text: str) -> Metric:
-    return Metric(name, Kind.GAUGE, "bytes", text)
+
+ALWAYS = frozenset(
+    {
+        *("MemTotal", "MemAvailable", "MemFree", "Cached", "Buffers", "Slab", "Dirty", "AnonPages", "Shmem"),
+        *("SwapTotal", "SwapFree", "pgmajfault", "pswpin", "pswpout", "oom_kill"),
+    }
+)
+"""What is stored for every tenant, by the kernel's names; the rest is detail."""
 
 
-TOTAL = _bytes("memory_total_bytes", "Usable memory.")
-AVAILABLE = _bytes("memory_available_bytes", "What could be given to programs without swapping.")
-FREE = _bytes("memory_free_bytes", "Memory that holds nothing.")
-CACHED = _bytes("memory_cached_bytes", "Page cache and shared memory.")
-BUFFERS = _bytes("memory_buffers_bytes", "Block device buffers.")
-SLAB = _bytes("memory_slab_bytes", "Kernel data structures.")
-DIRTY = _bytes("memory_dirty_bytes", "Waiting to be written to disk.")
-SWAP_TOTAL = _bytes("swap_total_bytes", "Swap space.")
-SWAP_FREE = _bytes("swap_free_bytes", "Unused swap space.")
-FAULTS = Metric("page_faults_major_total", Kind.COUNTER, "operations", "Page faults that read a disk.")
-SWAP_IN = Metric("swap_in_pages_total", Kind.COUNTER, "pages", "Pages read from swap.")
-SWAP_OUT = Metric("swap_out_pages_total", Kind.COUNTER, "pages", "Pages written to swap.")
-OOM_KILLS = Metric("oom_kills_total", Kind.COUNTER, "operations", "Processes killed because memory ran out.")
+def _bytes(name: str, text: str, key: str, otel: str | None = None) -> Metric:
+    foreign = f"node_memory_{key}_bytes"
+    return Metric(name, Kind.GAUGE, "bytes", text, detail=key not in ALWAYS, exporter=foreign, otel=otel)
+
+
+def _pages(name: str, text: str, key: str, otel: str) -> Metric:
+    otel = f"system.memory.linux.hugepages.{otel}"
+    return Metric(name, Kind.GAUGE, "pages", text, detail=True, exporter=f"node_memory_{key}", otel=otel)
+
+
+def _counter(name: str, unit: str, text: str, key: str, otel: str | None = None) -> Metric:
+    foreign = f"node_vmstat_{key}"
+    return Metric(name, Kind.COUNTER, unit, text, detail=key not in ALWAYS, exporter=foreign, otel=otel)
+
+
+TOTAL = _bytes("memory_total_bytes", "Usable memory.", "MemTotal", "system.memory.limit")
+AVAILABLE = _bytes(
+    "memory_available_bytes",
+    "What could be given to programs without swapping.",
+    "MemAvailable",
+    "system.memory.linux.available",
+)
+FREE = _bytes("memory_free_bytes", "Memory that holds nothing.", "MemFree", USAGE)
+CACHED = _bytes("memory_cached_bytes", "Page cache and shared memory.", "Cached", USAGE)
+BUFFERS = _bytes("memory_buffers_bytes", "Block device buffers.", "Buffers", USAGE)
+SLAB = _bytes("memory_slab_bytes", "Kernel data structures.", "Slab", "system.memory.linux.slab.usage")
+SLAB_RECLAIMABLE = _bytes(
+    "memory_slab_reclaimable_bytes",
+    "Kernel data structures that can be given back, e.g. cached names of files.",
+    "SReclaimable",
+    "system.memory.linux.slab.usage",
+)
+SLAB_UNRECLAIMABLE = _bytes(
+    "memory_slab_unreclaimable_bytes",
+    "Kernel data structures that cannot be given back.",
+    "SUnreclaim",
+    "system.memory.linux.slab.usage",
+)
+DIRTY = _bytes("memory_dirty_bytes", "Waiting to be written to disk.", "Dirty")
+WRITEBACK = _bytes("memory_writeback_bytes", "Being written to disk.", "Writeback")
+ACTIVE = _bytes("memory_active_bytes", "Used recently.", "Active")
+INACTIVE = _bytes("memory_inactive_bytes", "Not used recently: reclaimed first.", "Inactive")
+ANONYMOUS = _bytes("memory_anonymous_bytes", "Memory of programs that no file stands behind.", "AnonPages", USAGE)
+ANONYMOUS_HUGE = _bytes("memory_anonymous_huge_bytes", "Part of it in transparent huge pages.", "AnonHugePages")
+MAPPED = _bytes("memory_mapped_bytes", "Files mapped into programs.", "Mapped")
+SHARED = _bytes("memory_shared_bytes", "Shared memory and tmpfs.", "Shmem", "system.memory.linux.shared")
+UNEVICTABLE = _bytes("memory_unevictable_bytes", "What must stay in memory.", "Unevictable")
+LOCKED = _bytes("memory_locked_bytes", "Locked into memory by programs.", "Mlocked")
+KERNEL_STACKS = _bytes("memory_kernel_stack_bytes", "Kernel stacks of all threads.", "KernelStack")
+PAGE_TABLES = _bytes("memory_page_tables_bytes", "Page tables.", "PageTables")
+PER_CPU = _bytes("memory_per_cpu_bytes", "Kernel data kept once per core.", "Percpu")
+VIRTUAL = _bytes("memory_vmalloc_used_bytes", "Kernel memory that is contiguous virtually only.", "VmallocUsed")
+COMMITTED = _bytes("memory_committed_bytes", "Promised to programs, whether touched or not.", "Committed_AS")
+COMMIT_LIMIT = _bytes("memory_commit_limit_bytes", "What may be promised under strict overcommit.", "CommitLimit")
+CORRUPTED = _bytes("memory_corrupted_bytes", "Taken out of use because of hardware errors.", "HardwareCorrupted")
+HUGE_PAGES = _pages("huge_pages", "Huge pages reserved by the operator.", "HugePages_Total", "limit")
+HUGE_PAGES_FREE = _pages("huge_pages_free", "Huge pages not in use.", "HugePages_Free", "usage")
+HUGE_PAGES_RESERVED = _pages(
+    "huge_pages_reserved", "Huge pages promised but not in use yet.", "HugePages_Rsvd", "reserved"
+)
+HUGE_PAGES_SURPLUS = _pages("huge_pages_surplus", "Huge pages beyond those reserved.", "HugePages_Surp", "surplus")
+HUGE_PAGE_SIZE = _bytes(
+    "huge_page_size_bytes", "Size of a huge page.", "Hugepagesize", "system.memory.linux.hugepages.page_size"
+)
+SWAP_TOTAL = _bytes("swap_total_bytes", "Swap space.", "SwapTotal", SWAP_USAGE)
+SWAP_FREE = _bytes("swap_free_bytes", "Unused swap space.", "SwapFree", SWAP_USAGE)
+SWAP_CACHED = _bytes("swap_cached_bytes", "In memory and, unchanged, in swap space too.", "SwapCached", SWAP_USAGE)
+SWAP_COMPRESSED = _bytes("swap_compressed_bytes", "Memory that zswap takes for what it holds.", "Zswap")
+SWAP_COMPRESSED_CONTENT = _bytes("swap_compressed_content_bytes", "What zswap holds, uncompressed.", "Zswapped")
+
+ALL_FAULTS = _counter("page_faults_total", "operations", "Page faults.", "pgfault", "system.paging.faults")
+FAULTS = _counter(
+    "page_faults_major_total", "operations", "Page faults that read a disk.", "pgmajfault", "system.paging.faults"
+)
+SWAP_IN = _counter("swap_in_pages_total", "pages", "Pages read from swap.", "pswpin", "system.paging.operations")
+SWAP_OUT = _counter("swap_out_pages_total", "pages", "Pages written to swap.", "pswpout", "system.paging.operations")
+PAGED_IN = _counter("paged_in_bytes_total", "bytes", "Read from block devices.", "pgpgin", "system.paging.operations")
+PAGED_OUT = _counter(
+    "paged_out_bytes_total", "bytes", "Written to block devices.", "pgpgout", "system.paging.operations"
+)
+SCANNED = _counter(
+    "memory_scanned_pages_total",
+    "pages",
+    "Pages looked at to be reclaimed, in the background (kswapd) or by who needs memory (direct).",
+    "pgscan_*",
+)
+RECLAIMED = _counter("memory_reclaimed_pages_total", "pages", "Pages reclaimed, by the same two.", "pgsteal_*")
+REFAULTS = _counter(
+    "memory_refaults_total",
+    "pages",
+    "Pages needed again soon after they were reclaimed: memory is short.",
+    "workingset_refault_*",
+)
+COMPACTION_STALLS = _counter(
+    "memory_compaction_stalls_total", "operations", "Waits for memory to be made contiguous.", "compact_stall"
+)
+HUGE_FAULTS = _counter(
+    "huge_page_faults_total", "operations", "Page faults answered with a transparent huge page.", "thp_fault_alloc"
+)
+HUGE_FALLBACKS = _counter(
+    "huge_page_fallbacks_total",
+    "operations",
+    "Page faults for which no transparent huge page was free.",
+    "thp_fault_fallback",
+)
+NUMA_MISSES = _counter(
+    "numa_misses_total", "pages", "Pages that came from another node than the one wanted.", "numa_miss"
+)
+OOM_KILLS = _counter("oom_kills_total", "operations", "Processes killed because memory ran out.", "oom_kill")
 
 MEMINFO = {
     b"MemTotal:": TOTAL,
@@ -29,57 +137,139 @@ MEMINFO = {
     b"MemFree:": FREE,
     b"Cached:": CACHED,
     b"Buffers:": BUFFERS,
+    b"Active:": ACTIVE,
+    b"Inactive:": INACTIVE,
+    b"Unevictable:": UNEVICTABLE,
+    b"Mlocked:": LOCKED,
     b"Slab:": SLAB,
+    b"SReclaimable:": SLAB_RECLAIMABLE,
+    b"SUnreclaim:": SLAB_UNRECLAIMABLE,
     b"Dirty:": DIRTY,
+    b"Writeback:": WRITEBACK,
+    b"AnonPages:": ANONYMOUS,
+    b"AnonHugePages:": ANONYMOUS_HUGE,
+    b"Mapped:": MAPPED,
+    b"Shmem:": SHARED,
+    b"KernelStack:": KERNEL_STACKS,
+    b"PageTables:": PAGE_TABLES,
+    b"Percpu:": PER_CPU,
+    b"VmallocUsed:": VIRTUAL,
+    b"Committed_AS:": COMMITTED,
+    b"CommitLimit:": COMMIT_LIMIT,
+    b"HardwareCorrupted:": CORRUPTED,
+    b"HugePages_Total:": HUGE_PAGES,
+    b"HugePages_Free:": HUGE_PAGES_FREE,
+    b"HugePages_Rsvd:": HUGE_PAGES_RESERVED,
+    b"HugePages_Surp:": HUGE_PAGES_SURPLUS,
+    b"Hugepagesize:": HUGE_PAGE_SIZE,
     b"SwapTotal:": SWAP_TOTAL,
     b"SwapFree:": SWAP_FREE,
+    b"SwapCached:": SWAP_CACHED,
+    b"Zswap:": SWAP_COMPRESSED,
+    b"Zswapped:": SWAP_COMPRESSED_CONTENT,
 }
-VMSTAT = {b"pgmajfault": FAULTS, b"pswpin": SWAP_IN, b"pswpout": SWAP_OUT, b"oom_kill": OOM_KILLS}
+VMSTAT = {
+    b"pgfault": Series(ALL_FAULTS),
+    b"pgmajfault": Series(FAULTS),
+    b"pswpin": Series(SWAP_IN),
+    b"pswpout": Series(SWAP_OUT),
+    b"pgpgin": Series(PAGED_IN),
+    b"pgpgout": Series(PAGED_OUT),
+    b"pgscan_kswapd": Series(SCANNED, (("by", "kswapd"),)),
+    b"pgscan_direct": Series(SCANNED, (("by", "direct"),)),
+    b"pgsteal_kswapd": Series(RECLAIMED, (("by", "kswapd"),)),
+    b"pgsteal_direct": Series(RECLAIMED, (("by", "direct"),)),
+    b"workingset_refault_anon": Series(REFAULTS, (("of", "programs"),)),
+    b"workingset_refault_file": Series(REFAULTS, (("of", "files"),)),
+    b"workingset_refault": Series(REFAULTS, (("of", "files"),)),  # the name until 5.8, which counted files only
+    b"compact_stall": Series(COMPACTION_STALLS),
+    b"thp_fault_alloc": Series(HUGE_FAULTS),
+    b"thp_fault_fallback": Series(HUGE_FALLBACKS),
+    b"numa_miss": Series(NUMA_MISSES),
+    b"oom_kill": Series(OOM_KILLS),
+}
+IN_KIBIBYTES = {key for key in MEMINFO if not key.startswith(b"HugePages_")} | {b"pgpgin", b"pgpgout"}
+KIBIBYTE = 1024
 
 
 @parser("memory")
-def parse_meminfo(data: bytes, layout: KeyedFile) -> list[float]:
-    """Return bytes for the keys of `layout`."""
+def parse_meminfo(data: bytes, layout: KeyedFile) -> list[int]:
+    """Return bytes, or numbers of huge pages, for the keys of `layout`."""
     values = layout.pick(data)
     if b"MemTotal:" not in layout.present:
         raise ValueError("no MemTotal")
-    return [1024.0 * value for value in values]
+    return list(map(mul, values, _factors(layout.present)))
 
 
 @parser("memory")
-def parse_vmstat(data: bytes, layout: KeyedFile) -> list[float]:
-    """Return events for the keys of `layout`."""
-    return [float(value) for value in layout.pick(data)]
+def parse_vmstat(data: bytes, layout: KeyedFile) -> list[int]:
+    """Return events, pages or bytes for the keys of `layout`."""
+    return list(map(mul, layout.pick(data), _factors(layout.present)))
+
+
+@lru_cache(maxsize=16)
+def _factors(present: tuple[bytes, ...]) -> tuple[int, ...]:
+    """Return what makes bytes of kibibytes and leaves numbers alone."""
+    return tuple(KIBIBYTE if key in IN_KIBIBYTES else 1 for key in present)
 
 
 class Memory:
     """Memory, swap and paging of the kernel."""
 
     name = "memory"
-    metrics = (*MEMINFO.values(), *VMSTAT.values())
+    metrics = (*MEMINFO.values(), *dict.fromkeys(series.metric for series in VMSTAT.values()))
 
     def __init__(self, host: Host) -> None:
-        self._meminfo = ProcFile(host.proc_root / "meminfo", source=self.name, single=True)
-        self._vmstat = ProcFile(host.proc_root / "vmstat", source=self.name, single=False)
-        self._sizes = KeyedFile(tuple(MEMINFO))
-        self._events = KeyedFile(tuple(VMSTAT))
-        self._shape: tuple[tuple[bytes, ...], tuple[bytes, ...]] = ((), ())
+        self._parts = Parts(_Sizes(host), _Events(host))
+
+    def read(self) -> Reading:
+        """Return the present values."""
+        return self._parts.read()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._parts.close()
+
+
+class _Sizes:
+    """What ``/proc/meminfo`` says."""
+
+    def __init__(self, host: Host) -> None:
+        self._file = ProcFile(host.proc_root / "meminfo", source=Memory.name, single=True)
+        self._layout = KeyedFile(tuple(MEMINFO))
+        self._present: tuple[bytes, ...] = ()
         self._series: tuple[Series, ...] = ()
 
     def read(self) -> Reading:
         """Return the present values."""
-        values = parse_meminfo(self._meminfo.read(), self._sizes)
-        values += parse_vmstat(self._vmstat.read(), self._events)
-        shape = (self._sizes.present, self._events.present)
-        if shape != self._shape:
-            self._shape, self._series = shape, _series(*shape)
+        values = parse_meminfo(self._file.read(), self._layout)
+        if self._layout.present != self._present:
+            self._present = self._layout.present
+            self._series = tuple(Series(MEMINFO[key]) for key in self._present)
         return Reading(self._series, values)
 
     def close(self) -> None:
-        """Close the files."""
-        self._meminfo.close()
-        self._vmstat.close()
+        """Close the file."""
+        self._file.close()
 
 
-def _series(sizes: tuple[bytes, ...], events: tuple[bytes, ...]) -> tuple[Series, ...]:
-    return (*(Series(MEMINFO[key]) for key in sizes), *(Series(VMSTAT[key]) for key in events))
+class _Events:
+    """What ``/proc/vmstat`` says."""
+
+    def __init__(self, host: Host) -> None:
+        self._file = ProcFile(host.proc_root / "vmstat", source=Memory.name, single=False)
+        self._layout = KeyedFile(tuple(VMSTAT))
+        self._present: tuple[bytes, ...] = ()
+        self._series: tuple[Series, ...] = ()
+
+    def read(self) -> Reading:
+        """Return the present values."""
+        values = parse_vmstat(self._file.read(), self._layout)
+        if self._layout.present != self._present:
+            self._present = self._layout.present
+            self._series = tuple(VMSTAT[key] for key in self._present)
+        return Reading(self._series, values)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -6,7 +6,8 @@ from collectors_dagster.samples import Kind, Metric
 
 
 def _metric(resource: str, state: str, text: str) -> Metric:
-    return Metric(f"pressure_{resource}_{state}_seconds_total", Kind.COUNTER, "seconds", text)
+    name = f"pressure_{resource}_{state}_seconds_total"
+    return Metric(name, Kind.COUNTER, "seconds", text, exporter=f"node_{name}")
 
 
 STATES = {

@@ -5,10 +5,8 @@ Of all others nothing but ``stat`` is read.
 """
 
 import math
-import os
 from collections.abc import Collection, Mapping
 
-from collectors_dagster.collectors.pace import Paced
 from collectors_dagster.collectors.process_groups import STATES, Group, Groups
 from collectors_dagster.collectors.process_table import Details, Identity, Look, ProcessTable
 from collectors_dagster.collectors.protocol import Host, Reading, Series
@@ -26,24 +24,57 @@ LOYALTY = 2
 """A group that is followed gives way only to one that is this many times as busy."""
 
 
-def _counter(name: str, unit: str, text: str) -> Metric:
-    return Metric(f"process_{name}_total", Kind.COUNTER, unit, text)
+def _counter(name: str, unit: str, text: str, exporter: str | None, otel: str | None = None) -> Metric:
+    return Metric(f"process_{name}_total", Kind.COUNTER, unit, text, exporter=exporter, otel=otel)
 
 
-def _gauge(name: str, unit: str, text: str) -> Metric:
-    return Metric(f"process_{name}", Kind.GAUGE, unit, text)
+def _gauge(name: str, unit: str, text: str, exporter: str | None, otel: str | None = None) -> Metric:
+    return Metric(f"process_{name}", Kind.GAUGE, unit, text, exporter=exporter, otel=otel)
 
 
-CPU_USER = _counter("cpu_user_seconds", "seconds", "Processor time in user mode, ended members included.")
-CPU_SYSTEM = _counter("cpu_system_seconds", "seconds", "Processor time in the kernel, ended members included.")
-RESIDENT = _gauge("resident_bytes", "bytes", "Resident memory; pages shared by members count for each.")
-THREADS = _gauge("threads", "threads", "Threads.")
-OPEN_FILES = _gauge("open_files", "files", "Open files.")
-READ_BYTES = _counter("read_bytes", "bytes", "Bytes read from disks, ended members included.")
-WRITTEN_BYTES = _counter("written_bytes", "bytes", "Bytes written to disks, ended members included.")
-COUNT = _gauge("count", "processes", "Processes.")
-STARTS = _counter("starts", "processes", "Processes started.")
-BY_STATE = _gauge("states", "processes", "Processes per state.")
+EXPORTER = "namedprocess_namegroup"
+CPU_USER = _counter(
+    "cpu_user_seconds",
+    "seconds",
+    "Processor time in user mode, ended members included.",
+    f"{EXPORTER}_cpu_seconds_total",
+    "process.cpu.time",
+)
+CPU_SYSTEM = _counter(
+    "cpu_system_seconds",
+    "seconds",
+    "Processor time in the kernel, ended members included.",
+    f"{EXPORTER}_cpu_seconds_total",
+    "process.cpu.time",
+)
+RESIDENT = _gauge(
+    "resident_bytes",
+    "bytes",
+    "Resident memory; pages shared by members count for each.",
+    f"{EXPORTER}_memory_bytes",
+    "process.memory.usage",
+)
+THREADS = _gauge("threads", "threads", "Threads.", f"{EXPORTER}_num_threads", "process.thread.count")
+OPEN_FILES = _gauge(
+    "open_files", "files", "Open files.", f"{EXPORTER}_open_filedesc", "process.unix.file_descriptor.count"
+)
+READ_BYTES = _counter(
+    "read_bytes",
+    "bytes",
+    "Bytes read from disks, ended members included.",
+    f"{EXPORTER}_read_bytes_total",
+    "process.disk.io",
+)
+WRITTEN_BYTES = _counter(
+    "written_bytes",
+    "bytes",
+    "Bytes written to disks, ended members included.",
+    f"{EXPORTER}_write_bytes_total",
+    "process.disk.io",
+)
+COUNT = _gauge("count", "processes", "Processes.", f"{EXPORTER}_num_procs")
+STARTS = _counter("starts", "processes", "Processes started.", None)
+BY_STATE = _gauge("states", "processes", "Processes per state.", None, "system.process.count")
 GROUPS = Metric("process_groups", Kind.GAUGE, "groups", "Groups of processes on the host, followed or not.")
 WHOLE = (CPU_USER, CPU_SYSTEM, RESIDENT, THREADS, OPEN_FILES, READ_BYTES, WRITTEN_BYTES, COUNT, STARTS)
 """Metrics with one series per group, in the order of :func:`_values`."""
@@ -61,8 +92,6 @@ class Processes:
         self._table = ProcessTable(host)
         self._details = Details(host.proc_root)
         self._groups = Groups()
-        self._paced = Paced(self._look, self.interval_seconds, host.clock)
-        self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self._scopes: tuple[Scope, ...] | None = None
         self._chosen_at = 0
         self._wanted = 0
@@ -77,14 +106,7 @@ class Processes:
         return sum(len(group.members) for group in self._groups)
 
     def read(self) -> Reading:
-        """Return the values of the latest look."""
-        return self._paced.read()
-
-    def close(self) -> None:
-        """Close the descriptors."""
-        self._table.close()
-
-    def _look(self) -> Reading:
+        """Return the present values."""
         look = self._table.look()
         new, backwards = self._groups.account(look)
         self._choose(look, new)
@@ -94,6 +116,10 @@ class Processes:
             raise _told_once(look.errors)[0]
         values = [living, *(value for group in self._followed for value in self._values(group))]
         return Reading(self._series, values, (*_told_once(look.errors), *_told_backwards(backwards), *self._refusal()))
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        self._table.close()
 
     def _choose(self, look: Look, new: list[Group]) -> None:
         """Take over whom to follow: all anew now and then, in between those that a scope names and that are new."""
@@ -155,7 +181,7 @@ class Processes:
         return [
             group.user_ticks / second,
             group.system_ticks / second,
-            group.resident_pages * self._page_bytes,
+            group.resident_pages * self._host.page_bytes,
             group.threads,
             sum(files) if len(files) == len(members) else math.nan,
             group.read_bytes if told else math.nan,

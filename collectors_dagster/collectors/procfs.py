@@ -1,11 +1,13 @@
 """Reading small kernel files often: cached descriptors, positions found once."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
+from operator import itemgetter
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from collectors_dagster.clock import Clock
 from collectors_dagster.errors import InvalidSampleError, SourceUnavailableError
 
 Params = ParamSpec("Params")
@@ -14,6 +16,8 @@ Result = TypeVar("Result")
 SMALL = 3072
 """procfs hands out lists in chunks of a page; a first chunk below this size is therefore the whole file."""
 LARGEST = 8 * 1024 * 1024
+LOOK_AGAIN_SECONDS = 60.0
+"""What a kernel does not offer now may be there after a module was loaded."""
 
 
 class ProcFile:
@@ -93,6 +97,8 @@ class ProcFile:
 class KeyedFile:
     r"""Chosen numbers of a ``key value`` file, by positions found once and checked at each reading.
 
+    What did not change since the last reading is not parsed again; the list is then the same, so leave it alone.
+
     Parameters
     ----------
     keys : tuple of bytes
@@ -107,32 +113,182 @@ class KeyedFile:
     (b'MemTotal:', b'SwapFree:')
     """
 
-    __slots__ = ("_keys", "_length", "_positions", "present")
+    __slots__ = ("_data", "_expected", "_keys", "_length", "_numbers", "_values", "_words", "present")
 
     def __init__(self, keys: tuple[bytes, ...]) -> None:
         self._keys = keys
+        self._data: bytes | None = None
+        self._values: list[int] = []
         self._length = -1
-        self._positions: tuple[int, ...] = ()
+        self._expected: tuple[bytes, ...] = ()
+        self._words = self._numbers = picker(())
         self.present: tuple[bytes, ...] = ()
 
     def pick(self, data: bytes) -> list[int]:
         """Return the values of the keys named in :attr:`present`, which is replaced when the file changed shape."""
-        tokens = data.split()
-        if not self._fits(tokens):
-            self._find(tokens)
-        return [natural(tokens[position]) for position in self._positions]
-
-    def _fits(self, tokens: list[bytes]) -> bool:
-        return len(tokens) == self._length and all(
-            tokens[position - 1] == key for position, key in zip(self._positions, self.present, strict=True)
-        )
+        if data != self._data:
+            self._data = None  # what is remembered below must fit together, or be found anew
+            tokens = data.split()
+            if len(tokens) != self._length or self._words(tokens) != self._expected:
+                self._find(tokens)
+            self._values = naturals(self._numbers(tokens))
+            self._data = data
+        return self._values
 
     def _find(self, tokens: list[bytes]) -> None:
-        places = {token: at + 1 for at, token in reversed(list(enumerate(tokens[:-1])))}
-        found = sorted((places[key], key) for key in self._keys if key in places)
+        places = {token: at for at, token in reversed(list(enumerate(tokens[:-1])))}
+        self._adopt(tokens, sorted((places[key], key) for key in self._keys if key in places))
+
+    def _adopt(self, tokens: list[bytes], found: list[tuple[int, bytes]], words: tuple[int, ...] = ()) -> None:
+        """Remember where keys stand, and which words else must stay where they are."""
+        checked = [*(at for at, _ in found), *words]
         self._length = len(tokens)
-        self._positions = tuple(position for position, _ in found)
+        self._words = picker(checked)
+        self._expected = self._words(tokens)
+        self._numbers = picker([at + 1 for at, _ in found])
         self.present = tuple(key for _, key in found)
+
+
+class GroupedFile(KeyedFile):
+    r"""The same for lines that begin with a group's name: ``sockstat``.
+
+    Parameters
+    ----------
+    keys : tuple of bytes
+        Group and key as written, without a blank: ``TCP:inuse``.
+
+    Examples
+    --------
+    >>> layout = GroupedFile((b"TCP:inuse", b"UDP:inuse"))
+    >>> layout.pick(b"TCP: inuse 7 orphan 0\nUDP: inuse 3\n")
+    [7, 3]
+    """
+
+    __slots__ = ()
+
+    def _find(self, tokens: list[bytes]) -> None:
+        group, groups = b"", []
+        found: dict[bytes, int] = {}
+        for at, token in enumerate(tokens[:-1]):
+            if token.endswith(b":"):
+                group = token
+                groups.append(at)
+            elif group + token in self._keys:
+                found.setdefault(group + token, at)
+        self._adopt(tokens, [(at, key) for key, at in found.items()], tuple(groups))
+
+
+class HeadedFile:
+    r"""Chosen numbers of a file in which a line of names precedes each line of numbers: ``snmp``, ``netstat``.
+
+    Parameters
+    ----------
+    keys : tuple of bytes
+        Group and name as written, without a blank: ``Tcp:RetransSegs``.
+
+    Examples
+    --------
+    >>> layout = HeadedFile((b"Tcp:OutSegs", b"Udp:InErrors", b"Tcp:Absent"))
+    >>> layout.pick(b"Tcp: MaxConn OutSegs\nTcp: -1 7\nUdp: InErrors\nUdp: 3\n")
+    [7, 3]
+    >>> layout.present
+    (b'Tcp:OutSegs', b'Udp:InErrors')
+    """
+
+    __slots__ = ("_heads", "_keys", "_rows", "present")
+
+    def __init__(self, keys: tuple[bytes, ...]) -> None:
+        self._keys = frozenset(keys)
+        self._heads: list[bytes] = []
+        self._rows: list[_Row] = []
+        self.present: tuple[bytes, ...] = ()
+
+    def pick(self, data: bytes) -> list[int]:
+        """Return the values of the keys named in :attr:`present`, which is replaced when the file changed shape."""
+        lines = data.splitlines()
+        if lines[::2] != self._heads:
+            self._find(lines[::2])
+        return [value for row in self._rows for value in row.numbers(lines)]
+
+    def _find(self, heads: list[bytes]) -> None:
+        rows: list[_Row] = []
+        present: list[bytes] = []
+        for number, head in enumerate(heads):
+            group, *names = head.split()
+            chosen = {group + name: at for at, name in enumerate(names, 1) if group + name in self._keys}
+            if chosen:
+                rows.append(_Row(2 * number + 1, group, len(names) + 1, list(chosen.values())))
+                present += chosen
+        self._heads, self._rows, self.present = heads, rows, tuple(present)
+
+
+class _Row:
+    """The numbers under one head, parsed again only when the line changed."""
+
+    __slots__ = ("_at", "_group", "_line", "_pick", "_values", "_width")
+
+    def __init__(self, at: int, group: bytes, width: int, positions: list[int]) -> None:
+        self._at = at
+        self._group = group
+        self._width = width
+        self._pick = picker(positions)
+        self._line = b""
+        self._values: list[int] = []
+
+    def numbers(self, lines: list[bytes]) -> list[int]:
+        line = lines[self._at]
+        if line != self._line:
+            tokens = line.split()
+            if len(tokens) != self._width or tokens[0] != self._group:
+                raise ValueError(f"numbers do not stand under their names in {self._group[:24]!r}")
+            self._values = naturals(self._pick(tokens))
+            self._line = line
+        return self._values
+
+
+class OptionalFile(ProcFile):
+    """A file that many kernels do not have; it is empty there, and looked for again once a minute."""
+
+    __slots__ = ("_clock", "_due")
+
+    def __init__(self, path: Path, *, source: str, single: bool, clock: Clock) -> None:
+        super().__init__(path, source=source, single=single)
+        self._clock = clock
+        self._due = float("-inf")
+
+    def read(self) -> bytes:
+        """Return the file's present content, nothing if it is absent.
+
+        Raises
+        ------
+        CollectionError
+            As :class:`ProcFile`, but for absence.
+        """
+        if self._fd < 0 and self._clock.monotonic() < self._due:
+            return b""
+        try:
+            return super().read()
+        except SourceUnavailableError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            self._due = self._clock.monotonic() + LOOK_AGAIN_SECONDS
+            return b""
+
+
+def attribute(path: Path) -> bytes | None:
+    """Return what a file of sysfs or a sysctl says, without blanks around it; None if it is absent or has no answer.
+
+    Such files are asked seldom, so no descriptor is kept. A link that is down answers the question for its speed with
+    an error, a device may vanish between two of them.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(fd, 4096).strip()
+        finally:
+            os.close(fd)
+    except (OSError, ValueError):
+        return None
 
 
 def parser(source: str) -> Callable[[Callable[Params, Result]], Callable[Params, Result]]:
@@ -163,6 +319,34 @@ def natural(text: bytes) -> int:
     if not text.isdigit() or len(text) > 20:
         raise ValueError(f"not a counter: {text[:24]!r}")
     return int(text)
+
+
+def naturals(texts: Sequence[bytes]) -> list[int]:
+    """Return the values of many counters, refusing all if one is none; a third of the price of :func:`natural` each.
+
+    Raises
+    ------
+    ValueError
+        As :func:`natural`.
+    """
+    if not texts:
+        return []
+    if not (all(texts) and b"".join(texts).isdigit()) or max(map(len, texts)) > 20:
+        raise ValueError(f"not a counter among {[text[:24] for text in texts[:3]]!r}")
+    return list(map(int, texts))
+
+
+def picker(positions: Sequence[int]) -> Callable[[list[bytes]], tuple[bytes, ...]]:
+    """Return what takes the tokens at `positions` out of a list, in C.
+
+    Examples
+    --------
+    >>> picker([2, 0])([b"a", b"b", b"c"])
+    (b'c', b'a')
+    """
+    if len(positions) > 1:
+        return itemgetter(*positions)
+    return lambda tokens: tuple(tokens[position] for position in positions)
 
 
 def shown(name: bytes) -> str:

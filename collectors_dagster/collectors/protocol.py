@@ -1,10 +1,11 @@
 """What a collector is: it reads one source and answers readings."""
 
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.errors import CollectionError
@@ -39,6 +40,8 @@ class Host:
         Mount points of procfs and sysfs: a container reads its host under ``/host/proc``, a test a recorded tree.
     ticks_per_second : int
         Unit of the times in ``/proc/stat`` (``USER_HZ``).
+    page_bytes : int
+        Unit of the memory that sockets and processes hold.
     etc_root : Path
         Where ``passwd`` lies.
     watched : Watched
@@ -51,6 +54,7 @@ class Host:
     proc_root: Path = Path("/proc")
     sys_root: Path = Path("/sys")
     ticks_per_second: int = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+    page_bytes: int = mmap.PAGESIZE
     etc_root: Path = Path("/etc")
     watched: Watched = field(default_factory=lambda: Watched(Scope()))
     busiest_processes: int = 5
@@ -80,6 +84,59 @@ class Reading(NamedTuple):
     series: tuple[Series, ...]
     values: Sequence[float]
     errors: tuple[CollectionError, ...] = ()
+
+
+EVERY_SWEEP = 0.0
+"""An interval that every sweep fulfils."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """How often a source is read, and how long that may take.
+
+    A collector declares what differs from the defaults by class attributes of the same names.
+
+    Attributes
+    ----------
+    interval_seconds : float
+        Between two readings; the sweeps in between have no values of this source.
+    timeout_seconds : float
+        A reading that takes longer is counted as failed, though its values are kept.
+    """
+
+    interval_seconds: float = EVERY_SWEEP
+    timeout_seconds: float = 0.5
+
+
+def cadence_of(collector: object) -> Cadence:
+    """Return what a collector declares.
+
+    Examples
+    --------
+    >>> class Slow:
+    ...     interval_seconds = 5.0
+    >>> cadence_of(Slow())
+    Cadence(interval_seconds=5.0, timeout_seconds=0.5)
+    """
+    default = Cadence()
+    return Cadence(
+        float(getattr(collector, "interval_seconds", default.interval_seconds)),
+        float(getattr(collector, "timeout_seconds", default.timeout_seconds)),
+    )
+
+
+@runtime_checkable
+class Waiting(Protocol):
+    """A collector whose source answers after a while.
+
+    All of them are asked before the others are read, and read last: they wait side by side, not in turn. (No event
+    loop: what makes a reading of a host wait, a driver or a hung mount, cannot be awaited, and asyncio alone would be
+    a third of the agent's memory.)
+    """
+
+    def begin(self) -> None:
+        """Ask the source, without waiting; :meth:`Collector.read` takes the answer."""
+        ...
 
 
 class Collector(Protocol):

@@ -1,5 +1,6 @@
 """The frame around collectors: it times, isolates, limits and counts each of them."""
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,12 +11,25 @@ from typing import NamedTuple
 import structlog
 
 from collectors_dagster.clock import Clock
-from collectors_dagster.collectors.protocol import Collector, Reading, Series
-from collectors_dagster.errors import InvalidSampleError
+from collectors_dagster.collectors.protocol import Collector, Reading, Series, Waiting, cadence_of
+from collectors_dagster.errors import InvalidSampleError, SourceUnavailableError
+from collectors_dagster.patterns.circuit_breaker import (
+    BreakerPolicy,
+    BreakerState,
+    Outcome,
+    Permit,
+    Phase,
+    admit,
+    settle,
+)
 from collectors_dagster.samples import Labels, Metric
 
 MAX_SERIES = 2000
 """Series that one collector may report; the rest is refused and counted, the sweep goes on."""
+
+EARLY = 0.9
+"""A source is due a little before its interval is over: sweeps come on a grid, give or take milliseconds."""
+DEFAULT_POLICY = BreakerPolicy(failure_threshold=10, recovery_seconds=30.0)
 
 log = structlog.get_logger("collectors")
 NAN = float("nan")
@@ -47,7 +61,17 @@ class Sweep(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """What became of one collector's readings so far."""
+    """What became of one collector's readings so far.
+
+    Attributes
+    ----------
+    interval_seconds : float
+        Between two readings, at present; 0 for every sweep.
+    skipped : int
+        Readings not tried because the circuit was open.
+    circuit : Phase
+        Of the collector's circuit breaker.
+    """
 
     readings: int = 0
     points: int = 0
@@ -57,32 +81,77 @@ class Tally:
     last_success: datetime | None = None
     last_seconds: float = 0.0
     total_seconds: float = 0.0
+    interval_seconds: float = 0.0
+    skipped: int = 0
+    circuit: Phase = Phase.CLOSED
+
+
+HEALTHY = BreakerState()
+"""A circuit that remembers no failure. Successes of such a circuit need no note: that keeps it out of the hot path."""
+FREE = Permit(HEALTHY.generation)
 
 
 class _Slot:
-    """A collector with its series, its tally and its latest failure."""
+    """A collector with its series, its tally, its circuit and the time of its next reading."""
 
-    def __init__(self, collector: Collector) -> None:
+    def __init__(self, collector: Collector, policy: BreakerPolicy) -> None:
         self.collector = collector
-        self.tally = Tally()
+        self.name = collector.name
+        self.cadence = cadence_of(collector)
+        self.tally = Tally(interval_seconds=self.cadence.interval_seconds)
         self.series: tuple[Series, ...] = ()
         self.columns: tuple[Column, ...] = ()
+        self.blank: array[float] = array("d")
+        self.waiting = collector if isinstance(collector, Waiting) else None
+        self._policy = policy
+        self._breaker = HEALTHY
+        self._due = -math.inf
 
     def adopt(self, series: tuple[Series, ...]) -> None:
         """Take over a new set of series, within the limit."""
         self.series = series
         self.tally.refused_series = max(0, len(series) - MAX_SERIES)
-        name = self.collector.name
-        self.columns = tuple(Column(name, one.metric, one.labels) for one in series[:MAX_SERIES])
+        self.columns = tuple(Column(self.name, one.metric, one.labels) for one in series[:MAX_SERIES])
+        self.blank = array("d", [NAN]) * len(self.columns)
         if self.tally.refused_series:
-            log.warning("series refused", collector=name, refused=self.tally.refused_series, limit=MAX_SERIES)
+            log.warning("series refused", collector=self.name, refused=self.tally.refused_series, limit=MAX_SERIES)
+
+    def claim(self, now: float) -> Permit | None:
+        """Return leave to read; ``None`` if it is not time yet, or the circuit is open."""
+        if now < self._due:
+            return None
+        self._due = now + EARLY * self.tally.interval_seconds
+        if self._breaker is HEALTHY:
+            return FREE
+        self._breaker, permit = admit(self._policy, self._breaker, now)
+        self.tally.skipped += permit is None
+        self.tally.circuit = self._breaker.phase
+        return permit
+
+    def settle(self, permit: Permit, outcome: Outcome, now: float) -> None:
+        """Tell the circuit how a reading ended."""
+        if self._breaker is HEALTHY and outcome is Outcome.SUCCESS:
+            return
+        before = self._breaker.phase
+        self._breaker = settle(self._policy, self._breaker, permit, outcome, now)
+        self.tally.circuit = self._breaker.phase
+        if self._breaker.phase is Phase.OPEN and before is not Phase.OPEN:
+            pause = self._policy.recovery_seconds
+            log.warning("collector is left alone for a while", collector=self.name, pause_seconds=pause)
+        elif self._breaker.phase is Phase.CLOSED and not any(self._breaker.failures):
+            self._breaker = HEALTHY
+
+    def every(self, seconds: float) -> None:
+        """Read at another interval from now on."""
+        self._due = min(self._due, self._due + EARLY * (seconds - self.tally.interval_seconds))
+        self.tally.interval_seconds = seconds
 
     def fail(self, error: Exception) -> None:
         """Count a failure; log the first of a kind in a row."""
         kind, text = type(error).__name__, str(error)
         self.tally.errors[kind] += 1
         if self.tally.last_error != text:
-            log.warning("collector failed", collector=self.collector.name, error_type=kind, error=text)
+            log.warning("collector failed", collector=self.name, error_type=kind, error=text)
         self.tally.last_error = text
 
 
@@ -94,31 +163,54 @@ def _checked(reading: Reading, source: str) -> Reading:
 
 
 class Runner:
-    """Runs every collector once per sweep; one that fails costs no other.
+    """Reads every collector that is due, once per sweep; one that fails, hangs or floods costs no other.
 
     Parameters
     ----------
     collectors : iterable of Collector
-        Run in this order. The runner closes them.
+        Read in this order, those that wait last. The runner closes them.
+    policy : BreakerPolicy
+        Of the circuit around each collector: one that keeps failing is left alone for a while.
     """
 
-    def __init__(self, collectors: Iterable[Collector], clock: Clock) -> None:
-        self._slots = [_Slot(collector) for collector in collectors]
+    def __init__(
+        self, collectors: Iterable[Collector], clock: Clock, *, policy: BreakerPolicy = DEFAULT_POLICY
+    ) -> None:
+        slots = [_Slot(collector, policy) for collector in collectors]
+        self._slots = sorted(slots, key=lambda slot: slot.waiting is not None)
         self._clock = clock
         self._columns: tuple[Column, ...] = ()
 
     @property
     def tallies(self) -> dict[str, Tally]:
         """Counts per collector."""
-        return {slot.collector.name: slot.tally for slot in self._slots}
+        return {slot.name: slot.tally for slot in self._slots}
+
+    def read_every(self, collector: str, seconds: float) -> None:
+        """Read one collector at another interval from now on.
+
+        Raises
+        ------
+        KeyError
+            If there is no such collector.
+        """
+        {slot.name: slot for slot in self._slots}[collector].every(seconds)
 
     def sweep(self) -> Sweep:
-        """Read every collector once."""
+        """Read what is due; the others' values are NaN."""
+        now = self._clock.monotonic()
+        claims = [slot.claim(now) for slot in self._slots]
+        for slot, permit in zip(self._slots, claims, strict=True):
+            if permit is not None and slot.waiting is not None:
+                self._begin(slot, slot.waiting)
         values: array[float] = array("d")
         changed = False
-        for slot in self._slots:
+        for slot, permit in zip(self._slots, claims, strict=True):
+            if permit is None:
+                values.extend(slot.blank)
+                continue
             before = slot.columns
-            values.extend(self._read(slot))
+            values.extend(self._read(slot, permit))
             changed |= slot.columns is not before
         if changed:
             self._columns = tuple(column for slot in self._slots for column in slot.columns)
@@ -129,21 +221,35 @@ class Runner:
         for slot in self._slots:
             slot.collector.close()
 
-    def _read(self, slot: _Slot) -> Sequence[float]:
+    def _begin(self, slot: _Slot, waiting: Waiting) -> None:
+        try:
+            waiting.begin()
+        except Exception as error:  # noqa: BLE001 - as in _read, which will say whether the source is lost
+            slot.fail(error)
+
+    def _read(self, slot: _Slot, permit: Permit) -> Sequence[float]:
         started = self._clock.monotonic()
         try:
-            reading = _checked(slot.collector.read(), slot.collector.name)
+            reading = _checked(slot.collector.read(), slot.name)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in one source must not cost another
             slot.fail(error)
-            return [NAN] * len(slot.columns)
-        finally:
-            self._time(slot.tally, started)
-        return self._accept(slot, reading)
+            self._end(slot, permit, started, Outcome.FAILURE)
+            return slot.blank
+        values = self._accept(slot, reading)
+        self._end(slot, permit, started, Outcome.SUCCESS)
+        return values
 
-    def _time(self, tally: Tally, started: float) -> None:
+    def _end(self, slot: _Slot, permit: Permit, started: float, outcome: Outcome) -> None:
+        """Time a reading, and tell the circuit; one that took too long is a failure, whatever it brought."""
+        now = self._clock.monotonic()
+        tally = slot.tally
         tally.readings += 1
-        tally.last_seconds = self._clock.monotonic() - started
+        tally.last_seconds = now - started
         tally.total_seconds += tally.last_seconds
+        if tally.last_seconds > slot.cadence.timeout_seconds:
+            slot.fail(_overlong(slot.name, slot.cadence.timeout_seconds))
+            outcome = Outcome.FAILURE
+        slot.settle(permit, outcome, now)
 
     def _accept(self, slot: _Slot, reading: Reading) -> Sequence[float]:
         if reading.series is not slot.series:
@@ -155,3 +261,7 @@ class Runner:
         if not reading.errors:
             slot.tally.last_error = None
         return reading.values if len(slot.columns) == len(slot.series) else reading.values[: len(slot.columns)]
+
+
+def _overlong(source: str, seconds: float) -> SourceUnavailableError:
+    return SourceUnavailableError(f"{source}: a reading took longer than {seconds:g} s", source=source)

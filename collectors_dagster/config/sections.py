@@ -9,8 +9,8 @@ from pydantic import SecretStr, field_validator, model_validator
 
 from collectors_dagster.config.fields import Section, section, setting
 
-DebuggableComponent = Literal["agent", "scorer", "supervisor"]
-"""Processes that can measure themselves while they run."""
+DebuggableComponent = Literal["agent", "scorer", "supervisor", "runs"]
+"""Processes that can measure themselves while they run; `runs` are Dagster's, each of which looks when it starts."""
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|/[^\s\x00?#]+")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
@@ -261,10 +261,10 @@ class DebugSwitches(Section):
 
 
 class Debug(Section):
-    """Measuring a component while it runs: followed without a restart."""
+    """Measuring a component (agent, scorer, supervisor, runs) while it runs: followed without a restart."""
 
     components: dict[DebuggableComponent, DebugSwitches] = setting(
-        {}, unit="", about="Switches per component: agent, scorer, supervisor."
+        {}, unit="", about="Switches per component: agent, scorer, supervisor, runs."
     )
 
     def of(self, component: str) -> DebugSwitches:

@@ -1,6 +1,7 @@
 """All settings of a process, complete and checked."""
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -42,6 +43,9 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 Environment = Literal["development", "staging", "production"]
 ENVIRONMENTS: tuple[str, ...] = ("development", "staging", "production")
 Database = Literal["collectors", "dagster", "mlflow"]
+
+DECIDED_BEFORE_FILES = ("environment", "config_dir")
+"""They decide which files are read, so no file can hold them."""
 
 _DRIVERS: dict[str, str] = {"collectors": "psycopg", "dagster": "psycopg2", "mlflow": "psycopg2"}
 _EVERY_INTERFACE = frozenset({"0.0.0.0", "::"})  # noqa: S104  # recognised here so that nobody dials it
@@ -263,8 +267,33 @@ class _LayerSource(PydanticBaseSettingsSource):
         return dict(self._layer.values)
 
 
-def _layers(overrides: dict[str, Any]) -> tuple[Layer, ...]:
-    """Return all layers, the strongest first."""
+def settings_from(layers: Sequence[Layer]) -> Settings:
+    """Merge and check `layers`, the strongest first, and nothing else.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a value is refused.
+    """
+
+    class Given(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *_sources: Any, **_named: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return tuple(_LayerSource(settings_cls, each) for each in layers)
+
+    return Given()._completed({})  # noqa: SLF001  # the second half of its constructor
+
+
+def all_layers(overrides: dict[str, Any], read_file: Callable[[Path, Path], Layer]) -> tuple[Layer, ...]:
+    """Return all layers, the strongest first.
+
+    Parameters
+    ----------
+    read_file : callable
+        Returns the layer of a file in the directory of settings; both are given.
+    """
     config_dir = _config_dir(overrides)
     environment = with_dotenv(process_environment(), config_dir.parent / ".env")
     variables = prefixed_layer(environment, Settings)
@@ -273,8 +302,12 @@ def _layers(overrides: dict[str, Any]) -> tuple[Layer, ...]:
         overrides_layer(overrides),
         variables,
         document_names_layer(environment, Settings),
-        *_file_layers(config_dir, name),
+        *_file_layers(config_dir, name, read_file),
     )
+
+
+def _layers(overrides: dict[str, Any]) -> tuple[Layer, ...]:
+    return all_layers(overrides, _file_layer)
 
 
 def _config_dir(overrides: dict[str, Any]) -> Path:
@@ -293,16 +326,16 @@ def _setting_files(config_dir: Path, environment: str) -> tuple[Path, ...]:
     return (config_dir / f"{environment}.yml", config_dir / "base.yml")
 
 
-def _file_layers(config_dir: Path, environment: str) -> list[Layer]:
+def _file_layers(config_dir: Path, environment: str, read_file: Callable[[Path, Path], Layer]) -> list[Layer]:
     if environment not in ENVIRONMENTS:
         return []  # the field itself refuses the name and lists the allowed ones
     files = [path for path in _setting_files(config_dir, environment) if path.exists()]
-    return [_file_layer(path, config_dir) for path in files]
+    return [read_file(path, config_dir) for path in files]
 
 
 def _file_layer(path: Path, config_dir: Path) -> Layer:
     document = read_document(path, shown_path(path, config_dir))
-    for key in ("environment", "config_dir"):
+    for key in DECIDED_BEFORE_FILES:
         if key in document.values:
             raise ConfigurationError(
                 f"{document.place((key,))}: {key} decides which files are read, so no file can hold it; "

@@ -12,7 +12,7 @@ from collectors_dagster.config.fields import Section, section, setting
 from collectors_dagster.config.sections import checked_address
 from collectors_dagster.errors import ConfigurationError, TenantIsolationError
 from collectors_dagster.scopes import ProcessSelector, Scope, checked_cgroup_pattern
-from collectors_dagster.tenants import SystemSource, Tier, checked_tenant_id
+from collectors_dagster.tenants import SLOWEST_SECONDS, Sampling, SystemSource, Tier, checked_tenant_id
 
 KNOWN_COLLECTORS: tuple[str, ...] = SystemSource().collectors
 
@@ -116,12 +116,28 @@ class ScopeChoice(_TenantSection):
         return Scope(host=host, cgroups=self.cgroups, processes=tuple(each.chosen for each in self.processes))
 
 
+class SamplingChoice(_TenantSection):
+    """How often the host is looked at for this tenant. A source of several tenants is read as the fastest wants it."""
+
+    strategy: Annotated[Sampling, Field(strict=False)] = setting(
+        Sampling.FIXED,
+        unit="",
+        about="fixed: once a second; adaptive: less often while calm, at once on a trend, pressure or expected peak.",
+    )
+    slowest: float = setting(
+        5.0, unit="seconds", about="Longest interval of an adaptive source.", at_least=1, at_most=SLOWEST_SECONDS
+    )
+
+
 class SystemPerformanceSource(_TenantSection):
     """Host performance of this tenant; what is left out follows the deployment's settings."""
 
     enabled: bool | None = setting(None, unit="", about="Collect it.")
     collectors: Annotated[tuple[str, ...], Field(strict=False)] | None = setting(
         None, unit="", about=f"Which of {', '.join(KNOWN_COLLECTORS)}; left out: all that the scope allows."
+    )
+    detail: bool = setting(
+        default=False, unit="", about="Store those metrics too that docs/metrics.md marks as detail."
     )
     collection_interval: float | None = setting(
         None, unit="seconds", about="Resolution in the database.", at_least=1, at_most=3600
@@ -138,6 +154,8 @@ class SystemPerformanceSource(_TenantSection):
         at_least=1,
         at_most=100_000,
     )
+
+    sampling: SamplingChoice = section(SamplingChoice, "How often the host is looked at.")
 
     @field_validator("collectors")
     @classmethod

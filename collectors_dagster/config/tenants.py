@@ -101,6 +101,11 @@ class TenantWatcher:
             self._look()
         return self._current
 
+    def latest(self) -> TenantDirectory:
+        """Return the tenants as they are at this moment, however short ago somebody looked."""
+        self._next_look = self._clock.monotonic()
+        return self.current()
+
     def _look(self) -> None:
         watched = (tenant_directory(self._settings), *(_files(self._settings) or ()))
         if self._fingerprint.changed(watched):
@@ -341,9 +346,12 @@ def _system(file: TenantFile, settings: Settings) -> SystemSource:
     return SystemSource(
         enabled=default.enabled if chosen.enabled is None else chosen.enabled,
         collectors=chosen.collectors or chosen.scope.chosen.sources or KNOWN_COLLECTORS,
+        detail=chosen.detail,
         collection_interval_seconds=chosen.collection_interval or default.collection_interval,
         ml_enabled=default.ml_enabled if chosen.ml_enabled is None else chosen.ml_enabled,
         anomaly_threshold=chosen.anomaly_threshold or default.anomaly_threshold,
+        sampling=chosen.sampling.strategy,
+        slowest_seconds=chosen.sampling.slowest,
         scope=chosen.scope.chosen,
         max_series=chosen.max_series or default.max_series,
     )

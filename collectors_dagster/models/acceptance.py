@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectors_dagster.features.timeline import DAY_MINUTES, Timeline
-from collectors_dagster.frames import Floats
+from collectors_dagster.models.host_model import QUIET_CAP, HeldOut
 from collectors_dagster.records import Window
 
 RECURRING_DAYS = 3
@@ -39,24 +39,42 @@ def unlearned(timeline: Timeline, incidents: Sequence[Window]) -> list[Window]:
     return [one for one in incidents if not _recurs(one, incidents) and not (shifted and _reaches_end(one, timeline))]
 
 
-def alerted(timeline: Timeline, surprise: Floats, *, from_surprise: float) -> list[Window]:
+def alerted(timeline: Timeline, found: HeldOut, *, from_surprise: float) -> list[Window]:
     """Return the windows of a history's own exceptional minutes, in order of time.
 
     Exceptions are rare, or they are how the host is: the strongest episodes count, one for each day of history, and
-    none if their minutes are a notable share.
+    none if their minutes are a notable share. An episode is the exceptional minutes and those around them that stand
+    out as well, unless these together are a notable share: a disk fills for hours before the last minutes are the
+    rarest of their history, and to learn those hours hides every other fault of the host.
 
     Parameters
     ----------
-    surprise : shape (n,)
-        s = -log10 p per row; NaN where nothing was measured.
+    found : HeldOut
+        What a first fit finds in each row of the history.
+    from_surprise : float
+        s = -log10 p of the host from which a minute is exceptional.
     """
-    strength = np.nan_to_num(surprise, nan=0.0)
-    rows = np.flatnonzero(strength >= from_surprise)
-    if not len(rows) or len(rows) > EXCEPTION_SHARE * timeline.measured.sum():
+    most = EXCEPTION_SHARE * timeline.measured.sum()
+    exceptional = found.host >= from_surprise  # never where it is not known
+    if exceptional.sum() > most:
+        return []
+    whole = _strongest(timeline, found, exceptional | (found.finding > QUIET_CAP), from_surprise)
+    within = sum(map(len, whole)) <= most
+    chosen = whole if within else _strongest(timeline, found, exceptional, from_surprise)
+    return sorted((_window(timeline, rows) for rows in chosen), key=lambda window: window.start)
+
+
+def _strongest(
+    timeline: Timeline, found: HeldOut, told: NDArray[np.bool_], from_surprise: float
+) -> list[NDArray[np.int64]]:
+    """Return the rows of the strongest episodes of the rows that are `told`, one for each day of history."""
+    rows = np.flatnonzero(told)
+    if not len(rows):
         return []
     episodes = np.split(rows, np.flatnonzero(np.diff(rows) > EPISODE_GAP_MINUTES) + 1)
-    strongest = sorted(episodes, key=lambda rows: -float(strength[rows].max()))[: 1 + len(timeline) // DAY_MINUTES]
-    return sorted((_window(timeline, rows) for rows in strongest), key=lambda window: window.start)
+    peaks = [(float(np.nanmax(found.host[rows], initial=0.0)), rows) for rows in episodes]
+    peaks = sorted((one for one in peaks if one[0] >= from_surprise), key=lambda one: -one[0])
+    return [rows for _, rows in peaks[: 1 + len(timeline) // DAY_MINUTES]]
 
 
 def _window(timeline: Timeline, rows: NDArray[np.int64]) -> Window:

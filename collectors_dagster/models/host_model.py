@@ -13,7 +13,7 @@ from collectors_dagster.features.timeline import Timeline
 from collectors_dagster.frames import Floats
 from collectors_dagster.models import limits
 from collectors_dagster.models.forest import CONTEXT_MINUTES, HostForest, windowed
-from collectors_dagster.models.profile import Bools, Expectation, Profile
+from collectors_dagster.models.profile import READY_MINUTES, Bools, Expectation, Profile
 from collectors_dagster.models.signal_rules import effect
 from collectors_dagster.models.tail import TailModel
 
@@ -22,6 +22,9 @@ QUIET_CAP = 1.0
 SPAN_MINUTES = 10.0
 """A host's score says how rare its finding is among spans of ten minutes: 0.9 is one in a hundred of them, at most one
 or two a day. By the minute it would be fourteen."""
+LEVEL_SPAN_MINUTES = 60.0
+"""The same for minutes of a host with known days whose own time of day is not known: against the typical level, a busy
+hour stands out as a whole."""
 JOINT_EFFECT = 2.5
 """Sum of the signals' met effects (each at most 1) from which the forest is asked: several move at once."""
 
@@ -46,6 +49,24 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What was found about the minutes of the history itself, each judged without its own day (or eighth).
+
+    Attributes
+    ----------
+    finding : shape (n,)
+        s of the rarest signal or of the forest, before it is calibrated on the host; above :data:`QUIET_CAP` only
+        where a minimum effect is met.
+    host : shape (n,)
+        s of the host. NaN in both where nothing was measured. Minutes of a seasonal host whose time of day is not
+        known yet are NaN here: the first night's backup is new, and still no exception.
+    """
+
+    finding: Floats
+    host: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class HostModel:
     """A fitted host.
 
@@ -53,6 +74,9 @@ class HostModel:
     ----------
     forest_tail, host_tail : TailModel
         How rare the forest's, and the combined, findings are on this host's history.
+    level_tail : TailModel
+        The same as `host_tail` for findings against the typical level: a nightly job is strange every night to a model
+        that does not know the hour, and rare to none that does.
     waived : shape (14,)
         Signals whose physical limit is this host's normal life.
     """
@@ -61,16 +85,13 @@ class HostModel:
     forest: HostForest
     forest_tail: TailModel
     host_tail: TailModel
+    level_tail: TailModel
     waived: Bools
 
     @classmethod
-    def fit(cls, memory: Timeline, *, seasonal: bool, seed: int) -> tuple["HostModel", Floats]:
-        """Learn a host; also return s of every minute of the history, held out by its day (or eighth).
-
-        Minutes of a seasonal host whose time of day is not known yet are NaN there: the first night's backup is new,
-        and still no exception.
-        """
-        profile, surprise = Profile.fit(memory, seasonal=seasonal)
+    def fit(cls, memory: Timeline, *, seasonal: bool, seed: int) -> tuple["HostModel", HeldOut]:
+        """Learn a host; also return what it finds in every minute of the history."""
+        profile, surprise, by_level = Profile.fit(memory, seasonal=seasonal)
         expected = profile.expectation(memory.values, np.arange(len(memory)))
         deviations = profile.deviations(memory.values, expected)
         forest = HostForest.fit(deviations, seed=seed)
@@ -80,13 +101,17 @@ class HostModel:
         met = effect(memory.values, expected.normal, seasonal=expected.seasonal)
         joint = np.where(_several(met), forest_tail.surprise(strange), 0.0)
         combined = _measured_only(np.maximum(_material(surprise, met).max(axis=1), joint), memory)
-        host_tail = TailModel.fit(combined, resolution=0.1, decades=decades + 1.0)
+        judged = np.asarray(expected.seasonal.any(axis=1) | (not seasonal))
+        host_tail = TailModel.fit(_comparable(combined, judged), resolution=0.1, decades=decades + 1.0)
+        level_tail = host_tail
+        if seasonal:
+            found = _measured_only(_by_level(profile, by_level, memory.values), memory)
+            level_tail = TailModel.fit(found, resolution=0.1, decades=decades + 1.0)
         waived = limits.waived(memory.values, expected.normal) if seasonal else np.zeros(len(SIGNALS), np.bool_)
-        model = cls(profile, forest, forest_tail, host_tail, waived)
+        model = cls(profile, forest, forest_tail, host_tail, level_tail, waived)
         by_minute = np.minimum(combined, host_tail.surprise(combined))
         held_out = np.maximum(by_minute, model._limits(memory.values, expected).max(axis=1))
-        judged = expected.seasonal.any(axis=1) | (not seasonal)
-        return model, np.where(judged, held_out, np.nan)
+        return model, HeldOut(combined, np.where(judged, held_out, np.nan))
 
     def judge(self, context: Floats, rows: NDArray[np.int64], expected: Expectation) -> Judgement:
         """Judge `rows` of `context`."""
@@ -95,16 +120,27 @@ class HostModel:
         surprise = _material(self.profile.surprise(values, expected), met)
         combined = np.maximum(surprise.max(axis=1), self._joint(context, rows, met))
         limit = self._limits(values, expected)
-        host = np.maximum(self._rarity(combined), limit.max(axis=1))
+        host = np.maximum(self._rarity(combined, np.asarray(expected.seasonal.any(axis=1))), limit.max(axis=1))
         return Judgement(np.maximum(surprise, limit), met, host)
 
-    def _rarity(self, combined: Floats) -> Floats:
-        """Return s of the combined finding: never rarer than this host's history makes it."""
-        rarity = self.host_tail.surprise(combined) - np.log10(SPAN_MINUTES)
-        return np.asarray(np.minimum(combined, np.maximum(rarity, 0.0)))
+    def _rarity(self, combined: Floats, timed: Bools) -> Floats:
+        """Return s of the combined finding: never rarer than this host's history makes it.
+
+        `timed` says of which rows the normal of the time of day is known.
+        """
+        rarity = _among_spans(self.host_tail, combined, SPAN_MINUTES)
+        if self.profile.season is None:
+            return rarity
+        return np.where(timed, rarity, _among_spans(self.level_tail, combined, LEVEL_SPAN_MINUTES))
 
     def _limits(self, values: Floats, expected: Expectation) -> Floats:
-        return np.where(self.waived, 0.0, limits.reached(values, expected.normal))
+        """Return s granted by the limits.
+
+        Where a host's hours are known but not this one, a rise counts from the top of the expected range: from the
+        median, every busy noon is a jump.
+        """
+        timed = expected.seasonal | (self.profile.season is None)
+        return np.where(self.waived, 0.0, limits.reached(values, np.where(timed, expected.normal, expected.high)))
 
     def _joint(self, context: Floats, rows: NDArray[np.int64], met: Floats) -> Floats:
         """Return the forest's s for the rows where several signals move at once; 0 elsewhere."""
@@ -127,6 +163,7 @@ class HostModel:
             "profile": self.profile.words(),
             "forest_tail": self.forest_tail.words(),
             "host_tail": self.host_tail.words(),
+            "level_tail": self.level_tail.words(),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -136,16 +173,22 @@ class HostModel:
             "waived": self.waived,
             "forest_quantiles": self.forest_tail.quantiles,
             "host_quantiles": self.host_tail.quantiles,
+            "level_calibration": self.level_tail.quantiles,
         }
 
     @classmethod
     def stored(cls, words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], directory: Path) -> "HostModel":
         """Return the model that the files of `directory` describe."""
+        host_tail = TailModel.stored(words["host_tail"], arrays["host_quantiles"])
+        level_tail = host_tail  # versions registered before there were two
+        if "level_tail" in words:
+            level_tail = TailModel.stored(words["level_tail"], arrays["level_calibration"])
         return cls(
             profile=Profile.stored(words["profile"], arrays),
             forest=HostForest.load(directory / "forest.skops"),
             forest_tail=TailModel.stored(words["forest_tail"], arrays["forest_quantiles"]),
-            host_tail=TailModel.stored(words["host_tail"], arrays["host_quantiles"]),
+            host_tail=host_tail,
+            level_tail=level_tail,
             waived=arrays["waived"],
         )
 
@@ -157,6 +200,24 @@ def _several(met: Floats) -> Bools:
 def _material(surprise: Floats, met: Floats) -> Floats:
     """Weigh surprise by effect: in full where the minimum effect is met, bounded below it."""
     return np.where(met >= 1.0, surprise, np.minimum(surprise * met, QUIET_CAP))
+
+
+def _among_spans(tail: TailModel, combined: Floats, minutes: float) -> Floats:
+    rarity = tail.surprise(combined) - np.log10(minutes)
+    return np.asarray(np.minimum(combined, np.maximum(rarity, 0.0)))
+
+
+def _by_level(profile: Profile, surprise: Floats, values: Floats) -> Floats:
+    """Return the rarest signal of each row when nothing is known but the typical level."""
+    nowhere = np.zeros(values.shape, dtype=np.bool_)
+    met = effect(values, np.broadcast_to(profile.typical, values.shape), seasonal=nowhere)
+    return np.asarray(_material(surprise, met).max(axis=1))
+
+
+def _comparable(combined: Floats, judged: Bools) -> Floats:
+    """Return the findings of the minutes that are judged alike; of all where these are too few to calibrate with."""
+    alike = np.where(judged, combined, np.nan)
+    return alike if np.isfinite(alike).sum() >= READY_MINUTES else combined
 
 
 def _measured_only(values: Floats, memory: Timeline) -> Floats:

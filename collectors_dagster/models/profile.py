@@ -70,15 +70,18 @@ class Profile:
     season: Reference | None
 
     @classmethod
-    def fit(cls, memory: Timeline, *, seasonal: bool) -> tuple["Profile", Floats]:
-        """Learn the habits; also return s of every minute and signal of the history, held out by its block."""
+    def fit(cls, memory: Timeline, *, seasonal: bool) -> tuple["Profile", Floats, Floats]:
+        """Learn the habits; also return s of every minute and signal of the history, held out by its block.
+
+        Twice: against the normal of the time of day where that is known, and everywhere against the typical level.
+        """
         typical = as_stored(column_quantile(memory.values, 0.5))
         level, surprise = Reference.fit(memory.values - typical, decades=1.0 if seasonal else 0.0)
         if not seasonal:
-            return cls(typical, level, None), surprise
+            return cls(typical, level, None), surprise, surprise
         normal = seasonal_normal(memory.values, np.arange(len(memory)))
         season, held_out = Reference.fit(memory.values - normal, decades=1.0)
-        return cls(typical, level, season), np.where(np.isfinite(normal), held_out, surprise)
+        return cls(typical, level, season), np.where(np.isfinite(normal), held_out, surprise), surprise
 
     def expectation(self, context: Floats, rows: NDArray[np.int64]) -> Expectation:
         """Return what is expected of `rows` of `context`, from earlier days only."""

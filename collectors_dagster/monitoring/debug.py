@@ -36,6 +36,8 @@ class DebugSession:
         The name under ``debug.components``.
     gauges : callable
         Returns the component's own figures, added to the detailed metrics.
+    instance : str
+        Ends the names of reports, where several processes of a component write at the same time.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class DebugSession:
         settings_watcher: SettingsWatcher,
         clock: Clock,
         gauges: Callable[[], Mapping[str, float]] = dict,
+        instance: str = "",
     ) -> None:
+        self._instance = f"-{instance}" if instance else ""
         self._component, self._watcher, self._clock, self._gauges = component, settings_watcher, clock, gauges
         self._process = psutil.Process()
         self._profiler: Profiler | None = None
@@ -65,6 +69,16 @@ class DebugSession:
             self._turn_profile(settings, on=switches.profile)
         if switches.memory is not self._tracing or (self._tracing and now >= self._memory_at):
             self._turn_memory(settings, on=switches.memory)
+
+    def finish(self) -> None:
+        """Write what is on once more, and stop: for a process that ends with its work."""
+        settings = self._watcher.current()
+        if settings.debug.of(self._component).metrics:
+            self._write_metrics()
+        if self._profiler:
+            self._turn_profile(settings, on=False)
+        if self._tracing:
+            self._turn_memory(settings, on=False)
 
     def close(self) -> None:
         """Stop what is on without a report."""
@@ -127,7 +141,7 @@ class DebugSession:
         directory = settings.home / "debug"
         directory.mkdir(parents=True, exist_ok=True)
         stamp = self._clock.now().strftime("%Y%m%dT%H%M%S")
-        path = directory / f"{self._component}-{kind}-{stamp}.txt"
+        path = directory / f"{self._component}-{kind}-{stamp}{self._instance}.txt"
         path.write_text(report)
         _drop_old(directory, f"{self._component}-{kind}-*.txt")
         _log.info("debug report", kind=kind, path=str(path))

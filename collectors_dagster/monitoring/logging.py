@@ -6,8 +6,10 @@ carries them. Lines of libraries that use the standard library's logging take th
 
 import logging
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import TracebackType
 
 import structlog
 from structlog.types import EventDict, Processor
@@ -18,29 +20,34 @@ from collectors_dagster.security.redaction import RedactingFormatter, redactor_f
 _TOO_TALKATIVE = ("httpx", "httpcore", "urllib3", "watchfiles", "alembic", "matplotlib")
 
 
-def configure_logging(component: str, settings: Settings) -> None:
+def configure_logging(component: str, settings: Settings, run: str | None = None) -> None:
     """Send this process' log lines to standard output, where the supervisor keeps and rotates them.
+
+    What ends the process, or a thread, without being caught is a line too.
 
     Parameters
     ----------
-    component : str
-        Stands in every line.
+    component, run : str
+        Stand in every line; `run` if the process is one run's.
     """
+    always = {"component": component} | ({"run": run} if run else {})
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_described(component),
+            *_described(always),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     root = logging.getLogger()
-    root.handlers[:] = [_handler(component, settings)]
+    root.handlers[:] = [_handler(always, settings)]
     root.setLevel(settings.log.level.upper())
     for name in _TOO_TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
 
 
 @contextmanager
@@ -50,16 +57,31 @@ def log_context(**names: str | None) -> Iterator[None]:
         yield
 
 
-def _described(component: str) -> list[Processor]:
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        structlog.get_logger().critical("ended by an error", exc_info=(kind, error, trace))
+
+
+def _log_uncaught_in_thread(told: threading.ExceptHookArgs) -> None:
+    if told.exc_value is not None and not issubclass(told.exc_type, SystemExit):
+        name = told.thread.name if told.thread else ""
+        trouble = (told.exc_type, told.exc_value, told.exc_traceback)
+        structlog.get_logger().critical("a thread was ended by an error", thread=name, exc_info=trouble)
+
+
+def _described(always: Mapping[str, str]) -> list[Processor]:
     """Return what is added to each line, whoever wrote it, in whichever thread."""
 
-    def add_component(logger: object, method: str, event: EventDict) -> EventDict:
-        event.setdefault("component", component)
+    def add_names(logger: object, method: str, event: EventDict) -> EventDict:
+        for name, value in always.items():
+            event.setdefault(name, value)
         return event
 
     return [
         structlog.contextvars.merge_contextvars,
-        add_component,
+        add_names,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
@@ -68,11 +90,11 @@ def _described(component: str) -> list[Processor]:
     ]
 
 
-def _handler(component: str, settings: Settings) -> logging.Handler:
+def _handler(always: Mapping[str, str], settings: Settings) -> logging.Handler:
     redactor = redactor_for(settings)
     handler = logging.StreamHandler(sys.stdout)
     lines = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_described(component),
+        foreign_pre_chain=_described(always),
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             redactor,  # whole values, before a renderer cuts them into text

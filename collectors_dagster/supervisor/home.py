@@ -39,9 +39,13 @@ class Home:
         """Return the log file of a component."""
         return self.logs / f"{component}.log"
 
+    def output_of(self, component: str) -> Path:
+        """Return the file that a component prints to, on its way into the log."""
+        return self.logs / "output" / f"{component}.out"
+
     def make(self) -> None:
         """Create the directories; the root can be passed through by the database's account, secrets cannot."""
-        for directory in (self.root, self.logs, self.run):
+        for directory in (self.root, self.logs, self.logs / "output", self.run):
             directory.mkdir(parents=True, exist_ok=True)
         secrets = self.root / "secrets"
         secrets.mkdir(exist_ok=True)

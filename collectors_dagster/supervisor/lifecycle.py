@@ -33,6 +33,11 @@ class State(StrEnum):
         """Whether whoever waits for this component may go on."""
         return self in {State.READY, State.DONE, State.EXTERNAL}
 
+    @property
+    def is_unwell(self) -> bool:
+        """Whether somebody should look at it."""
+        return self in {State.SILENT, State.BACKING_OFF, State.FAILED, State.UNSUPERVISED}
+
 
 class Action(StrEnum):
     """What the shell must do now."""

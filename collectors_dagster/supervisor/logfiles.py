@@ -1,13 +1,15 @@
 """Log files that stay bounded although their writers never close them.
 
-Components write to the end of a file that they hold open, so that they keep logging when the supervisor dies.
-Rotation therefore copies the file and empties it (the writers append, so they go on at its new end); a line written
-between the copy and the emptying is lost, which is the price of not standing between a component and its log.
+A log has one writer, the supervisor, which takes the components' lines in (``intake``); its own lines go to a file
+that it holds open. Rotation therefore copies the file and empties it: writers append, so they go on at its new end.
 """
 
 import json
 import os
 from pathlib import Path
+
+MOST_UNREAD_BYTES = 1_000_000
+"""Size at which the file that a component prints to is emptied, once its lines are in the log."""
 
 _TAIL = 16_384
 

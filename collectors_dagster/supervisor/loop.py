@@ -15,13 +15,14 @@ from collectors_dagster.clock import Clock
 from collectors_dagster.errors import CollectorsError
 from collectors_dagster.supervisor.component import Component, Running, in_start_order, in_stop_order
 from collectors_dagster.supervisor.home import Home
+from collectors_dagster.supervisor.intake import Intake
 from collectors_dagster.supervisor.lifecycle import PATIENT, Action, Lifecycle, Observed, State
 from collectors_dagster.supervisor.logfiles import last_line, rotate
 from collectors_dagster.supervisor.processes import Identity, identify, start, stop, stop_together
 from collectors_dagster.supervisor.snapshot import ComponentSnapshot, StackSnapshot
 
 _log = structlog.get_logger()
-_BUSY_SECONDS, _QUIET_SECONDS = 0.2, 5.0
+_BUSY_SECONDS, _QUIET_SECONDS = 0.2, 1.0
 _PROBE_SECONDS, _ROTATE_SECONDS = 15.0, 30.0
 
 
@@ -120,12 +121,26 @@ class Supervisor:
             self._parts[component.name] = _Part(component, life)
 
     def _turn(self) -> None:
+        self._take_output()
         for part in self._parts.values():
             self._step(part)
         self._note_start()
         self._rotate_logs()
         self._hooks.tick()
         self._publish()
+
+    def _take_output(self) -> None:
+        for part in self._parts.values():
+            with suppress(OSError):  # a full disk ends no supervision: the lines wait where they are
+                self._intake(part).take()
+
+    def _take_last_output(self, part: _Part) -> None:
+        with suppress(OSError):
+            self._intake(part).take(ended=True)
+
+    def _intake(self, part: _Part) -> Intake:
+        name = part.component.name
+        return Intake(name, self._home.output_of(name), self._home.log_of(name), self._clock, self._hooks.redact)
 
     def _step(self, part: _Part) -> None:
         action = part.life.step(self._observe(part))
@@ -155,12 +170,13 @@ class Supervisor:
         if part.process:  # what an earlier life of it left in its group
             stop(part.process, replace(part.component.ending, whole_group=True, seconds=2.0), self._clock)
         part.popen = part.process = None
+        self._take_last_output(part)
         log = self._home.log_of(part.component.name)
         part.log_offset = log.stat().st_size if log.exists() else 0
         self._publish()  # preparing may take seconds: a cluster is made
         part.started_at = self._clock.now().timestamp()
         try:
-            part.popen = start(part.component.prepare(), log)
+            part.popen = start(part.component.prepare(), self._home.output_of(part.component.name))
         except (OSError, CollectorsError, subprocess.SubprocessError) as error:
             part.life.could_not_start(self._hooks.redact(" ".join(str(error).split())))
             return
@@ -169,6 +185,7 @@ class Supervisor:
         self._publish()  # before anything else: a supervisor that is killed now leaves no unknown process
 
     def _last_line(self, part: _Part) -> str:
+        self._take_last_output(part)
         log = self._home.log_of(part.component.name)
         size = log.stat().st_size if log.exists() else 0
         return self._hooks.redact(last_line(log, part.log_offset if part.log_offset <= size else 0))
@@ -245,6 +262,7 @@ class Supervisor:
     def _note_stop(self, part: _Part) -> None:
         if part.popen:
             part.popen.wait()
+            self._take_last_output(part)
         part.life.stopped()
 
 

@@ -66,9 +66,9 @@ def birth_of(pid: int) -> str | None:
         return None
 
 
-def start(launch: Launch, log: Path) -> subprocess.Popen[bytes]:
-    """Start a process in a session and group of its own, writing to the end of `log`."""
-    with log.open("ab") as output:
+def start(launch: Launch, prints_to: Path) -> subprocess.Popen[bytes]:
+    """Start a process in a session and group of its own, writing to the end of a file."""
+    with prints_to.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - the command is ours
             launch.command,
             cwd=launch.directory,

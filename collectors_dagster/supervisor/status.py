@@ -36,6 +36,11 @@ class Report:
     links: Mapping[str, str] = field(default_factory=dict)
     problems: Sequence[str] = ()
 
+    @property
+    def is_well(self) -> bool:
+        """Whether no component has failed, fallen silent or lost its supervisor; a stack at rest is well."""
+        return not any(each.state.is_unwell for each in self.components)
+
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
         plain = asdict(self)
@@ -49,14 +54,22 @@ class Report:
         return plain | {"pid": pid, "detail": self.details.get(each.name)}
 
 
-def report(settings: Settings, clock: Clock) -> Report:
-    """Return the state of every component, whether it runs or not."""
+def report(settings: Settings, clock: Clock, problems: Sequence[str] = ()) -> Report:
+    """Return the state of every component, whether it runs or not.
+
+    Parameters
+    ----------
+    problems : sequence of str
+        What is wrong with the settings themselves: `settings` are what is left of them.
+    """
     home = Home(settings.home)
     state = StackSnapshot.read(home.state)
     alive = state is not None and state.is_running
     told = {each.name: _judged(each, alive=alive) for each in state.components} if state else {}
     known = [*_externals(settings, clock), *_known(settings, clock)]
-    components = [_supervisor(home, state, alive=alive), *(told.get(each.name, each) for each in known)]
+    unknown = [each for name, each in told.items() if name not in {other.name for other in known}]
+    recorded = [told.get(each.name, each) for each in known]
+    components = [_supervisor(home, state, alive=alive), *recorded, *unknown]
     return Report(
         home=str(settings.home),
         running=alive,
@@ -64,7 +77,7 @@ def report(settings: Settings, clock: Clock) -> Report:
         components=components,
         details=_details(home),
         links=settings.external_links(),
-        problems=load_tenants(settings).problems,
+        problems=(*problems, *load_tenants(settings).problems),
     )
 
 

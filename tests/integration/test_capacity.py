@@ -22,16 +22,30 @@ from collectors_dagster.config import Settings, load_settings
 from collectors_dagster.config.tenants import load_tenants
 from collectors_dagster.features.feature_set import COLUMNS, VERSION
 from collectors_dagster.frames import FeatureFrame
+from collectors_dagster.integrations.orchestrator.compute_logs import MOST_BYTES
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.records import Contribution, ModelState, ScoredMinute
 from collectors_dagster.samples import Metric, SeriesKey
+from collectors_dagster.supervisor.logfiles import MOST_UNREAD_BYTES
 from collectors_dagster.tenants import Tenant
 from tests.support.store_data import DAY, after, axis
 
 ROOT = Path(__file__).resolve().parents[2]
 DAYS = 7
 LIMIT = 2_000_000_000
-CORES, DISKS, FILESYSTEMS, INTERFACES = 16, 2, 3, 3
+CORES, DISKS, FILESYSTEMS, INTERFACES, GPUS = 16, 2, 3, 3, 0
+LABELLED = {
+    # Metrics with one series per label that is the same on every host.
+    "cpu_guest_seconds_total": 2,
+    "softirqs_total": 10,
+    "memory_scanned_pages_total": 2,
+    "memory_reclaimed_pages_total": 2,
+    "memory_refaults_total": 2,
+    "sockets_in_use": 8,
+    "socket_memory_bytes": 2,
+    "ip_fragments_in_use": 2,
+    "ip_fragment_memory_bytes": 2,
+}
 MEASURED = {
     # Measured on a running stack, per day; docs/capacity.md says how.
     "Dagster's runs and events": 20_000_000,
@@ -51,16 +65,18 @@ class RowBytes:
 
 def series_per_metric(metric: Metric) -> int:
     """Return how many series a metric has on the reference host."""
-    name = metric.name
+    name, stored = metric.name, 2 if metric.peak else 1
     if name == "cpu_seconds_total":
         return CORES * len(MODES)
     if name.startswith("filesystem_"):
-        return FILESYSTEMS
+        return FILESYSTEMS * stored
     if name.startswith("disk_"):
-        return DISKS
+        return DISKS * stored
     if name.startswith("network_"):
-        return INTERFACES
-    return 2 if metric.peak else 1
+        return INTERFACES * stored
+    if name.startswith("gpu_"):
+        return GPUS
+    return LABELLED.get(name, 1) * stored
 
 
 def series_of(tenant: Tenant) -> int:
@@ -68,7 +84,8 @@ def series_of(tenant: Tenant) -> int:
     sources = [
         source for factory in COLLECTORS if (source := factory(Host(SystemClock()))).name in tenant.system.collectors
     ]
-    return sum(series_per_metric(metric) for source in sources for metric in source.metrics)
+    stored = [metric for source in sources for metric in source.metrics if tenant.system.detail or not metric.detail]
+    return sum(map(series_per_metric, stored))
 
 
 def size_of(database: SecretStr, pattern: str) -> int:
@@ -142,7 +159,8 @@ def week(settings: Settings, size: RowBytes) -> Mapping[str, float]:
         "the synthetic tenant's samples": showcase / 2 * 40 * size.sample,
         "write-ahead log": setting_in_bytes("max_wal_size"),
         "flight recorder": settings.agent.spool_max_bytes,
-        "logs": PROCESSES * settings.log.max_bytes * (settings.log.backups + 1),
+        "logs": PROCESSES * (settings.log.max_bytes * (settings.log.backups + 1) + MOST_UNREAD_BYTES),
+        "what runs print": MOST_BYTES,
         **{name: DAYS * each for name, each in MEASURED.items()},
     }
 

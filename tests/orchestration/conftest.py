@@ -44,6 +44,9 @@ class Tenants:
     def current(self) -> TenantDirectory:
         return TenantDirectory(self.tenants)
 
+    def latest(self) -> TenantDirectory:
+        return self.current()
+
 
 @dataclass
 class FolderRegistry:
@@ -114,6 +117,7 @@ def write_minutes(store: Store, tenant_id: str, end_minute: int, minutes: int = 
 
 
 def dagster_storage(database: SecretStr) -> dict[str, object]:
-    """Return the part of ``dagster.yaml`` that puts an instance into `database`, with the driver named as ours."""
+    """Return the part of ``dagster.yaml`` that puts an instance into `database`: our storage, the driver named."""
     url = database.get_secret_value().replace("postgresql://", "postgresql+psycopg2://")
-    return {"storage": {"postgres": {"postgres_url": url}}}
+    ours = {"module": "resources.instance_storage", "class": "PooledPostgresStorage", "config": {"postgres_url": url}}
+    return {"storage": {"custom": ours}}

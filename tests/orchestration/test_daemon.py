@@ -5,21 +5,28 @@ one for a plain URL, and the first event of the first run then fails), the field
 and that a run's own process finds the same settings.
 """
 
+import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
+from collectors_dagster.clock import SystemClock
 from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.errors import CollectorsError, RequestRejectedError, ServiceUnreachableError
 from collectors_dagster.integrations.orchestrator.api import Launch, Orchestrator, RunStatus
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.supervisor.intake import Intake
+from sensors.tenants import LOOKING_SECONDS
 from tests.orchestration.conftest import write_minutes
 from tests.support.environment import clean_environment
 from tests.support.postgres import PASSWORD, PostgresServer, free_port
@@ -31,10 +38,31 @@ TODAY = f"{datetime.now(UTC):%Y-%m-%d}"
 
 @dataclass(frozen=True)
 class Running:
-    """A web server and a daemon."""
+    """A web server and a daemon, with the code server that both ask.
+
+    Attributes
+    ----------
+    output : what the code server and the runs that it starts print
+    """
 
     url: str
     store: Store
+    config: Path
+    home: Path
+    output: Path
+
+    def ask(self, query: str, **variables: object) -> dict[str, Any]:
+        """Ask as the pages in the browser do."""
+        reply = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60).json()
+        assert "errors" not in reply, reply["errors"]
+        found: dict[str, Any] = reply["data"]
+        return found
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Take what was printed into a log, as the supervisor does, and return its lines."""
+        log = self.output.with_suffix(".log")
+        Intake("code-server", self.output, log, SystemClock(), lambda line: line).take()
+        return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 @pytest.fixture
@@ -78,20 +106,21 @@ def running(postgres: PostgresServer, tmp_path: Path) -> Iterator[Running]:
     with ExitStack() as stack:
         stack.callback(postgres.drop_database, names["dagster"])
         store = stack.enter_context(Store(postgres.conninfo(names["collectors"]), application_name="tests"))
-        log = stack.enter_context((tmp_path / "log").open("wb"))
         started: list[subprocess.Popen[bytes]] = []
         stack.callback(_stop, started)
 
-        def start(*words: str) -> None:
+        def start(output: Path, *words: str) -> None:
             command = [sys.executable, "-m", *words]
+            log = stack.enter_context(output.open("ab"))
             started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
 
         url = f"http://127.0.0.1:{web}"
-        start("dagster", "api", "grpc", *module, "--host", "127.0.0.1", "--port", str(code))
-        start("dagster_webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(web))
+        output, others = tmp_path / "code-server.out", tmp_path / "others.out"
+        start(output, "dagster", "api", "grpc", *module, "--host", "127.0.0.1", "--port", str(code))
+        start(others, "dagster_webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(web))
         wait_until(lambda: _answers(url), seconds=120, what="the web server")  # it makes Dagster's tables
-        start("dagster._daemon", "run", "-w", str(workspace))
-        yield Running(url, store)
+        start(others, "dagster._daemon", "run", "-w", str(workspace))
+        yield Running(url, store, config, tmp_path / "home", output)
 
 
 def _stop(started: list[subprocess.Popen[bytes]]) -> None:
@@ -136,6 +165,118 @@ def test_a_run_over_the_network_stores_what_it_says(running: Running) -> None:
 
         with pytest.raises(RequestRejectedError, match="cannot launch a run"):
             dagster.launch(Launch("no_such_job", (), "acme", "acme", {}))
+
+
+def wait_for_tenants(running: Running, *tenants: str) -> None:
+    with Orchestrator(running.url) as dagster:
+        wait_until(lambda: dagster.partitions("anomaly_model") == [*tenants], seconds=60)
+
+
+SWITCHES = "debug: {components: {runs: {metrics: true, profile: true, memory: true}}}\n"
+
+
+def test_a_run_logs_json_with_its_tenant_and_can_be_looked_into(running: Running) -> None:
+    wait_for_tenants(running, "acme", "borealis")
+    (running.config / "development.yml").write_text(SWITCHES)
+    with Orchestrator(running.url) as dagster:
+        dagster.add_partition("stranger")
+        run_id = dagster.launch(Launch("tenant_day", FRONT, f"acme|{TODAY}", f"stranger|{TODAY}", {}))
+        wait_until(lambda: dagster.run(run_id).status.is_over, seconds=120)
+    ended = 'Execution of run for "tenant_day" failed'
+    wait_until(lambda: ended in str(running.logged()), seconds=20, what="the run's last line")
+    lines = running.logged()
+    assert {line["component"] for line in lines} == {"code-server", "run"}
+    of_run = [line for line in lines if line.get("run") == run_id]
+    assert all(line["component"] == "run" for line in of_run)
+    assert {line["tenant"] for line in of_run if "tenant" in line} == {"acme", "borealis", "stranger"}
+    failed = next(line for line in of_run if line["event"] == "stage failed")
+    assert (failed["tenant"], failed["level"]) == ("stranger", "error")
+    assert "there is no tenant" in failed["exception"]
+    assert not [line for line in lines if line.get("raw") and "Traceback" in line["event"]]
+    assert [line for line in of_run if line["event"] == "debug metrics" and line["rss_bytes"] > 0]
+    profile, memory = (
+        next((running.home / "debug").glob(f"runs-{kind}-*-{run_id[:8]}.txt")).read_text()
+        for kind in ("profile", "memory")
+    )
+    assert "seal_collection" in profile
+    assert int(memory.split()[0]) > 0
+
+
+TICKS = """
+query Ticks($selector: SensorSelector!) {
+  sensorOrError(sensorSelector: $selector) {
+    ... on Sensor {
+      minIntervalSeconds
+      sensorState { ticks(limit: 50) { timestamp status dynamicPartitionsRequestResults { partitionKeys } } }
+    }
+  }
+}
+"""
+IN_OUR_CODE = {"repositoryLocationName": "collectors_dagster", "repositoryName": "__repository__"}
+
+
+def test_the_first_look_after_a_tenants_file_was_written_adds_its_partition(running: Running) -> None:
+    """The daemon looks every five seconds, for half of them: the promised five are kept if each look suffices."""
+    wait_for_tenants(running, "acme", "borealis")
+    assert LOOKING_SECONDS >= 2
+    for number in range(4):
+        tenant = f"tenant-{number}"
+        new = running.config / "tenants" / f".{tenant}.new"
+        new.write_text(f"id: {tenant}\nname: {tenant}\nalerts: []\n")
+        new.rename(new.with_name(f"{tenant}.yml"))
+        written = time.time()
+        wait_for_tenants(running, "acme", "borealis", *(f"tenant-{earlier}" for earlier in range(number + 1)))
+        sensor = running.ask(TICKS, selector=IN_OUR_CODE | {"sensorName": "tenants"})["sensorOrError"]
+        assert sensor["minIntervalSeconds"] <= 4
+        later = [tick for tick in sensor["sensorState"]["ticks"] if tick["timestamp"] > written]
+        added = [tick["timestamp"] for tick in later if tick["dynamicPartitionsRequestResults"]]
+        assert added in (
+            [],
+            [min((tick["timestamp"] for tick in later), default=0)],
+        )  # none: the look under way saw it already
+
+
+BACKFILL = """
+mutation Backfill($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on Error { message }
+  }
+}
+"""
+PROGRESS = """
+query Progress($id: String!) {
+  partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill { status error { message } runs(limit: 10) { status assetMaterializations { partition } } }
+  }
+}
+"""
+
+
+def test_a_backfill_of_days_of_one_tenant_is_one_run_and_touches_nobody_else(running: Running) -> None:
+    wait_for_tenants(running, "acme", "borealis")
+    days = [f"{datetime.now(UTC) - timedelta(days=back):%Y-%m-%d}" for back in (2, 1, 0)]
+    for day in days:
+        write_minutes(running.store, "acme", end_minute=1, day=day)
+    asked = {
+        "assetSelection": [{"path": [name]} for name in FRONT],
+        "partitionNames": [f"acme|{day}" for day in days],
+    }
+    launched = running.ask(BACKFILL, params=asked)["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+
+    def progress() -> dict[str, Any]:
+        found: dict[str, Any] = running.ask(PROGRESS, id=launched["backfillId"])["partitionBackfillOrError"]
+        return found
+
+    wait_until(lambda: progress()["status"] != "REQUESTED", seconds=180, what="the end of the backfill")
+    ended = progress()
+    assert ended["status"] == "COMPLETED_SUCCESS", ended
+    (run,) = ended["runs"]
+    assert run["status"] == "SUCCESS"
+    stored = [each["partition"] for each in run["assetMaterializations"]]
+    assert sorted(stored) == sorted(f"acme|{day}" for day in days for _ in FRONT)
 
 
 def test_an_absent_web_server_is_told_with_its_remedy() -> None:

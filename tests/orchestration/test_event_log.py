@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import psycopg
@@ -9,7 +10,8 @@ import pytest
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from pydantic import SecretStr
 
-from assets.upkeep import delete_old_runs
+from assets.upkeep import delete_old_runs, prune_output
+from collectors_dagster.integrations.orchestrator.compute_logs import ComputeLogs
 from collectors_dagster.integrations.orchestrator.event_log import EventLog, KeepFor
 from tests.orchestration.conftest import dagster_storage
 
@@ -133,6 +135,35 @@ def test_old_runs_go_oldest_first_and_not_all_at_once(instance: dg.DagsterInstan
     assert delete_old_runs(instance, LATER, most=2) == 2
     assert instance.get_run_by_id(runs[0]) is None
     assert instance.get_run_by_id(runs[2]) is not None
+
+
+def printed(instance: dg.DagsterInstance, run_id: str) -> Path:
+    """Return where what a run printed lies; Dagster writes it there itself."""
+    folder = Path(instance.storage_directory()) / run_id / "compute_logs"
+    assert {path.suffix for path in folder.iterdir()} == {".out", ".err", ".complete"}
+    return folder
+
+
+def test_what_runs_printed_goes_with_their_narratives(instance: dg.DagsterInstance) -> None:
+    good, bad = (printed(instance, materialise(instance, f"2026-01-0{day}").run_id) for day in (2, 4))
+    output = ComputeLogs(Path(instance.storage_directory()))
+    assert prune_output(instance, output, NOW + KeepFor().narratives - timedelta(hours=1)) == 0
+    assert prune_output(instance, output, NOW + KeepFor().narratives + timedelta(days=1)) == 1
+    assert (good.parent.exists(), bad.exists()) == (False, True)
+    assert prune_output(instance, output, LATER) == 1
+    assert not bad.parent.exists()
+
+
+def test_what_a_run_prints_stays_until_it_ends_however_long_it_takes(instance: dg.DagsterInstance) -> None:
+    run = instance.create_run_for_job(
+        dg.define_asset_job("j").resolve(asset_graph=dg.Definitions([reading]).resolve_asset_graph()),
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    with instance.compute_log_manager.capture_logs([run.run_id, "compute_logs", "step"]):
+        pass
+    output = ComputeLogs(Path(instance.storage_directory()))
+    assert prune_output(instance, output, LATER + timedelta(days=365)) == 0
+    assert printed(instance, run.run_id).exists()
 
 
 def test_a_week_of_the_sample_tenants_fits_into_the_budget(

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -207,7 +208,7 @@ def test_a_log_is_rotated_and_bounded_while_its_writer_goes_on(both: LocalStack)
     wait_until(older.exists, 60, "rotation")
     assert older.read_text().startswith("yyy")
     both.run("down")
-    assert "y" not in log.read_text().splitlines()[0]
+    assert "yyy" not in log.read_text()
     assert "bye bye" in log.read_text()
 
 
@@ -466,6 +467,66 @@ def test_the_supervisor_can_be_looked_into_without_a_restart(made: LocalStack, t
     made.run("down")
 
 
+@pytest.fixture
+def mistyped(made: LocalStack, tmp_path: Path) -> Iterator[LocalStack]:
+    """Yield a stack that runs although its home stands in a file which was mistyped after the start."""
+    config = Path(shutil.copytree(ROOT / "config", tmp_path / "config"))
+    settings = config / "development.yml"
+    settings.write_text(f"home: {made.home}\n")
+    ours = ElsewhereConfigured(made.home, made.ports, config=config)
+    done = ours.up("postgres")
+    assert done.returncode == 0, done.stderr
+    settings.write_text(f"home: {made.home}\nlog: {{levle: debug}}\n")
+    yield ours
+    ours.run("down")
+
+
+@dataclass(frozen=True)
+class ElsewhereConfigured(LocalStack):
+    """A stack whose home is known from its settings file alone."""
+
+    config: Path = ROOT / "config"
+
+    def environment(self) -> dict[str, str]:
+        named = super().environment()
+        del named["COLLECTORS_HOME"]
+        return named | {"COLLECTORS_CONFIG_DIR": str(self.config)}
+
+
+REFUSED = "config/development.yml:2: log.levle is not a known key; did you mean level?"
+
+
+def test_a_mistyped_settings_file_does_not_stop_looking(mistyped: LocalStack) -> None:
+    shown, told, logs = mistyped.run("status"), mistyped.run("status", "--json"), mistyped.run("logs", "postgres")
+    assert [each.returncode for each in (shown, told, logs)] == [0, 0, 0]
+    for each in (shown, told, logs):
+        assert each.stderr.startswith(f"collectors: {REFUSED}")
+        assert len(each.stderr.splitlines()) == 1
+    assert f"configuration: {REFUSED}" in shown.stdout
+    found = json.loads(told.stdout)
+    assert found["problems"][0].startswith(REFUSED)
+    assert {each["name"]: each["state"] for each in found["components"]}["postgres"] == "ready"
+    assert "database system is ready" in logs.stdout
+
+
+def test_a_mistyped_settings_file_does_not_stop_stopping_but_starting(mistyped: LocalStack) -> None:
+    for words in (("up", "--only", "postgres"), ("run", "pipeline", "--tenant", "aurora")):
+        refused = mistyped.run(*words)
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(f"collectors: {REFUSED}")
+    assert mistyped.component("postgres")["state"] == "ready"
+    done = mistyped.run("down")
+    assert (done.returncode, done.stdout.strip()) == (0, "stopped postgres")
+    assert mistyped.processes() == []
+
+
+def test_status_tells_an_unwell_component_by_its_exit_code_whatever_the_settings(mistyped: LocalStack) -> None:
+    assert mistyped.run("status").returncode == 0
+    mistyped.kill("supervisor")
+    assert mistyped.run("status").returncode == 1
+    assert mistyped.component("postgres")["state"] == "unsupervised"
+
+
 def test_logs_show_one_component_or_all_with_their_names(both: LocalStack) -> None:
     one = both.run("logs", "postgres", "-n", "3")
     every = both.run("logs", "-n", "1")
@@ -474,6 +535,27 @@ def test_logs_show_one_component_or_all_with_their_names(both: LocalStack) -> No
     unknown = both.run("logs", "nonsense")
     assert unknown.returncode == 1
     assert "postgres" in unknown.stderr
+
+
+def test_every_log_is_json_lines_that_name_their_component(running: LocalStack) -> None:
+    assert running.up("redis,migrations,agent").returncode == 0
+    running.run("down")
+    for name in ("supervisor", "postgres", "redis", "migrations", "agent"):
+        lines = [json.loads(line) for line in (running.home / "logs" / f"{name}.log").read_text().splitlines()]
+        assert lines
+        assert {line["component"] for line in lines} == {name}
+        assert all(line["event"] and line["timestamp"] and line["level"] for line in lines)
+
+
+def test_what_a_component_prints_while_nobody_supervises_it_is_not_lost(both: LocalStack) -> None:
+    both.kill("supervisor")
+    log = both.home / "logs" / "redis.log"
+    assert "User requested shutdown" not in log.read_text()[-300:]
+    before = log.read_text().count("User requested shutdown")
+    psutil.Process(both.pid("redis")).terminate()
+    wait_until(lambda: both.component("redis")["pid"] is None, 30, "the end of redis")
+    assert both.up("redis").returncode == 0
+    assert log.read_text().count("User requested shutdown") == before + 1
 
 
 def test_secrets_are_only_for_their_owner_and_in_no_log(both: LocalStack) -> None:

@@ -26,7 +26,7 @@ class ProcessTree:
         self.proc.mkdir(parents=True)
         (self.root / "etc").mkdir()
         (self.root / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nshop:x:1000:1000::/:/bin/sh\n")
-        self.host = Host(self.clock, self.proc, self.root / "sys", 100, self.root / "etc", self.watched)
+        self.host = Host(self.clock, self.proc, self.root / "sys", 100, 4096, self.root / "etc", self.watched)
         self.collector = Processes(self.host)
 
     @property
@@ -71,7 +71,7 @@ class ProcessTree:
         shutil.rmtree(self.proc / str(pid))
 
     def look(self) -> dict[str, float]:
-        """Look at the next time that is due; return values as ``process_count/<cgroup>/<executable>/<user>``."""
+        """Look when it is due again; return values as ``process_count/<cgroup>/<executable>/<user>``."""
         self.clock.sleep(INTERVAL_SECONDS)
         self.reading = self.collector.read()
         return by_name(self.reading)

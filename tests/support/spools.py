@@ -30,13 +30,18 @@ def sweep(*values: float, columns: tuple[Column, ...] = COLUMNS) -> Sweep:
     return Sweep(columns, array("d", values))
 
 
-def append_seconds(spool: Spool, clock: ManualClock, values: Sequence[tuple[float, float]]) -> list[int | None]:
+def append_seconds(
+    spool: Spool,
+    clock: ManualClock,
+    values: Sequence[tuple[float, ...]],
+    columns: tuple[Column, ...] = COLUMNS,
+) -> list[int | None]:
     """Append one sweep a second; return the numbers given."""
     numbers = []
-    for pair in values:
+    for row in values:
         clock.sleep(1)
         wall_ns = int(clock.now().timestamp()) * 10**9
-        numbers.append(spool.append(sweep(*pair), wall_ns, round(clock.monotonic() * 1e9)))
+        numbers.append(spool.append(sweep(*row, columns=columns), wall_ns, round(clock.monotonic() * 1e9)))
     return numbers
 
 

@@ -68,7 +68,7 @@ class LocalStack:
 
     def status(self) -> dict[str, Any]:
         done = self.run("status", "--json")
-        assert done.returncode == 0, done.stderr
+        assert done.returncode in {0, 1}, done.stderr  # 1: a component is unwell
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 

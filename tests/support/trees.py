@@ -17,7 +17,7 @@ def recorded_host(tree: str, clock: ManualClock | None = None) -> Host:
 def host_at(root: Path, clock: ManualClock | None = None, *scopes: Scope) -> Host:
     """Return a host whose procfs and sysfs lie under `root`, observed as a whole unless `scopes` say otherwise."""
     watched = Watched(*(scopes or (Scope(),)))
-    return Host(clock or ManualClock(), root / "proc", root / "sys", 100, root / "etc", watched)
+    return Host(clock or ManualClock(), root / "proc", root / "sys", 100, 4096, root / "etc", watched)
 
 
 def by_name(reading: Reading) -> dict[str, float]:

@@ -3,9 +3,12 @@
 import psutil
 
 from collectors_dagster.collectors.memory import (
+    ACTIVE,
     AVAILABLE,
     BUFFERS,
     FREE,
+    INACTIVE,
+    SHARED,
     SLAB,
     SWAP_FREE,
     SWAP_TOTAL,
@@ -14,7 +17,16 @@ from collectors_dagster.collectors.memory import (
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 
 # psutil's "cached" counts reclaimable slab too: another quantity, so it is left out.
-FIELDS = {"total": TOTAL, "available": AVAILABLE, "free": FREE, "buffers": BUFFERS, "slab": SLAB}
+FIELDS = {
+    "total": TOTAL,
+    "available": AVAILABLE,
+    "free": FREE,
+    "active": ACTIVE,
+    "inactive": INACTIVE,
+    "buffers": BUFFERS,
+    "shared": SHARED,
+    "slab": SLAB,
+}
 
 
 class PortableMemory:

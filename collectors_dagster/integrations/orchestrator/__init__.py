@@ -1,4 +1,5 @@
-"""Dagster seen from outside: its GraphQL interface (``api``), and the tables of its event log (``event_log``).
+"""Dagster seen from outside: its GraphQL interface, the tables of its event log, and what runs printed.
 
-No Dagster is imported here: the command line talks to a running web server, upkeep to the database.
+No Dagster is imported here: the command line talks to a running web server (``api``), upkeep to the database
+(``event_log``) and to the storage directory (``compute_logs``).
 """

@@ -181,6 +181,12 @@ class DeliveryStore:
         with self._database.transaction("send a heartbeat") as cursor:
             cursor.execute(QUERIES["heartbeat"], row)
 
+    def expected_peaks(self, tenant_ids: Sequence[str], host: str, now: datetime) -> list[datetime]:
+        """Return when, in the next 24 hours, forecasts of a host are near their highest and unusually high."""
+        row = {"tenant_ids": list(tenant_ids), "host": host, "now": now}
+        with self._database.transaction("read the expected peaks") as cursor:
+            return [ts for (ts,) in cursor.execute(QUERIES["expected_peaks"], row)]
+
     def _insert(
         self,
         cursor: Cursor,

@@ -13,14 +13,16 @@ from collectors_dagster.agent.delivery import EVERYTHING, Delivery, Policies
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.spool import Spool
 from collectors_dagster.clock import ManualClock
+from collectors_dagster.collectors.runner import Column
 from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.errors import ConfigurationError, ServiceUnreachableError
 from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryResult, DeliveryStore
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, Phase, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
+from collectors_dagster.samples import Kind, Metric
 from collectors_dagster.tenants import SystemSource, Tenant
-from tests.support.spools import HEADER, append_seconds, open_spool
+from tests.support.spools import HEADER, LOAD, READS, append_seconds, open_spool
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 AURORA = Tenant("aurora", "Aurora", system=SystemSource(collectors=("load", "disk")))
@@ -240,6 +242,20 @@ def test_a_tenant_whose_sources_change_goes_on_where_it_was(site: Site) -> None:
     site.turn(delivery)
     assert [at for at, _ in site.rows()] == [10, 20, 30, 40, 50, 60]
     assert [at for at, _ in site.rows(metric="disk_reads_per_second")] == [10, 20, 30]
+    delivery.close()
+
+
+def test_a_tenant_that_asks_for_detail_gets_it_from_then_on(site: Site) -> None:
+    fine = Column("load", Metric("load_fine", Kind.GAUGE, "processes", "", detail=True))
+    asking = replace(AURORA, system=replace(AURORA.system, detail=True))
+    delivery = site.delivery(AURORA)
+    for tenant in (AURORA, asking):
+        delivery.follow(TenantDirectory((tenant,)), site.spool.next_seq)
+        append_seconds(site.spool, site.clock, [(1.0, 1.0, 5.0)] * 31, columns=(LOAD, READS, fine))
+        delivery.turn()
+    site.turn(delivery)
+    assert [at for at, _ in site.rows()] == [10, 20, 30, 40, 50, 60]
+    assert site.rows(metric="load_fine") == [(40, 5.0), (50, 5.0), (60, 5.0)]
     delivery.close()
 
 

@@ -17,7 +17,7 @@ from collectors_dagster.errors import CollectorsError, StorageError
 from collectors_dagster.integrations.timescale import DeliveryResult, DeliveryStore, Store
 from collectors_dagster.samples import Sample
 from tests.support.postgres import PostgresServer
-from tests.support.store_data import AURORA, BOREALIS, LOAD1, NOON, READS, after, batch, checksum
+from tests.support.store_data import AURORA, BOREALIS, LOAD1, NOON, READS, after, batch, checksum, forecast_point
 from tests.support.waiting import wait_until
 
 
@@ -203,3 +203,18 @@ def test_the_agents_side_loads_no_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_expected_peaks_are_where_the_newest_forecast_is_unusually_high(
+    agent: DeliveryStore, database: SecretStr
+) -> None:
+    day = [forecast_point(minute, 0, 0.9 if 600 <= minute < 630 else 0.2) for minute in range(10, 1440, 10)]
+    revised = [forecast_point(minute, 5, 0.2) for minute in range(600, 610, 10)]
+    with Store(database, application_name="tests") as store:
+        store.forecasts.write("aurora", [*day, *revised], "1")
+        store.forecasts.write("borealis", [forecast_point(minute, 0, 0.4) for minute in range(10, 1440, 10)], "1")
+    everybody = ["aurora", "borealis"]
+    assert agent.expected_peaks(everybody, "host-1", after(0)) == [after(60 * minute) for minute in (610, 620)]
+    assert agent.expected_peaks(["borealis"], "host-1", after(0)) == []
+    assert agent.expected_peaks(everybody, "host-2", after(0)) == []
+    assert agent.expected_peaks(everybody, "host-1", after(60 * 700)) == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors_dagster.agent.intervals import BORDER_RECORDS, ClosedInterval, Intervals
+from collectors_dagster.agent.intervals import BORDER_RECORDS, INTERVAL, ClosedInterval, Intervals
 from collectors_dagster.agent.reader import Observation
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.samples import Kind, Metric
@@ -242,8 +242,74 @@ def sorted_samples(closed: ClosedInterval) -> list[tuple[str, datetime, float]]:
     return sorted((sample.series.metric, sample.ts, sample.value) for sample in closed.samples)
 
 
+def test_detail_is_left_out_unless_the_tenant_asks_for_it() -> None:
+    fine = Column("load", Metric("load_detail", Kind.GAUGE, "processes", "", detail=True))
+    seen = [observation(at, at, 1.0, 1.0, 50.0, columns=(LOAD, READS, fine)) for at in range(11)]
+    (without,) = closed_by(intervals(), seen)
+    asking = Intervals("host-1", ("load",), resolution_seconds=10.0, sample_interval_seconds=1.0, detail=True)
+    (with_detail,) = closed_by(asking, seen)
+    assert values(without, "load_detail") == []
+    assert values(with_detail, "load_detail") == [50.0]
+    assert values(without, "load1") == values(with_detail, "load1") == [1.0]
+
+
 def test_a_column_of_an_unknown_source_is_ignored() -> None:
     gpu = Column("gpu", Metric("gpu_temperature_celsius", Kind.GAUGE, "celsius", ""))
     seen = [observation(at, at, 1.0, 1.0, 50.0, columns=(LOAD, READS, gpu)) for at in range(11)]
     (closed,) = closed_by(intervals(), seen)
     assert "gpu" not in {sample.series.collector for sample in closed.samples}
+
+
+DISK_EVERY = Column("agent", Metric(INTERVAL, Kind.GAUGE, "seconds", ""), (("source", "disk"),))
+SLOW_COLUMNS = (LOAD, READS, DISK_EVERY)
+
+
+def paced(every: Sequence[float], silent: range = range(0)) -> list[Observation]:
+    """Return one sweep a second; the disk makes 7 reads a second and is looked at whenever its interval is over."""
+    seen, due = [], 0.0
+    for at, interval in enumerate(every):
+        looked = at >= due and at not in silent
+        due = at + interval if at >= due else min(due, at + interval)
+        reads = 7.0 * at if looked else NAN
+        seen.append(observation(at + 1, at + 0.5, 1.0, reads, interval, columns=SLOW_COLUMNS))
+    return seen
+
+
+def gap(closed: Sequence[ClosedInterval], source: str) -> float:
+    return sum(note.gap_seconds for each in closed for (name, _), note in each.notes.items() if name == source)
+
+
+@pytest.mark.parametrize(
+    "every", [[5.0] * 61, [10.0] * 61, [1.0] * 20 + [5.0] * 20 + [2.0] * 21, [10.0] * 30 + [1.0] * 31]
+)
+def test_a_source_read_less_often_has_exact_rates_and_no_gaps(every: list[float]) -> None:
+    found = closed_by(intervals(), paced(every))
+    rates = [values(each, RATE) for each in found]
+    assert all(rate == [7.0] for rate in rates[1:])
+    assert gap(found, "disk") == gap(found, "load") == 0.0
+
+
+def test_a_slow_source_that_falls_silent_is_missing_from_the_time_it_was_due() -> None:
+    found = closed_by(intervals(), paced([5.0] * 81, silent=range(20, 45)))
+    assert gap(found, "disk") == pytest.approx(25.0)
+    assert gap(found, "load") == 0.0
+
+
+def test_a_pause_of_the_host_is_booked_once_for_a_slow_source_too() -> None:
+    seen = [each for each in paced([5.0] * 81) if not 21 <= each.seq - 1 < 51]
+    found = closed_by(intervals(), seen)
+    assert gap(found, "load") == pytest.approx(30.0)
+    assert gap(found, "disk") == pytest.approx(30.0, abs=5.0)
+
+
+@pytest.mark.parametrize("acked_interval", range(5))
+def test_a_restart_keeps_the_border_of_slow_sources(acked_interval: int) -> None:
+    seen = paced([10.0] * 25 + [4.0] * 36)
+    whole = closed_by(intervals(), seen)
+    acked = whole[acked_interval].last_seq
+    resumed = intervals()
+    for each in seen[max(0, acked - BORDER_RECORDS) : acked]:
+        resumed.prime(each)
+    rest = closed_by(resumed, seen[acked:])
+    assert [sorted_samples(each) for each in rest] == [sorted_samples(each) for each in whole[acked_interval + 1 :]]
+    assert [each.notes for each in rest] == [each.notes for each in whole[acked_interval + 1 :]]

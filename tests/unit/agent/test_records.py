@@ -29,7 +29,7 @@ COLUMNS = st.lists(
     st.builds(
         Column,
         NAMES,
-        st.builds(Metric, NAMES, st.sampled_from(Kind), NAMES, st.just(""), peak=st.booleans()),
+        st.builds(Metric, NAMES, st.sampled_from(Kind), NAMES, st.just(""), peak=st.booleans(), detail=st.booleans()),
         st.lists(st.tuples(NAMES, NAMES), max_size=2).map(tuple),
     ),
     max_size=4,
@@ -68,6 +68,11 @@ def test_a_changed_byte_is_never_read_as_a_value(records: list[Record], data: st
 @given(COLUMNS, st.integers(1, 2**32 - 1))
 def test_a_schema_comes_back(columns: list[Column], schema: int) -> None:
     assert parse_control(schema_payload(schema, columns)) == (schema, tuple(columns))
+
+
+def test_a_schema_written_before_there_was_detail_is_understood() -> None:
+    payload = b'{"schema":7,"columns":[["load","load1","gauge","processes",false,[]]]}'
+    assert parse_control(payload) == (7, (Column("load", Metric("load1", Kind.GAUGE, "processes", "")),))
 
 
 def test_a_header_and_a_gap_come_back() -> None:

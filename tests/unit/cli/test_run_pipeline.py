@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from collectors_dagster.cli.run import Stretch, has_whole_minute, invented_then_real
+from collectors_dagster.cli.run import Stretch, has_first_minute, invented_then_real
 from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.records import Window
 from collectors_dagster.strategies.batches import Batch
@@ -62,23 +62,24 @@ def test_an_unknown_tenant_is_refused_before_anything_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "whole"),
+    ("start", "end", "enough"),
     [
         ("12:00:00", "12:01:00", True),
-        ("12:00:10", "12:01:50", False),  # neither 12:00 nor 12:01 was seen whole
-        ("12:00:10", "12:02:00", True),
+        ("12:00:40", "12:01:00", True),  # two samples of ten seconds
+        ("12:00:50", "12:01:50", False),  # of 12:00 almost nothing was seen, and 12:01 is not over
+        ("12:00:50", "12:02:00", True),
         ("12:00:00", "12:00:50", False),
     ],
 )
-def test_the_pipeline_waits_for_a_whole_minute_of_the_clock(start: str, end: str, *, whole: bool) -> None:
+def test_the_pipeline_waits_for_a_first_minute_of_the_clock(start: str, end: str, *, enough: bool) -> None:
     def at(text: str) -> datetime:
         return datetime.fromisoformat(f"2026-11-22T{text}+00:00")
 
-    assert has_whole_minute(Window(at(start), at(end))) is whole
+    assert has_first_minute(Window(at(start), at(end))) is enough
 
 
 def test_without_a_sample_there_is_no_minute() -> None:
-    assert not has_whole_minute(None)
+    assert not has_first_minute(None)
 
 
 def test_invented_tenants_go_first_so_that_real_ones_are_observed_meanwhile() -> None:

@@ -41,7 +41,7 @@ def run(project: Project, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def test_added_tenant_is_listed_shown_and_removed(run: Run, project: Project) -> None:
-    added = run("add acme --tier premium --name 'Acme Inc.' --collector cpu --collector load --interval 30")
+    added = run("add acme --tier premium --name 'Acme Inc.' --collector cpu --collector load --interval 30 --detail")
     assert (added.code, added.err) == (0, "")
     assert (project.tenants / "acme.yml").exists()
 
@@ -52,6 +52,7 @@ def test_added_tenant_is_listed_shown_and_removed(run: Run, project: Project) ->
     assert (shown["name"], shown["tier"], shown["file"]) == ("Acme Inc.", "premium", "config/tenants/acme.yml")
     assert shown["system_performance"]["collectors"] == ["cpu", "load"]
     assert shown["system_performance"]["collection_interval"] == 30
+    assert shown["system_performance"]["detail"] is True
     assert "Acme Inc." in run("show acme").out
     assert "Acme Inc." in run("list").out
 

@@ -62,6 +62,16 @@ def test_space_is_in_bytes_of_fragments() -> None:
     assert values["filesystem_files_free/ext4//"] == 60
 
 
+def test_a_filesystem_that_cannot_be_written_is_told_so() -> None:
+    def remounted(mountpoint: str) -> os.statvfs_result:
+        flag = os.ST_RDONLY if mountpoint == "/" else 0
+        return os.statvfs_result((*ANSWER[:8], flag, ANSWER[9]))
+
+    values = by_name(filesystems_of(Space(statvfs=remounted)).read())
+    assert values["filesystem_read_only/ext4//"] == 1
+    assert values["filesystem_read_only/xfs//mnt/my data"] == 0
+
+
 def test_a_hung_filesystem_costs_only_its_own_values() -> None:
     mounts = Mounts()
     filesystems = filesystems_of(Space(statvfs=mounts.statvfs, deadline_seconds=0.3))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors_dagster.collectors.procfs import ProcFile
+from collectors_dagster.clock import ManualClock
+from collectors_dagster.collectors.procfs import LOOK_AGAIN_SECONDS, OptionalFile, ProcFile, attribute
 from collectors_dagster.errors import InvalidSampleError, SourceUnavailableError
 
 
@@ -65,3 +66,28 @@ def test_closing_twice_is_harmless_and_reading_opens_again(tmp_path: Path) -> No
     file.close()
     assert file.read() == b"1"
     file.close()
+
+
+def test_an_optional_file_is_empty_while_absent_and_looked_for_once_in_a_while(tmp_path: Path) -> None:
+    clock = ManualClock()
+    file = OptionalFile(tmp_path / "file", source="test", single=True, clock=clock)
+    assert file.read() == b""
+    (tmp_path / "file").write_bytes(b"here")
+    assert file.read() == b""
+    clock.sleep(LOOK_AGAIN_SECONDS)
+    assert file.read() == b"here"
+    file.close()
+
+
+def test_an_optional_file_that_is_there_but_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    file = OptionalFile(tmp_path, source="test", single=True, clock=ManualClock())
+    with pytest.raises(SourceUnavailableError):
+        file.read()
+
+
+def test_an_attribute_is_told_without_its_line_end_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "speed").write_bytes(b"1000\n")
+    assert attribute(tmp_path / "speed") == b"1000"
+    assert attribute(tmp_path / "absent") is None
+    assert attribute(tmp_path) is None
+    assert attribute(tmp_path / "a\x00b") is None

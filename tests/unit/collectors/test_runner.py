@@ -4,11 +4,14 @@ import math
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.protocol import Reading, Series
 from collectors_dagster.collectors.runner import MAX_SERIES, Runner
 from collectors_dagster.errors import SourceUnavailableError
+from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, Phase
 from collectors_dagster.samples import Kind, Metric
 
 METRIC = Metric("things", Kind.GAUGE, "things", "Things.")
@@ -126,3 +129,130 @@ def test_the_runner_closes_its_collectors() -> None:
     source = Scripted("a", lambda: Reading(ONE, [1.0]))
     Runner([source], ManualClock()).close()
     assert source.closed
+
+
+class Slow(Scripted):
+    interval_seconds = 5.0
+
+
+class Patient(Scripted):
+    """A collector that is asked first and answers later."""
+
+    def __init__(self, name: str, answer: Callable[[], Reading], asked: list[str]) -> None:
+        super().__init__(name, answer)
+        self.asked = asked
+
+    def begin(self) -> None:
+        self.asked.append(self.name)
+
+
+def test_a_source_with_an_interval_has_no_values_between_its_readings() -> None:
+    clock = ManualClock()
+    runner = Runner([Slow("slow", lambda: Reading(ONE, [clock.monotonic()]))], clock)
+    seen = []
+    for _ in range(11):
+        seen.append(runner.sweep().values[0])
+        clock.sleep(1)
+    assert [int(value) for value in seen if not math.isnan(value)] == [0, 5, 10]
+    assert runner.tallies["slow"].readings == 3
+
+
+@given(st.lists(st.floats(-0.05, 0.05), min_size=30, max_size=60))
+def test_jitter_of_sweeps_costs_no_reading(jitter: list[float]) -> None:
+    clock = ManualClock()
+    runner = Runner([Slow("slow", lambda: Reading(ONE, [1.0]))], clock)
+    for number, late in enumerate(jitter):
+        clock.move(max(number + 0.5 + late - clock.monotonic(), 0.0))
+        runner.sweep()
+    assert runner.tallies["slow"].readings == (len(jitter) - 1) // 5 + 1
+
+
+def test_an_interval_can_be_changed_and_a_shorter_one_counts_from_the_last_reading() -> None:
+    clock = ManualClock()
+    runner = Runner([Slow("slow", lambda: Reading(ONE, [1.0]))], clock)
+    runner.sweep()
+    clock.sleep(1)
+    runner.read_every("slow", 1.0)
+    assert runner.sweep().values[0] == 1.0
+    assert runner.tallies["slow"].interval_seconds == 1.0
+    with pytest.raises(KeyError):
+        runner.read_every("nobody", 1.0)
+
+
+def test_sources_that_wait_are_all_asked_before_any_is_read() -> None:
+    events: list[str] = []
+
+    def reads(name: str) -> Callable[[], Reading]:
+        def read() -> Reading:
+            events.append(f"{name} read")
+            return Reading(ONE, [1.0])
+
+        return read
+
+    patient = [Patient(name, reads(name), events) for name in ("x", "y")]
+    runner = Runner([patient[0], Scripted("quick", reads("quick")), patient[1]], ManualClock())
+    sweep = runner.sweep()
+    assert events == ["x", "y", "quick read", "x read", "y read"]
+    assert [column.collector for column in sweep.columns] == ["quick", "x", "y"]
+
+
+def test_asking_that_fails_is_counted_and_costs_no_other() -> None:
+    class Broken(Patient):
+        def begin(self) -> None:
+            raise RuntimeError("no pipe")
+
+    broken = Broken("broken", lambda: Reading(ONE, [1.0]), [])
+    runner = Runner([broken, Scripted("good", lambda: Reading(ONE, [7.0]))], ManualClock())
+    assert 7.0 in runner.sweep().values
+    assert runner.tallies["broken"].errors == {"RuntimeError": 1}
+
+
+POLICY = BreakerPolicy(failure_threshold=3, recovery_seconds=30.0)
+
+
+def circuit(runner: Runner) -> Phase:
+    return runner.tallies["a"].circuit
+
+
+def test_a_source_that_keeps_failing_is_left_alone_and_looked_at_again() -> None:
+    clock = ManualClock()
+    source = Scripted("a", failing)
+    runner = Runner([source], clock, policy=POLICY)
+    for _ in range(20):
+        runner.sweep()
+        clock.sleep(1)
+    assert runner.tallies["a"].readings == 3
+    assert runner.tallies["a"].skipped == 17
+    assert circuit(runner) is Phase.OPEN
+    source.answer = lambda: Reading(ONE, [1.0])
+    clock.sleep(30)
+    assert list(runner.sweep().values) == [1.0]
+    assert circuit(runner) is Phase.CLOSED
+    assert list(runner.sweep().values) == [1.0]
+
+
+def test_a_failure_now_and_then_opens_no_circuit() -> None:
+    clock = ManualClock()
+    source = Scripted("a", failing)
+    runner = Runner([source], clock, policy=POLICY)
+    for number in range(200):
+        source.answer = failing if number % 5 == 0 else lambda: Reading(ONE, [1.0])
+        runner.sweep()
+        clock.sleep(1)
+    assert runner.tallies["a"].skipped == 0
+    assert runner.tallies["a"].errors == {"SourceUnavailableError": 40}
+
+
+def test_a_reading_that_takes_too_long_keeps_its_values_and_counts_as_a_failure() -> None:
+    clock = ManualClock()
+
+    def crawl() -> Reading:
+        clock.sleep(0.6)
+        return Reading(ONE, [1.0])
+
+    runner = Runner([Scripted("slow", crawl)], clock, policy=POLICY)
+    for _ in range(3):
+        assert list(runner.sweep().values) == [1.0]
+    assert runner.tallies["slow"].errors == {"SourceUnavailableError": 3}
+    assert math.isnan(runner.sweep().values[0])
+    assert runner.tallies["slow"].circuit is Phase.OPEN

@@ -3,7 +3,7 @@ import pytest
 from collectors_dagster.config.tenants import load_tenants
 from collectors_dagster.errors import ConfigurationError
 from collectors_dagster.scopes import ProcessSelector, Scope
-from collectors_dagster.tenants import AlertTarget, Retention, SystemSource, Tier
+from collectors_dagster.tenants import AlertTarget, Retention, Sampling, SystemSource, Tier
 from tests.support.project import ACME, Project
 
 FULL = """\
@@ -15,6 +15,7 @@ sources:
   system_performance:
     enabled: true
     collectors: [cpu, memory]
+    detail: true
     collection_interval: 30
     ml_enabled: false
     anomaly_threshold: 0.95
@@ -35,6 +36,7 @@ def test_everything_a_tenant_file_says_is_served(project: Project) -> None:
     assert tenant.system == SystemSource(
         enabled=True,
         collectors=("cpu", "memory"),
+        detail=True,
         collection_interval_seconds=30.0,
         ml_enabled=False,
         anomaly_threshold=0.95,
@@ -108,6 +110,15 @@ def test_the_number_of_series_follows_the_deployment(project: Project) -> None:
     assert load_tenants(project.settings()).find("acme").system.max_series == 300
 
 
+def test_a_tenant_may_have_its_sources_read_adaptively(project: Project) -> None:
+    project.write("config/tenants/acme.yml", ACME)
+    wish = "sources: {system_performance: {sampling: {strategy: adaptive, slowest: 10}}}\n"
+    project.write("config/tenants/bolt.yml", f"id: bolt\nname: B\n{wish}")
+    acme, bolt = (each.system for each in load_tenants(project.settings()).tenants)
+    assert acme.sampling is Sampling.FIXED
+    assert (bolt.sampling, bolt.slowest_seconds) == (Sampling.ADAPTIVE, 10.0)
+
+
 def test_alerts_can_be_switched_off(project: Project) -> None:
     project.write("config/tenants/acme.yml", ACME)
     assert load_tenants(project.settings()).find("acme").alerts == ()
@@ -139,6 +150,14 @@ BAD = {
     "threshold of nothing": (
         "sources:\n  system_performance:\n    anomaly_threshold: .nan\n",
         ["acme.yml:6", "0.5 to 1"],
+    ),
+    "unknown sampling": (
+        "sources:\n  system_performance:\n    sampling: {strategy: adptive}\n",
+        ["acme.yml:6: ", "'adptive'", "fixed, adaptive"],
+    ),
+    "sampling too seldom": (
+        "sources:\n  system_performance:\n    sampling: {slowest: 60}\n",
+        ["acme.yml:6: ", "= 60", "1 to 10 (seconds)"],
     ),
     "retention of zero": ("retention:\n  raw_days: 0\n", ["acme.yml:5: retention.raw_days = 0", "1 to 3,650 (days)"]),
     "retention in parts": ("retention:\n  raw_days: 1.5\n", ["acme.yml:5: retention.raw_days = 1.5", "a whole number"]),

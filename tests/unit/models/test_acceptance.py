@@ -5,12 +5,18 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from collectors_dagster.features.timeline import joined
+from collectors_dagster.frames import Floats
 from collectors_dagster.models.acceptance import alerted, unlearned
+from collectors_dagster.models.host_model import HeldOut
 from collectors_dagster.records import Window
 from tests.support.histories import quiet_host
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 WEEK = joined([quiet_host(7 * 1440)], days=14)
+
+
+def found(surprise: Floats, finding: Floats | None = None) -> HeldOut:
+    return HeldOut(np.zeros(len(surprise)) if finding is None else finding, surprise)
 
 
 def incident(day: int, minute: int, *, lasting: int = 10) -> Window:
@@ -48,7 +54,7 @@ def test_alarming_minutes_become_windows_around_exactly_them() -> None:
     surprise[:50] = 0.5
     surprise[10:12] = 2.5
     surprise[40] = 9.0
-    windows = alerted(WEEK, surprise, from_surprise=2.0)
+    windows = alerted(WEEK, found(surprise), from_surprise=2.0)
     assert windows == [
         Window(START + timedelta(minutes=10), START + timedelta(minutes=12)),
         Window(START + timedelta(minutes=40), START + timedelta(minutes=41)),
@@ -59,7 +65,7 @@ def test_alarming_minutes_become_windows_around_exactly_them() -> None:
 def test_minutes_close_together_are_one_exception() -> None:
     surprise = np.zeros(len(WEEK))
     surprise[[100, 103, 108]] = 3.0
-    assert alerted(WEEK, surprise, from_surprise=2.0) == [
+    assert alerted(WEEK, found(surprise), from_surprise=2.0) == [
         Window(START + timedelta(minutes=100), START + timedelta(minutes=109))
     ]
 
@@ -70,7 +76,7 @@ def test_only_the_strongest_one_a_day_are_exceptions() -> None:
     often = np.arange(200, len(WEEK), 100)
     surprise[often] = 2.1
     surprise[often[[3, 50]]] = 4.0
-    starts = {window.start for window in alerted(WEEK, surprise, from_surprise=2.0)}
+    starts = {window.start for window in alerted(WEEK, found(surprise), from_surprise=2.0)}
     assert len(starts) == 8
     assert {START + timedelta(minutes=int(row)) for row in often[[3, 50]]} <= starts
 
@@ -78,8 +84,24 @@ def test_only_the_strongest_one_a_day_are_exceptions() -> None:
 def test_too_many_alarming_minutes_are_no_exceptions() -> None:
     surprise = np.zeros(len(WEEK))
     surprise[:600] = 5.0
-    assert alerted(WEEK, surprise, from_surprise=2.0) == []
+    assert alerted(WEEK, found(surprise), from_surprise=2.0) == []
 
 
 def test_a_calm_history_has_no_exceptions() -> None:
-    assert alerted(WEEK, np.full(len(WEEK), 1.9), from_surprise=2.0) == []
+    assert alerted(WEEK, found(np.full(len(WEEK), 1.9)), from_surprise=2.0) == []
+
+
+def test_an_exception_reaches_as_far_as_it_stands_out() -> None:
+    surprise, finding = np.zeros(len(WEEK)), np.zeros(len(WEEK))
+    finding[2000:2200] = finding[4000:4100] = 1.5
+    surprise[2190:2200] = 2.5
+    whole = [Window(START + timedelta(minutes=2000), START + timedelta(minutes=2200))]
+    assert alerted(WEEK, found(surprise, finding), from_surprise=2.0) == whole
+
+
+def test_an_exception_that_would_take_a_notable_share_with_it_is_its_rarest_minutes() -> None:
+    surprise, finding = np.zeros(len(WEEK)), np.zeros(len(WEEK))
+    finding[2000:2600] = 1.5
+    surprise[2590:2600] = 2.5
+    rarest = [Window(START + timedelta(minutes=2590), START + timedelta(minutes=2600))]
+    assert alerted(WEEK, found(surprise, finding), from_surprise=2.0) == rarest

@@ -98,6 +98,21 @@ def test_memory_switched_off_costs_nothing_any_more(debugged: Debugged) -> None:
     assert (on, is_tracing()) == (True, False)
 
 
+def test_a_process_that_ends_with_its_work_leaves_its_reports(tmp_path: Path, manual_clock: ManualClock) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "base.yml").write_text("debug: {components: {runs: {profile: true, memory: true}}}\n")
+    settings = load_settings(home=tmp_path, config_dir=tmp_path / "config")
+    for instance in ("run-1", "run-2"):  # at the same instant
+        session = DebugSession("runs", SettingsWatcher(settings, manual_clock), manual_clock, instance=instance)
+        session.tick()
+        busy_work()
+        session.finish()
+    assert not is_tracing()
+    for kind in ("memory", "profile"):
+        names = [path.stem for path in sorted((tmp_path / "debug").glob(f"runs-{kind}-*.txt"))]
+        assert [name[-6:] for name in names] == ["-run-1", "-run-2"]
+
+
 def test_another_components_switches_are_not_ours(debugged: Debugged) -> None:
     with capture_logs() as lines:
         debugged.switch(component="scorer", metrics=True, memory=True, profile=True)

@@ -26,8 +26,9 @@ SECRET = "s3cret-of-the-database"
 def restored() -> Iterator[None]:
     """Give the process its own logging back."""
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers, level, hooks = list(root.handlers), root.level, (sys.excepthook, threading.excepthook)
     yield
+    sys.excepthook, threading.excepthook = hooks
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(capture=False)
@@ -119,6 +120,21 @@ def test_a_generated_secret_of_the_data_directory_is_known_too(
     configure_logging("agent", load_settings(home=tmp_path))
     structlog.get_logger().info("x", said="generated-password-1")
     assert "generated-password-1" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how", ["main()", "thread = threading.Thread(target=main); thread.start(); thread.join()"])
+def test_what_ends_a_process_or_a_thread_is_a_line_too(tmp_path: Path, how: str) -> None:
+    program = (
+        "import threading\nfrom collectors_dagster.config import load_settings\n"
+        "from collectors_dagster.monitoring.logging import configure_logging\n"
+        f"configure_logging('run', load_settings(home={str(tmp_path)!r}), 'run-1')\n"
+        f"def main(): raise ValueError('no way on')\n{how}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    (line,) = map(json.loads, done.stdout.splitlines())
+    assert {"component": "run", "run": "run-1", "level": "critical"}.items() <= line.items()
+    assert line["exception"].endswith("ValueError: no way on")
 
 
 def test_a_terminal_gets_readable_lines(tmp_path: Path) -> None:

@@ -67,3 +67,24 @@ values (
 on conflict (agent_id) do update set
     host = excluded.host, version = excluded.version, started_at = excluded.started_at,
     seen_at = excluded.seen_at, state = excluded.state;
+
+-- name: expected_peaks
+-- When the newest forecasts of a host are near their highest of the next day, and well above their usual level.
+with newest as (
+    select distinct on (f.tenant_key, f.signal, f.ts) f.tenant_key, f.signal, f.ts, f.mean
+    from core.forecast f
+    join core.tenant t using (tenant_key)
+    where t.tenant_id = any(%(tenant_ids)s::text[]) and f.host = %(host)s::text
+      and f.ts > %(now)s::timestamptz and f.ts <= %(now)s::timestamptz + interval '24 hours'
+    order by f.tenant_key, f.signal, f.ts, f.issued_at desc
+),
+levels as (
+    select tenant_key, signal, percentile_cont(0.5) within group (order by mean) as usual, max(mean) as highest
+    from newest
+    group by tenant_key, signal
+)
+select distinct n.ts
+from newest n
+join levels l using (tenant_key, signal)
+where n.mean >= 1.5 * l.usual and n.mean >= 0.9 * l.highest
+order by n.ts;

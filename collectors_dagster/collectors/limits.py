@@ -1,0 +1,132 @@
+"""What the kernel hands out in limited numbers: files, inodes, threads, tracked connections, entropy."""
+
+from pathlib import Path
+
+from collectors_dagster.collectors.parts import Slowly
+from collectors_dagster.collectors.procfs import attribute, naturals, parser
+from collectors_dagster.collectors.protocol import Host, Reading, Series
+from collectors_dagster.errors import SourceUnavailableError
+from collectors_dagster.samples import Kind, Metric
+
+REFRESH_SECONDS = 5.0
+"""These numbers creep; nine small files are not read more often."""
+
+
+def _gauge(
+    name: str, unit: str, text: str, exporter: str | None, otel: str | None = None, *, detail: bool = False
+) -> Metric:
+    return Metric(name, Kind.GAUGE, unit, text, detail=detail, exporter=exporter, otel=otel)
+
+
+FILES = _gauge("open_files", "files", "File handles in use on the whole host.", "node_filefd_allocated")
+FILES_LIMIT = _gauge("open_files_limit", "files", "File handles that can be in use.", "node_filefd_maximum")
+INODES = _gauge("inodes_cached", "files", "Inodes held in memory.", None, detail=True)
+INODES_FREE = _gauge("inodes_cached_free", "files", "Part of them that nobody uses.", None, detail=True)
+THREADS = _gauge("threads", "threads", "Threads of all processes; each takes a process id.", "node_processes_threads")
+THREADS_LIMIT = _gauge(
+    "threads_limit", "threads", "Threads that there can be.", "node_processes_max_threads", detail=True
+)
+PIDS_LIMIT = _gauge(
+    "process_ids_limit",
+    "threads",
+    "Process ids that there can be, and so threads.",
+    "node_processes_max_processes",
+    "system.process.limit",
+)
+ENTROPY = _gauge("entropy_available_bits", "bits", "Entropy in the pool.", "node_entropy_available_bits", detail=True)
+CONNTRACK = _gauge(
+    "conntrack_entries",
+    "connections",
+    "Connections that the firewall tracks.",
+    "node_nf_conntrack_entries",
+    "system.network.conntrack.count",
+)
+CONNTRACK_LIMIT = _gauge(
+    "conntrack_limit",
+    "connections",
+    "Connections that it can track; further ones are dropped.",
+    "node_nf_conntrack_entries_limit",
+    "system.network.conntrack.max",
+)
+
+SYSCTLS: dict[str, dict[int, Metric]] = {
+    "fs/file-nr": {0: FILES, 2: FILES_LIMIT},
+    "fs/inode-nr": {0: INODES, 1: INODES_FREE},
+    "kernel/threads-max": {0: THREADS_LIMIT},
+    "kernel/pid_max": {0: PIDS_LIMIT},
+    "kernel/random/entropy_avail": {0: ENTROPY},
+    "net/netfilter/nf_conntrack_count": {0: CONNTRACK},
+    "net/netfilter/nf_conntrack_max": {0: CONNTRACK_LIMIT},
+}
+"""Files under ``/proc/sys``, and which number in them is what. The last two are there when the firewall tracks."""
+
+Said = dict[Metric, int]
+
+
+@parser("limits")
+def parse_sysctl(data: bytes, places: dict[int, Metric]) -> Said:
+    r"""Return the numbers at `places`.
+
+    Examples
+    --------
+    >>> {metric.name: value for metric, value in parse_sysctl(b"4264\t0\t99", SYSCTLS["fs/file-nr"]).items()}
+    {'open_files': 4264, 'open_files_limit': 99}
+    """
+    fields = data.split()
+    return dict(zip(places.values(), naturals([fields[place] for place in places]), strict=True))
+
+
+@parser("limits")
+def parse_threads(data: bytes) -> Said:
+    """Return the number of threads from ``/proc/loadavg``.
+
+    Examples
+    --------
+    >>> parse_threads(b"0.36 0.16 0.12 2/91 10053")[THREADS]
+    91
+    """
+    running, slash, threads = data.split()[3].partition(b"/")
+    if not slash or not running.isdigit():
+        raise ValueError("running and all threads expected")
+    return {THREADS: naturals([threads])[0]}
+
+
+class Limits:
+    """Kernel tables and their limits, refreshed every `REFRESH_SECONDS`."""
+
+    name = "limits"
+    metrics = (
+        *(FILES, FILES_LIMIT, INODES, INODES_FREE, THREADS, THREADS_LIMIT, PIDS_LIMIT, ENTROPY),
+        *(CONNTRACK, CONNTRACK_LIMIT),
+    )
+
+    def __init__(self, host: Host) -> None:
+        self._proc = host.proc_root
+        self._reading = Slowly(self._ask, host.clock, REFRESH_SECONDS)
+        self._series: tuple[Series, ...] = ()
+
+    def read(self) -> Reading:
+        """Return the latest values; what this kernel does not tell is left out."""
+        return self._reading()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _ask(self) -> Reading:
+        said = _said(self._proc)
+        if not said:
+            raise SourceUnavailableError(f"nothing can be read under {self._proc / 'sys'}", source=self.name)
+        series = tuple(Series(metric) for metric in said)
+        if series != self._series:
+            self._series = series
+        return Reading(self._series, tuple(said.values()))
+
+
+def _said(proc: Path) -> Said:
+    said: Said = {}
+    for name, places in SYSCTLS.items():
+        data = attribute(proc / "sys" / name)
+        if data is not None:
+            said |= parse_sysctl(data, places)
+    data = attribute(proc / "loadavg")
+    return said if data is None else said | parse_threads(data)
