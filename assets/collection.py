@@ -7,17 +7,20 @@ import dagster as dg
 
 from assets.shown import Metadata, minute, span, table
 from assets.work import TenantDay
+from collectors_dagster.records import ClockEvent, ClockEventKind
 
 if TYPE_CHECKING:
     from collectors_dagster.integrations.timescale import SourceReport
 
 COLUMNS = ("host", "source", "received", "expected", "gap s", "late", "duplicates", "last sample")
+CLOCKS = ("host", "at", "what happened", "seconds")
 
 
 def seal_collection(day: TenantDay) -> Metadata:
     """Count what arrived for the day per source and write it to the books."""
     tenant, store = day.tenant, day.tools.store
     reports = store.ledger.collection_report(tenant.id, day.elapsed, tenant.system.collection_interval_seconds)
+    events = store.ledger.clock_events(tenant.id, day.elapsed)
     totals = _totals(reports)
     store.ledger.record(
         tenant.id, "collection_run", day.window, day.tools.run_id, rows=totals["received"], detail=totals
@@ -28,6 +31,7 @@ def seal_collection(day: TenantDay) -> Metadata:
         "completeness": dg.MetadataValue.float(_share(totals["received"], totals["expected"])),
         **{name: dg.MetadataValue.int(value) for name, value in totals.items()},
         "sources": table(COLUMNS, [_row(one) for one in reports], empty=_nothing(day)),
+        "clocks": table(CLOCKS, [_event(one) for one in events], empty="No host's clock was set, and no host slept."),
     }
 
 
@@ -52,6 +56,11 @@ def _row(report: "SourceReport") -> tuple[object, ...]:
         report.duplicates,
         last,
     )
+
+
+def _event(event: ClockEvent) -> tuple[object, ...]:
+    slept = "the host slept" if event.kind is ClockEventKind.SUSPEND else "the clock was set"
+    return event.host, minute(event.ts), slept, round(event.seconds, 3)
 
 
 def _nothing(day: TenantDay) -> str:

@@ -26,7 +26,10 @@ ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRun
 def apply_retention(work: TenantWork) -> Metadata:
     """Delete the tenant's rows older than its retention."""
     keep = work.tenant.retention
-    report = work.tools.store.retention.apply(work.tenant.id, keep.raw_days, keep.hourly_days, work.now)
+    agent_days = work.tools.deployment.settings.retention.agent_days
+    report = work.tools.store.retention.apply(
+        work.tenant.id, keep.raw_days, keep.hourly_days, work.now, agent_days=agent_days
+    )
     return {
         "rows_deleted": dg.MetadataValue.int(report.rows_deleted),
         "partitions_dropped": dg.MetadataValue.int(report.partitions_dropped),

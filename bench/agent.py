@@ -77,6 +77,7 @@ def whole_agent(home: Path) -> Iterator[int]:
         environment = {k: v for k, v in process_environment().items() if not k.startswith(("COLLECTORS", "POSTGRES"))}
         environment |= {
             "COLLECTORS_HOME": str(home),
+            "COLLECTORS__PORTS__AGENT": str(free_port()),
             "POSTGRES_HOST": "127.0.0.1",
             "POSTGRES_PORT": str(server.port),
             "POSTGRES_DB": "collectors",

@@ -76,9 +76,17 @@ def made(names: tuple[str, ...]) -> list[Collector]:
     return [one for one in collectors_of(Host(SystemClock())) if one.name in names]
 
 
+def running(names: tuple[str, ...]) -> Runner:
+    """Return a runner that reads all of these at every sweep, also those that are read now and then at work."""
+    runner = Runner(made(names), SystemClock())
+    for name in names:
+        runner.read_every(name, 0.0)
+    return runner
+
+
 def measure() -> Report:
     """Warm up, then interleave floor, sweep and peer; the collectors one by one at the end."""
-    runner, shared = (Runner(made(names), SystemClock()) for names in (HOST, SHARED))
+    runner, shared = (running(names) for names in (HOST, SHARED))
     series = len(runner.sweep().columns)
     contenders = {
         "kernel": kernels_part(),

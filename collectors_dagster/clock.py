@@ -4,6 +4,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
+
 
 class Clock(Protocol):
     """What the project may know of time."""
@@ -14,6 +16,10 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Return seconds that never go backwards, from an arbitrary origin."""
+        ...
+
+    def boottime(self) -> float:
+        """Return the same, with the time in which the machine slept."""
         ...
 
     def sleep(self, seconds: float) -> None:
@@ -31,6 +37,10 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return ``time.monotonic()``."""
         return time.monotonic()
+
+    def boottime(self) -> float:
+        """Return ``CLOCK_BOOTTIME``; where there is none, the monotonic clock, and sleep looks like a step."""
+        return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
 
     def sleep(self, seconds: float) -> None:
         """Wait for at least `seconds`; zero and less return at once."""
@@ -52,6 +62,7 @@ class ManualClock:
     def __init__(self, start: datetime | None = None) -> None:
         self._now = start or datetime(2026, 1, 1, tzinfo=UTC)
         self._monotonic = 0.0
+        self._suspended = 0.0
 
     def now(self) -> datetime:
         """Return the hand-driven wall clock."""
@@ -61,11 +72,24 @@ class ManualClock:
         """Return the seconds moved so far."""
         return self._monotonic
 
+    def boottime(self) -> float:
+        """Return the seconds moved so far, those suspended included."""
+        return self._monotonic + self._suspended
+
     def sleep(self, seconds: float) -> None:
-        """Move both clocks at once."""
+        """Move all clocks at once."""
         self.move(max(seconds, 0.0))
 
     def move(self, seconds: float) -> None:
-        """Move both clocks by `seconds`."""
+        """Move all clocks by `seconds`."""
         self._now += timedelta(seconds=seconds)
         self._monotonic += float(seconds)
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock, and nothing else, forward or back."""
+        self._now += timedelta(seconds=seconds)
+
+    def suspend(self, seconds: float) -> None:
+        """Sleep as a machine does: the monotonic clock stands."""
+        self._now += timedelta(seconds=seconds)
+        self._suspended += float(seconds)

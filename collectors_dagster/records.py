@@ -34,6 +34,33 @@ class Window:
         return (self.end - self.start).total_seconds()
 
 
+class ClockEventKind(StrEnum):
+    """What can happen to a host's clock."""
+
+    STEP = "clock_step"
+    """The wall clock was set: by a person, by NTP, after a virtual machine was paused."""
+    SUSPEND = "suspend"
+    """The host slept."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockEvent:
+    """A moment at which a host's wall clock did not go on as its steady clock did.
+
+    Attributes
+    ----------
+    ts : datetime
+        The first look at the host afterwards, by the wall clock as it is then.
+    seconds : float
+        How far the clock was set (negative: back), or how long the host slept.
+    """
+
+    host: str
+    ts: datetime
+    kind: ClockEventKind
+    seconds: float
+
+
 class ModelState(StrEnum):
     """How much a detector has seen: the honest answer to "can I trust this?"."""
 

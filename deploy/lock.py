@@ -1,4 +1,4 @@
-"""Write ``requirements.txt`` and ``requirements-dev.txt`` from ``pyproject.toml``, with hashes and without hosts.
+"""Write the lock files from ``pyproject.toml``, with hashes and without hosts: runtime, development, agent.
 
 Extras stay in the lock (``gql[requests]``): pip in ``--require-hashes`` mode refuses a requirement with extras
 that is pinned only without them.
@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 UV = Path(sys.executable).with_name("uv")
 COMMON = [
-    *("pip", "compile", "pyproject.toml", "--quiet", "--universal", "--python-version", "3.11"),
+    *("pip", "compile", "--quiet", "--universal", "--python-version", "3.11"),
     *("--generate-hashes", "--no-strip-extras", "--no-annotate"),
     *("--no-header", "--no-emit-index-url", "--no-emit-find-links"),
 ]
@@ -23,9 +23,11 @@ def lock(target: str, *options: str) -> None:
 
 
 def main() -> None:
-    """Lock the runtime first; the development tools agree with it."""
-    lock("requirements.txt", *sys.argv[1:])
-    lock("requirements-dev.txt", "--group", "dev", "--constraint", "requirements.txt", *sys.argv[1:])
+    """Lock the runtime first; the development tools and the agent's image agree with it."""
+    agreed = ("--constraint", "requirements.txt")
+    lock("requirements.txt", "pyproject.toml", *sys.argv[1:])
+    lock("requirements-dev.txt", "pyproject.toml", "--group", "dev", *agreed, *sys.argv[1:])
+    lock("deploy/agent/requirements.txt", "--group", "agent", *agreed, *sys.argv[1:])
 
 
 if __name__ == "__main__":

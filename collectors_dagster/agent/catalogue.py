@@ -12,7 +12,7 @@ from collectors_dagster.agent.own import Own
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.collectors import COLLECTORS
 from collectors_dagster.collectors.portable import PORTABLE
-from collectors_dagster.collectors.protocol import CollectorFactory, Host
+from collectors_dagster.collectors.protocol import EVERY_SWEEP, CollectorFactory, Host, cadence_of
 from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.samples import Kind, Metric
 
@@ -22,9 +22,9 @@ _LINES_BEFORE_METRICS = """\
 Written by `python -m collectors_dagster.agent.catalogue write`; a test compares it with the code.
 `collectors agent catalogue` prints the same, with `--json` for programs.
 
-The agent reads these on its host once a second, cgroups and processes every five seconds, and keeps them in its flight
-recorder. A tenant receives those, in the part of the host that it observes ([scopes.md](scopes.md)), of the collectors
-named in its file that are *stored* always, and the others too if its file says `detail: true`; at its own
+The agent reads these on its host, once a second where nothing else is said, and keeps them in its flight recorder. A
+tenant receives those of the collectors named in its file, in the part of the host that it observes
+([scopes.md](scopes.md)), that are *stored* always, and the others too if its file says `detail: true`; at its own
 resolution: of a **gauge** the mean over the interval, of a **counter** the exact rate per second under the name in the
 column *in the database*. A gauge marked *max* is stored a second time with the interval's maximum, as `<name>_max`. A
 metric's name, kind and unit never change; new ones are added beside.
@@ -81,6 +81,7 @@ class Source:
     name: str
     metrics: tuple[Metric, ...]
     about: str
+    interval_seconds: float
 
 
 def catalogue() -> list[Entry]:
@@ -100,15 +101,18 @@ def _sources(factories: list[CollectorFactory]) -> list[Source]:
     """Look at collectors, which opens nothing before they are read; the agent itself is read everywhere."""
     host = Host(SystemClock())
     made = [factory(host) for factory in factories]
-    found = [Source(one.name, one.metrics, inspect.getdoc(type(one)) or "") for one in made]
-    return [*found, Source(Own.name, Own.metrics, inspect.getdoc(Own) or "")]
+    found = [
+        Source(one.name, one.metrics, inspect.getdoc(type(one)) or "", cadence_of(one).interval_seconds) for one in made
+    ]
+    return [*found, Source(Own.name, Own.metrics, inspect.getdoc(Own) or "", EVERY_SWEEP)]
 
 
 def _sections() -> Iterator[str]:
     entries = catalogue()
     for source in _sources(COLLECTORS):
         summary = source.about.partition("\n")[0]
-        yield f"\n## {source.name}\n\n{summary}\n\n"
+        pace = f" Read every {source.interval_seconds:g} seconds." if source.interval_seconds else ""
+        yield f"\n## {source.name}\n\n{summary}{pace}\n\n"
         yield _as_row(HEAD) + _as_row(("---",) * len(HEAD))
         yield from (_row(entry) for entry in entries if entry.collector == source.name)
 

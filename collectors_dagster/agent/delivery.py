@@ -2,23 +2,28 @@
 
 Nothing is lost when the database is away: lanes keep their place and the spool keeps the samples. Nothing is stored
 twice: the store moves the spool's cursor in the transaction of the samples, and after a restart we ask it where to go
-on.
+on. Fresh samples go first: a backlog is caught up beside them, one batch at a time. What the store refuses for good
+is tried three times and then put into quarantine, so that it holds up nothing behind it.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 import structlog
 
 from collectors_dagster.agent.identity import Identity
-from collectors_dagster.agent.lane import Lane, LaneProgress
+from collectors_dagster.agent.lane import BATCH_SAMPLES, Lane
+from collectors_dagster.agent.lanes import LaneProgress, TenantLanes
 from collectors_dagster.agent.positions import Positions
+from collectors_dagster.agent.quarantine import Quarantine, quarantine_directory
 from collectors_dagster.clock import Clock
 from collectors_dagster.config.tenants import TenantDirectory
-from collectors_dagster.errors import CollectorsError, StorageError
-from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, DeliveryStore
+from collectors_dagster.errors import CollectorsError, ConstraintViolatedError, StorageError
+from collectors_dagster.integrations.timescale.delivery import Delivered, DeliveryBatch, DeliveryStore
 from collectors_dagster.patterns.circuit_breaker import CircuitBreaker
 from collectors_dagster.patterns.rate_limiter import TokenBucket
 from collectors_dagster.patterns.retry import Backoff
@@ -30,8 +35,19 @@ log = structlog.get_logger("delivery")
 EVERYTHING = 2**62
 """More than any sequence number: without tenants, all of the spool is delivered."""
 REFUSED_PAUSE_SECONDS = 10.0
-BATCHES_PER_TURN = 5
-"""Batches of one tenant in a row while others wait."""
+FRESH_BATCHES = 5
+"""Fresh batches of one tenant in a row while others wait."""
+FRESH_SHARE = 4
+"""While a backlog waits, after so many fresh batches one of the backlog is sent; without fresh ones, it has all."""
+BACKLOG_BATCHES = 5
+"""Batches of the backlog in a turn; after each, all fresh lanes are looked after."""
+TURN_SECONDS = 2.0
+"""No further batch of the backlog is begun in a turn that lasts longer: heartbeats and the spool want theirs."""
+POISON_TRIES = 3
+"""So often the store may refuse a batch for its content before the batch is put into quarantine."""
+POISON_PAUSE_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +107,22 @@ class Delivery:
         clock: Clock,
         *,
         sample_interval_seconds: float,
+        quarantine_bytes: int,
+        batch_samples: int = BATCH_SAMPLES,
     ) -> None:
+        self.quarantine = Quarantine(quarantine_directory(identity.root), quarantine_bytes)
         self.progress = DeliveryProgress()
         self._identity = identity
         self._connect = connect
         self._policies = policies
         self._clock = clock
         self._sample_interval = sample_interval_seconds
+        self._batch_samples = batch_samples
         self._positions = Positions(identity.directory)
         self._directory = TenantDirectory()
         self._due: dict[str, Tenant] = {}
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[str, TenantLanes] = {}
+        self._backlogs: deque[str] = deque()
         self._refused_until: dict[str, float] = {}
         self._store: DeliveryStore | None = None
 
@@ -117,19 +138,24 @@ class Delivery:
         for gone in set(self.progress.refused) - set(self._due):
             del self.progress.refused[gone]
         self._refused_until.clear()
+        self._backlogs = deque(self._due)
         for tenant_id, lane in list(self._lanes.items()):
             if not _same_lane(lane.tenant, self._due.get(tenant_id)):
                 self._end(tenant_id)
         log.info("tenants followed", tenants=sorted(self._due), problems=len(directory.problems))
 
     def turn(self) -> None:
-        """Send what is complete, a little of each tenant; on failure, leave the store alone for a while."""
+        """Send what is complete, fresh samples first; on failure, leave the store alone for a while."""
         self.progress.turns += 1
-        if self._clock.monotonic() < self.progress.waiting_until:
+        began = self._clock.monotonic()
+        if began < self.progress.waiting_until:
             return
         try:
-            for tenant in self._due.values():
-                self._serve(tenant)
+            self._look_after_fresh()
+            for _ in range(BACKLOG_BATCHES):
+                if self._clock.monotonic() - began > TURN_SECONDS or not self._catch_up():
+                    break
+                self._look_after_fresh()
         except CollectorsError as error:
             self._failed(error)
 
@@ -140,7 +166,7 @@ class Delivery:
         agent = self._identity
         try:
             store = self._opened()
-            self._policies.breaker.call(lambda: store.heartbeat(agent.agent_id, agent.host, version, started_at, state))
+            self._called(lambda: store.heartbeat(agent.agent_id, agent.host, version, started_at, state))
         except CollectorsError as error:
             self._failed(error)
 
@@ -196,54 +222,129 @@ class Delivery:
             self._store.close()
 
     def _acked(self, tenant_id: str) -> int:
-        lane = self._lanes.get(tenant_id)
-        return lane.progress.acked_seq if lane else self._positions.first_seq(tenant_id) - 1
+        lanes = self._lanes.get(tenant_id)
+        return lanes.acked_seq if lanes else self._positions.first_seq(tenant_id) - 1
 
-    def _serve(self, tenant: Tenant) -> None:
+    def _look_after_fresh(self) -> None:
+        """Send every tenant's fresh samples, with a share for the backlog."""
+        sent = 0
+        for tenant in self._due.values():
+            sent += self._serve(tenant, self._send_fresh)
+            if sent >= FRESH_SHARE:
+                sent = 0
+                self._catch_up()
+
+    def _catch_up(self) -> bool:
+        """Send one batch of the backlog, of one tenant after the other; tell whether there was any to send."""
+        for _ in range(len(self._backlogs)):
+            tenant_id = self._backlogs[0]
+            self._backlogs.rotate(-1)
+            if self._serve(self._due[tenant_id], self._send_backlog):
+                return True
+        return False
+
+    def _serve(self, tenant: Tenant, send: Callable[[Tenant], int]) -> int:
+        """Send something of a tenant that is not refused; return how many batches it was."""
         if self._clock.monotonic() < self._refused_until.get(tenant.id, -math.inf):
-            return
+            return 0
         try:
-            self._move(self._lanes.get(tenant.id) or self._begin(tenant))
+            sent = send(tenant)
         except StorageError as error:
             self._refused(tenant.id, error)
-        else:
-            self.progress.refused.pop(tenant.id, None)
+            return 0
+        self.progress.refused.pop(tenant.id, None)
+        return sent
 
-    def _move(self, lane: Lane) -> None:
-        for _ in range(BATCHES_PER_TURN):
-            batch = lane.next_batch()
-            if batch is None or self._policies.limiter.try_acquire() > 0:
-                return
-            self._send(lane, batch)
+    def _send_fresh(self, tenant: Tenant) -> int:
+        lanes = self._lanes.get(tenant.id) or self._begin(tenant)
+        for sent in range(FRESH_BATCHES):
+            if lanes.next_batch(lanes.fresh) is None:
+                return sent
+            if lanes.fresh.full:
+                self._called(lambda: self._delivered(tenant))  # it can be reached: not one split per attempt
+                lanes.split()
+            if not self._send(lanes, lanes.fresh):
+                return sent
+        return FRESH_BATCHES
 
-    def _send(self, lane: Lane, batch: DeliveryBatch) -> None:
+    def _send_backlog(self, tenant: Tenant) -> int:
+        lanes = self._lanes.get(tenant.id)
+        return int(lanes is not None and lanes.backlog is not None and self._send(lanes, lanes.backlog))
+
+    def _send(self, lanes: TenantLanes, lane: Lane) -> bool:
+        """Send a lane's next batch; tell whether there was one that could be sent."""
+        if self._clock.monotonic() < lane.retry_at:
+            return False
+        batch = lanes.next_batch(lane)
+        if batch is None or self._policies.limiter.try_acquire() > 0:
+            return False
         store = self._opened()
-        result = self._policies.breaker.call(lambda: store.deliver(batch))
-        lane.confirm(result)
-        self._policies.backoff.succeeded()
+        try:
+            result = self._called(lambda: store.deliver(batch))
+        except ConstraintViolatedError as error:
+            self._poisoned(lanes, lane, batch, error)
+            return True
+        lanes.confirm(lane, result)
         self.progress.batches += 1
         self.progress.last_error = None
+        return True
 
-    def _begin(self, tenant: Tenant) -> Lane:
-        agent = self._identity
-        acked = self._policies.breaker.call(lambda: self._acked_in_store(tenant.id))
-        begun = self._positions.first_seq(tenant.id) - 1
-        start = begun if acked is None else max(begun, acked)
-        lane = Lane(tenant, agent, start, sample_interval_seconds=self._sample_interval)
-        self._lanes[tenant.id] = lane
-        self.progress.tenants[tenant.id] = lane.progress
-        log.info("lane begins", tenant=tenant.id, acked_seq=start)
-        return lane
+    def _called(self, operation: Callable[[], T]) -> T:
+        """Ask the store; any answer ends the pauses."""
+        result = self._policies.breaker.call(operation)
+        self._policies.backoff.succeeded()
+        return result
 
-    def _acked_in_store(self, tenant_id: str) -> int | None:
+    def _begin(self, tenant: Tenant) -> TenantLanes:
+        begun = self._positions.first_seq(tenant.id)
+        delivered = self._called(lambda: self._delivered(tenant)) or Delivered(begun - 1)
+        lanes = TenantLanes(
+            tenant,
+            self._identity,
+            delivered,
+            begun,
+            sample_interval_seconds=self._sample_interval,
+            batch_samples=self._batch_samples,
+        )
+        self._lanes[tenant.id] = lanes
+        self.progress.tenants[tenant.id] = lanes.progress
+        log.info("lane begins", tenant=tenant.id, acked_seq=lanes.acked_seq, ahead=len(delivered.ahead))
+        return lanes
+
+    def _delivered(self, tenant: Tenant) -> Delivered | None:
         store, agent = self._opened(), self._identity
         try:
-            return store.acked_seq(agent.agent_id, agent.epoch, tenant_id)
-        except StorageError:  # a tenant that nobody has told the database of
-            if self._directory.problems:
-                raise  # synchronising would mark those whose files cannot be read as removed
-            store.tenants.sync(self._directory.tenants)
-            return store.acked_seq(agent.agent_id, agent.epoch, tenant_id)
+            return store.delivered(agent.agent_id, agent.epoch, tenant.id)
+        except StorageError:  # perhaps a tenant that nobody has told the database of
+            store.tenants.introduce(tenant)
+            return store.delivered(agent.agent_id, agent.epoch, tenant.id)
+
+    def _poisoned(self, lanes: TenantLanes, lane: Lane, batch: DeliveryBatch, error: ConstraintViolatedError) -> None:
+        """Narrow a refused batch down to one interval, try that again, and in the end put it aside.
+
+        Where one after the other is refused for the same reason, trying again has been tried.
+        """
+        if not batch.samples and not batch.notes:
+            raise error  # it is not the content that is refused
+        self.progress.failures += 1
+        lanes.progress.last_error = str(error)
+        if lane.narrow():
+            return
+        lane.refusals += 1
+        lane.retry_at = self._clock.monotonic() + POISON_PAUSE_SECONDS
+        if lane.refusals >= POISON_TRIES or str(error) == lane.gave_up_for:
+            self._put_aside(lanes, lane, batch, str(error))
+
+    def _put_aside(self, lanes: TenantLanes, lane: Lane, batch: DeliveryBatch, reason: str) -> None:
+        try:
+            name = self.quarantine.keep(batch, reason, self._clock.now())
+        except OSError as error:
+            raise StorageError(f"a refused batch cannot be put into quarantine: {error.strerror}") from error
+        lane.give_up(reason)
+        lanes.progress.quarantined_batches += 1
+        log.error(
+            "the store refuses a batch for good; it is in quarantine", tenant=batch.tenant_id, batch=name, reason=reason
+        )
 
     def _end(self, tenant_id: str) -> None:
         self._lanes.pop(tenant_id).close()

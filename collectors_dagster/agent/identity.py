@@ -35,6 +35,11 @@ class Identity:
         return self.root / self.epoch
 
 
+def spool_root(home: Path) -> Path:
+    """Return where the agent of a home keeps its identity and its spool."""
+    return home / "agent" / "spool"
+
+
 def load_identity(root: Path) -> Identity:
     """Return the identity kept in `root`; make what is missing, durably."""
     root.mkdir(parents=True, exist_ok=True)

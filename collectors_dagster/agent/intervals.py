@@ -5,6 +5,9 @@ of their readings (and the maximum where a peak matters). Counters become increa
 the monotonic readings whose later end lies in the interval: consecutive intervals share their border reading, so
 nothing is counted twice or lost. Where a counter goes back (a reset, a wrap, a device that came anew), that one step
 is left out of both sums: the rate is that of the rest, and never negative.
+
+A wall clock that is set back by less than an interval finds the interval still open, and goes on in it. Set back
+further, it runs through times that are stored already; what was stored first stays.
 """
 
 import math
@@ -15,11 +18,12 @@ from datetime import UTC, datetime, timedelta
 from collectors_dagster.agent.reader import Observation
 from collectors_dagster.agent.records import FLOAT_BYTES
 from collectors_dagster.agent.share import Share
+from collectors_dagster.agent.timing import NANOSECONDS
 from collectors_dagster.collectors.runner import Column
+from collectors_dagster.records import ClockEvent, ClockEventKind
 from collectors_dagster.samples import Kind, Sample, SeriesKey
 from collectors_dagster.tenants import SLOWEST_SECONDS
 
-NANOSECONDS = 1_000_000_000
 HOUR_NS = 3600 * NANOSECONDS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATE_FACTOR = 1.5
@@ -54,12 +58,15 @@ class ClosedInterval:
     ----------
     last_seq : int
         Last record in it: delivered up to here.
+    clock_events : tuple of ClockEvent
+        What happened to the clocks in it.
     """
 
     end: datetime
     last_seq: int
     samples: list[Sample]
     notes: Notes
+    clock_events: tuple[ClockEvent, ...] = ()
 
 
 @dataclass(slots=True)
@@ -199,6 +206,17 @@ class _Source:
             self.interval_ns = self.sample_ns
 
 
+def following_bucket(present: int | None, own: int) -> int:
+    """Return the interval of a record, given that of the record before and the one that its own time lies in.
+
+    Examples
+    --------
+    >>> following_bucket(7, 8), following_bucket(7, 6), following_bucket(7, 5), following_bucket(None, 5)
+    (8, 7, 5, 5)
+    """
+    return present if present is not None and own == present - 1 else own
+
+
 class Intervals:
     """Collects the observations of one host for one tenant into closed intervals.
 
@@ -235,6 +253,7 @@ class Intervals:
         self._bucket: int | None = None
         self._last: Observation | None = None
         self._notes: Notes = {}
+        self._clock_events: tuple[ClockEvent, ...] = ()
 
     def prime(self, seen: Observation) -> None:
         """Take one of the last `BORDER_RECORDS` that were delivered before: the border of what follows."""
@@ -244,13 +263,20 @@ class Intervals:
         for source in self._sources.values():
             source.readings = 0
         self._notes.clear()
+        self._clock_events = ()
 
     def add(self, seen: Observation) -> ClosedInterval | None:
         """Add the next observation; return the interval that it proves complete, if any."""
-        bucket = seen.wall_ns // self._resolution_ns
-        closed = self._close() if self._bucket is not None and bucket != self._bucket else None
+        bucket = following_bucket(self._bucket, seen.wall_ns // self._resolution_ns)
+        closed = self.finish() if bucket != self._bucket else None
         self._bucket = bucket
         self._take(seen)
+        return closed
+
+    def finish(self) -> ClosedInterval | None:
+        """Return the interval that is open, if any: nothing more belongs to it."""
+        closed = self._close() if self._bucket is not None else None
+        self._bucket = None
         return closed
 
     def _take(self, seen: Observation) -> None:
@@ -258,6 +284,8 @@ class Intervals:
             self._plan(seen.columns)
         if self._last is not None:
             self._note_pause(self._last, seen)
+        if seen.changes:
+            self._note_changes(seen)
         for source in self._sources.values():
             answered = source.add(seen)
             from_ns, length_ns = source.missing(seen, answered=answered)
@@ -302,6 +330,16 @@ class Intervals:
                 self._miss(source.name, before.wall_ns + self._sample_ns, length_ns)
                 source.excuse(seen.wall_ns)
 
+    def _note_changes(self, seen: Observation) -> None:
+        """Keep what happened to the clocks; nobody knows what a counter did while the host slept."""
+        at = _EPOCH + timedelta(microseconds=seen.wall_ns // 1000)
+        self._clock_events += tuple(ClockEvent(self._host, at, kind, seconds) for kind, seconds in seen.changes)
+        for source in self._sources.values():
+            source.missed_from_ns = None  # it was told by another clock
+        if any(change.kind is ClockEventKind.SUSPEND for change in seen.changes):
+            for track in self._tracks.values():
+                track.interrupt()
+
     def _miss(self, source: str, from_ns: int, length_ns: int) -> None:
         """Book missing time to the hours it lies in."""
         end_ns = from_ns + length_ns
@@ -327,4 +365,5 @@ class Intervals:
                 note.bytes += source.readings * len(source.tracks) * FLOAT_BYTES
                 source.readings = 0
         notes, self._notes = self._notes, {}
-        return ClosedInterval(end, self._last.seq, samples, notes)
+        clock_events, self._clock_events = self._clock_events, ()
+        return ClosedInterval(end, self._last.seq, samples, notes, clock_events)

@@ -1,40 +1,18 @@
-"""One tenant's way from the spool to the store: what is read, closed and waiting to be acknowledged."""
+"""One way from the spool to the store: a stretch of records for one tenant, read, closed and sent batch by batch."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.intervals import BORDER_RECORDS, ClosedInterval, Intervals
-from collectors_dagster.agent.reader import SpoolReader
+from collectors_dagster.agent.reader import Observation, SpoolReader
 from collectors_dagster.agent.share import Share
-from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, DeliveryNote, DeliveryResult
+from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, DeliveryNote
 from collectors_dagster.tenants import Tenant
 
 BATCH_SAMPLES = 10_000
 """A batch is sent when it holds this many samples, or when all that is written was read."""
-
-
-@dataclass(slots=True)
-class LaneProgress:
-    """How far a tenant's delivery is.
-
-    Attributes
-    ----------
-    delivered_until : datetime or None
-        End of the newest interval in the database.
-    series, refused_series, refused_series_total : int
-        See :class:`~collectors_dagster.agent.share.Share`.
-    """
-
-    acked_seq: int
-    delivered_until: datetime | None = None
-    rows: int = 0
-    duplicates: int = 0
-    series: int = 0
-    refused_series: int = 0
-    refused_series_total: int = 0
-    last_error: str | None = None
 
 
 class Lane:
@@ -43,75 +21,143 @@ class Lane:
     Parameters
     ----------
     acked_seq : int
-        Everything up to here is stored, or not due to this tenant.
+        Everything up to here is stored, or not this lane's.
+    until_seq : int or None
+        Last record of the stretch; ``None``: it has no end.
+    batch_samples : int
+        Samples of a batch, at least; a segment's worth more.
+
+    Attributes
+    ----------
+    full : bool
+        Whether the last batch left something in the spool: the lane is behind.
+    refusals : int
+        How often the store refused the present batch.
+    retry_at : float
+        Monotonic time before which the lane is left alone.
+    gave_up_for : str or None
+        Why the last batch was given up that was.
+    share : Share
+        Which series the tenant gets.
     """
 
-    def __init__(self, tenant: Tenant, identity: Identity, acked_seq: int, *, sample_interval_seconds: float) -> None:
+    def __init__(
+        self,
+        tenant: Tenant,
+        identity: Identity,
+        acked_seq: int,
+        *,
+        sample_interval_seconds: float,
+        until_seq: int | None = None,
+        batch_samples: int = BATCH_SAMPLES,
+    ) -> None:
         self.tenant = tenant
-        self.progress = LaneProgress(acked_seq)
+        self.acked_seq = acked_seq
+        self.until_seq = until_seq
+        self.last_seen_seq = acked_seq
+        self.full = False
+        self.refusals = 0
+        self.retry_at = 0.0
+        self.gave_up_for: str | None = None
         self._identity = identity
+        self._batch_samples = batch_samples
         self._reader = SpoolReader(identity.directory, max(0, acked_seq + 1 - BORDER_RECORDS))
-        self._share = Share(tenant.system.scope, max_series=tenant.system.max_series, tenant_id=tenant.id)
+        self.share = Share(tenant.system.scope, max_series=tenant.system.max_series, tenant_id=tenant.id)
         self._intervals = Intervals(
             identity.host,
             tenant.system.collectors,
-            share=self._share,
+            share=self.share,
             detail=tenant.system.detail,
             resolution_seconds=tenant.system.collection_interval_seconds,
             sample_interval_seconds=sample_interval_seconds,
         )
         self._waiting: list[ClosedInterval] = []
+        self._exhausted = False
         self._batch: DeliveryBatch | None = None
+        self._batched = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether everything of the stretch is delivered."""
+        return self.acked_seq == self.until_seq
+
+    def bound(self, until_seq: int) -> None:
+        """End the lane behind a record that is the last of an interval and was not passed yet."""
+        assert self.last_seen_seq <= until_seq
+        self.until_seq = until_seq
 
     def next_batch(self) -> DeliveryBatch | None:
         """Return what to send now: the same batch until it is confirmed, ``None`` if nothing is complete."""
         if self._batch is None:
-            self._read()
-            self._batch = self._batched() if self._waiting else None
+            if not self._waiting:
+                self._read()
+            if self._waiting or (self._exhausted and not self.done):
+                self._take(len(self._waiting))
         return self._batch
 
-    def confirm(self, result: DeliveryResult) -> None:
-        """Go on behind the batch, which is stored."""
+    def confirm(self) -> datetime | None:
+        """Go on behind the batch, which is stored; return the end of its newest interval."""
         assert self._batch is not None
-        self.progress.acked_seq = max(self._batch.last_seq, result.acked_seq)
-        self.progress.delivered_until = self._waiting[-1].end
-        self.progress.rows += result.rows
-        self.progress.duplicates += result.duplicates
-        self.progress.last_error = None
-        self._batch, self._waiting = None, []
+        sent, self._waiting = self._waiting[: self._batched], self._waiting[self._batched :]
+        self.acked_seq = self._batch.last_seq
+        self._batch, self.refusals, self.retry_at = None, 0, 0.0
+        return max((closed.end for closed in sent), default=None)
+
+    def narrow(self) -> bool:
+        """Halve a batch that the store refuses, to find what it refuses; tell whether there was anything to halve."""
+        if self._batched < 2:
+            return False
+        self._take(self._batched // 2)
+        return True
+
+    def give_up(self, reason: str) -> None:
+        """Replace the batch by an empty one: it is kept elsewhere, and the lane goes on behind it."""
+        assert self._batch is not None
+        self.gave_up_for, self.retry_at = reason, 0.0
+        self._batch = replace(self._batch, samples=(), notes=(), clock_events=())
 
     def close(self) -> None:
         """Close the spool's file."""
         self._reader.close()
 
     def _read(self) -> None:
-        self._advance()
-        self.progress.series = self._share.series
-        self.progress.refused_series = self._share.refused_series
-        self.progress.refused_series_total = self._share.refused_total
-
-    def _advance(self) -> None:
         samples = 0
-        while samples < BATCH_SAMPLES:
+        while samples < self._batch_samples and not self._exhausted:
             found = self._reader.read()
             if not found:
+                self.full = False
                 return
-            for seen in found:
-                if seen.seq <= self.progress.acked_seq:
-                    self._intervals.prime(seen)
-                elif closed := self._intervals.add(seen):
-                    self._waiting.append(closed)
-                    samples += len(closed.samples)
+            for closed in filter(None, map(self._seen, found)):
+                self._waiting.append(closed)
+                samples += len(closed.samples)
+        self.full = not self._exhausted
 
-    def _batched(self) -> DeliveryBatch:
-        return DeliveryBatch(
+    def _seen(self, seen: Observation) -> ClosedInterval | None:
+        if self._exhausted:
+            return None
+        if self.until_seq is not None and seen.seq > self.until_seq:
+            self._exhausted = True
+            return self._intervals.finish()
+        if seen.seq <= self.acked_seq:
+            self._intervals.prime(seen)
+            return None
+        self.last_seen_seq = seen.seq
+        return self._intervals.add(seen)
+
+    def _take(self, intervals: int) -> None:
+        """Make the batch of the first waiting intervals; the last one of the stretch reaches to its end."""
+        taken = self._waiting[:intervals]
+        complete = self._exhausted and intervals == len(self._waiting)
+        self._batched = intervals
+        self._batch = DeliveryBatch(
             agent_id=self._identity.agent_id,
             epoch=self._identity.epoch,
             tenant_id=self.tenant.id,
-            first_seq=self.progress.acked_seq + 1,
-            last_seq=self._waiting[-1].last_seq,
-            samples=[sample for closed in self._waiting for sample in closed.samples],
-            notes=_notes(self._identity.host, self._waiting),
+            first_seq=self.acked_seq + 1,
+            last_seq=self.until_seq if complete and self.until_seq is not None else taken[-1].last_seq,
+            samples=[sample for closed in taken for sample in closed.samples],
+            notes=_notes(self._identity.host, taken),
+            clock_events=[event for closed in taken for event in closed.clock_events],
         )
 
 

@@ -7,18 +7,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
 from collectors_dagster import __version__
 from collectors_dagster.agent.delivery import Delivery, Policies
-from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id
+from collectors_dagster.agent.endpoint import Endpoint
+from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id, spool_root
 from collectors_dagster.agent.lock import spool_lock
+from collectors_dagster.agent.observed import Observed
 from collectors_dagster.agent.own import Own
 from collectors_dagster.agent.pacing import ExpectedPeaks, Pacing
+from collectors_dagster.agent.pages import Pages
 from collectors_dagster.agent.records import SegmentHeader
+from collectors_dagster.agent.reload import Reload
 from collectors_dagster.agent.sampling import Sampler, SamplingProgress
+from collectors_dagster.agent.self_metrics import Parts
+from collectors_dagster.agent.service_manager import ServiceManager
 from collectors_dagster.agent.spool import Spool, SpoolLimits
 from collectors_dagster.agent.status import (
     delivery_status,
@@ -32,8 +38,9 @@ from collectors_dagster.clock import Clock
 from collectors_dagster.collectors import collectors_of
 from collectors_dagster.collectors.descriptors import raise_limit
 from collectors_dagster.collectors.protocol import Host, Watched
-from collectors_dagster.collectors.runner import Runner
+from collectors_dagster.collectors.runner import Runner, Sweep
 from collectors_dagster.config import Settings
+from collectors_dagster.config.environment import process_environment
 from collectors_dagster.config.settings_watcher import SettingsWatcher
 from collectors_dagster.config.tenants import TenantDirectory, TenantWatcher
 from collectors_dagster.errors import SpoolError
@@ -52,35 +59,48 @@ FAREWELL_SECONDS = 1.2
 """After SIGTERM, delivery has this long to send what is ready."""
 
 
+class _Signals(NamedTuple):
+    """What this process is told from outside."""
+
+    stop: threading.Event
+    reload: threading.Event
+
+
 def run_agent(settings: Settings, clock: Clock) -> None:
-    """Sample and deliver until SIGTERM or SIGINT.
+    """Sample and deliver until SIGTERM or SIGINT; SIGHUP reads settings and tenants again.
 
     Raises
     ------
     SpoolError
         If the spool cannot be written, or another agent uses it.
     """
-    root = settings.home / "agent" / "spool"
+    root = spool_root(settings.home)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         message = f"the spool {root} cannot be made: {error.strerror}; change its rights, or set COLLECTORS_HOME"
         raise SpoolError(message) from error
     raise_limit()
-    with spool_lock(root), _stop_signals() as stop:
-        Agent(settings, clock, load_identity(root)).run(stop)
+    with spool_lock(root), _signals() as signals:
+        Agent(settings, clock, load_identity(root), signals.reload).run(signals.stop)
 
 
 class Agent:
     """All parts of the agent, put together."""
 
-    def __init__(self, settings: Settings, clock: Clock, identity: Identity) -> None:
+    def __init__(self, settings: Settings, clock: Clock, identity: Identity, reload: threading.Event) -> None:
         self._settings = settings
         self._clock = clock
         self._identity = identity
         self._started_at = clock.now()
         self._watched = Watched()
-        host = Host(clock=clock, watched=self._watched, busiest_processes=settings.agent.busiest_processes)
+        host = Host(
+            clock,
+            settings.agent.proc_root,
+            settings.agent.sys_root,
+            watched=self._watched,
+            busiest_processes=settings.agent.busiest_processes,
+        )
         self._spool = _spool(settings, clock, identity, host)
         progress = SamplingProgress()
         own = Own(progress, settings.agent.sample_interval_seconds, host.proc_root)
@@ -92,33 +112,50 @@ class Agent:
         self._sampler.after = self._pacing.after
         self._paced = TenantDirectory()
         self._watcher = TenantWatcher(settings, clock)
+        policies = _policies(settings, clock)
         self._delivery = Delivery(
             identity,
             lambda: DeliveryStore(settings.database_conninfo(), application_name="collectors-agent"),
-            _policies(settings, clock),
+            policies,
             clock,
             sample_interval_seconds=settings.agent.sample_interval_seconds,
+            quarantine_bytes=settings.agent.quarantine_max_bytes,
         )
         self._heartbeat_due = self._publish_due = clock.monotonic()
-        self._debug = DebugSession("agent", SettingsWatcher(settings, clock), clock, self._gauges)
+        self._settings_watcher = SettingsWatcher(settings, clock)
+        self._debug = DebugSession("agent", self._settings_watcher, clock, self._gauges)
+        self._reload = Reload(reload, settings, self._settings_watcher, self._watcher)
+        self._service_manager = ServiceManager(process_environment(), clock)
+        self._observed = Observed(clock.monotonic())
+        self._noted: Sweep | None = None
+        self._endpoint = self._made_endpoint(policies) if settings.agent.endpoint_enabled else None
 
     def run(self, stop: threading.Event) -> None:
         """Sample in this thread and deliver in another until `stop` is set."""
         self._follow()
         courier = threading.Thread(target=self._deliver, args=(stop,), name="delivery", daemon=True)
         courier.start()
+        if self._endpoint:
+            self._endpoint.start()
         log.info("agent runs", agent_id=self._identity.agent_id, epoch=self._identity.epoch)
+        self._service_manager.ready(f"agent {self._identity.agent_id} samples")
         gc.freeze()
         self._sampler.run(self._settings.agent.sample_interval_seconds, stop, self._upkeep)
+        self._service_manager.stopping()
         self._spool.close()
         self._runner.close()
         self._debug.close()
         courier.join(FAREWELL_SECONDS)
+        if self._endpoint:
+            self._endpoint.close()
         write_status(status_path(self._settings), self._status("stopped"))
         log.info("agent stopped", delivered=not courier.is_alive())
 
     def _upkeep(self) -> None:
         """Do what the sampling thread does between sweeps."""
+        self._observe()
+        self._service_manager.alive()
+        self._reload.tick()
         if self._paced is not self._delivery.directory:
             self._paced = self._delivery.directory
             self._pacing.follow(self._delivery.served)
@@ -127,6 +164,35 @@ class Agent:
             write_status(status_path(self._settings), self._status("running"))
         with suppress(OSError):  # a report that cannot be written must not stop the sampling
             self._debug.tick()
+
+    def _observe(self) -> None:
+        """Take note of a sweep that was just made."""
+        newest = self._sampler.newest
+        if newest is not None and newest is not self._noted:
+            self._noted = newest
+            seconds, lost = self._sampler.progress.last_seconds, self._spool.statistics.lost_records
+            self._observed.swept(newest, self._runner.tallies, self._clock.monotonic(), seconds, lost)
+
+    def _made_endpoint(self, policies: Policies) -> Endpoint:
+        settings, clock = self._settings, self._clock
+        parts = Parts(
+            identity=self._identity,
+            started_at=self._started_at,
+            interval_seconds=settings.agent.sample_interval_seconds,
+            clock=clock,
+            sampler=self._sampler,
+            runner=self._runner,
+            spool=self._spool,
+            delivery=self._delivery,
+            breaker=policies.breaker,
+            observed=self._observed,
+        )
+        pages = Pages(parts, lambda: self._status("running"), self._problems)
+        listen = (settings.agent.endpoint_address, settings.ports.agent)
+        return Endpoint(listen, pages.answer, clock, pages.answers)
+
+    def _problems(self) -> tuple[str, ...]:
+        return (*self._settings_watcher.problems, *self._delivery.tenant_problems)
 
     def _deliver(self, stop: threading.Event) -> None:
         while not stop.wait(TURN_SECONDS):
@@ -167,6 +233,7 @@ class Agent:
             "spool": spool_status(self._spool),
             "delivery": delivery_status(self._delivery),
             "tenant_problems": list(self._delivery.tenant_problems),
+            "endpoint": self._settings.agent_url,
         }
 
 
@@ -195,16 +262,17 @@ def _policies(settings: Settings, clock: Clock) -> Policies:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM and SIGINT set."""
-    stop = threading.Event()
+def _signals() -> Iterator[_Signals]:
+    """Yield an event that SIGTERM and SIGINT set, and one that SIGHUP sets."""
+    events = _Signals(threading.Event(), threading.Event())
+    meanings = {signal.SIGTERM: events.stop, signal.SIGINT: events.stop, signal.SIGHUP: events.reload}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        meanings[signal.Signals(number)].set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, handle) for number in meanings}
     try:
-        yield stop
+        yield events
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

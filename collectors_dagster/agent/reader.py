@@ -11,6 +11,7 @@ from collectors_dagster.agent.records import (
     CONTROL,
     FLOAT_BYTES,
     MAGIC,
+    ClockChange,
     Gap,
     Record,
     SegmentHeader,
@@ -36,6 +37,8 @@ class Observation(NamedTuple):
     ----------
     columns : tuple of Column
         The same object for as long as the set of series does not change.
+    changes : tuple of ClockChange
+        What happened to the clocks since the sweep before.
     """
 
     seq: int
@@ -44,6 +47,7 @@ class Observation(NamedTuple):
     boot_id: str
     columns: tuple[Column, ...]
     values: tuple[float, ...]
+    changes: tuple[ClockChange, ...] = ()
 
 
 class SpoolReader:
@@ -124,6 +128,7 @@ class _SegmentReader:
         self._idle = 0
         self._schemas: dict[int, tuple[Column, ...]] = {}
         self._boot_id = ""
+        self._changes: tuple[ClockChange, ...] = ()
         self._offset = len(MAGIC)
         self._fd: int | None = None
         self._rest: bytes | None = None
@@ -169,7 +174,8 @@ class _SegmentReader:
             self.damaged = True
             return None
         seq, wall_ns, mono_ns, _, payload = record
-        return Observation(seq, wall_ns, mono_ns, self._boot_id, columns, values_of(payload))
+        changes, self._changes = self._changes, ()
+        return Observation(seq, wall_ns, mono_ns, self._boot_id, columns, values_of(payload), changes)
 
     def _learn(self, payload: bytes) -> None:
         try:
@@ -179,5 +185,7 @@ class _SegmentReader:
             return
         if isinstance(told, SegmentHeader):
             self._boot_id = told.boot_id
+        elif isinstance(told, ClockChange):
+            self._changes += (told,)
         elif not isinstance(told, Gap):
             self._schemas[told[0]] = self._known.setdefault(payload, told[1])

@@ -12,7 +12,9 @@ schema 0 marks a control record, whose payload is JSON:
 ``{"schema": n, "columns": [[collector, metric, kind, unit, peak, labels, detail], ...]}``
     before the first record of that schema in the segment, so that every segment can be read alone;
 ``{"gap": {"from_ns", "to_ns", "records", "reason"}}``
-    records that could not be written, or were given up.
+    records that could not be written, or were given up;
+``{"clock": {"kind": "clock_step" | "suspend", "seconds"}}``
+    between the sample record before and the one after, the wall clock was set, or the host slept.
 
 Control records carry the sequence number of the sample record after them.
 """
@@ -25,6 +27,7 @@ from typing import Any, NamedTuple
 
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.errors import SpoolError
+from collectors_dagster.records import ClockEventKind
 from collectors_dagster.samples import Kind, Metric
 
 MAGIC = b"CDSPOOL1"
@@ -69,6 +72,23 @@ class Gap(NamedTuple):
     to_ns: int
     records: int
     reason: str
+
+
+class ClockChange(NamedTuple):
+    """What happened to the host's clocks before a record.
+
+    Attributes
+    ----------
+    seconds : float
+        How far the wall clock was set (negative: back), or how long the host slept.
+    """
+
+    kind: ClockEventKind
+    seconds: float
+
+
+Told = SegmentHeader | tuple[int, tuple[Column, ...]] | Gap | ClockChange
+"""What a control record can say; a pair explains a schema."""
 
 
 class Scan(NamedTuple):
@@ -145,7 +165,12 @@ def gap_payload(gap: Gap) -> bytes:
     return _json({"gap": gap._asdict()})
 
 
-def parse_control(payload: bytes) -> SegmentHeader | tuple[int, tuple[Column, ...]] | Gap:
+def clock_payload(change: ClockChange) -> bytes:
+    """Return the payload that tells what happened to the clocks."""
+    return _json({"clock": change._asdict()})
+
+
+def parse_control(payload: bytes) -> Told:
     """Return what a control record says.
 
     Raises
@@ -164,11 +189,13 @@ def values_of(payload: bytes) -> tuple[float, ...]:
     return struct.unpack(f"<{len(payload) // FLOAT_BYTES}d", payload)
 
 
-def _parsed(content: dict[str, Any]) -> SegmentHeader | tuple[int, tuple[Column, ...]] | Gap:
+def _parsed(content: dict[str, Any]) -> Told:
     if "schema" in content:
         return int(content["schema"]), tuple(_column(row) for row in content["columns"])
     if "gap" in content:
         return Gap(**content["gap"])
+    if "clock" in content:
+        return ClockChange(ClockEventKind(content["clock"]["kind"]), float(content["clock"]["seconds"]))
     segment = dict(content["segment"])
     if segment.pop("version") != FORMAT_VERSION:
         raise ValueError("another version of the format")

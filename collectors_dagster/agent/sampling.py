@@ -2,16 +2,19 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+
+import structlog
 
 from collectors_dagster.agent.schedule import Schedule, first_due
 from collectors_dagster.agent.spool import Spool
+from collectors_dagster.agent.timing import Instant, clock_changes, read_instant
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Runner, Sweep
 
+log = structlog.get_logger("agent")
+
 UPKEEP_SECONDS = 2.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -24,6 +27,8 @@ class SamplingProgress:
         Times at which no look was taken, because the one before was not over or the machine slept.
     last_seconds, total_seconds : float
         Duration of a sweep with its append.
+    clock_events : int
+        Times at which the wall clock was set, or the machine slept.
     """
 
     sweeps: int = 0
@@ -31,6 +36,7 @@ class SamplingProgress:
     series: int = 0
     last_seconds: float = 0.0
     total_seconds: float = 0.0
+    clock_events: int = 0
 
 
 class Sampler:
@@ -38,19 +44,27 @@ class Sampler:
 
     def __init__(self, runner: Runner, spool: Spool, clock: Clock, *, progress: SamplingProgress | None = None) -> None:
         self.progress = progress or SamplingProgress()
+        self.newest: Sweep | None = None
         self.after: Callable[[Sweep, float], None] = _ignore
         """Told of each sweep and its monotonic time, once it is written."""
         self._runner = runner
         self._spool = spool
         self._clock = clock
+        self._before: Instant | None = None
 
     def sweep(self) -> None:
         """Read all collectors and append what they say."""
-        started = self._clock.monotonic()
-        wall_ns = nanoseconds(self._clock.now())
+        instant = read_instant(self._clock)
+        started = instant.mono_ns / 1e9
+        changes = [] if self._before is None else list(clock_changes(self._before, instant))
+        self._before = instant
         sweep = self._runner.sweep()
-        self._spool.append(sweep, wall_ns, round(started * 1e9))
+        self._spool.append(sweep, instant.wall_ns, instant.mono_ns, changes)
+        self.newest = sweep
         self.after(sweep, started)
+        for change in changes:
+            self.progress.clock_events += 1
+            log.warning("the clock is not what it was", event_kind=change.kind.value, seconds=round(change.seconds, 3))
         progress = self.progress
         progress.sweeps += 1
         progress.series = len(sweep.columns)
@@ -65,27 +79,22 @@ class Sampler:
         upkeep : callable
             Called after each sweep, and at least every `UPKEEP_SECONDS`.
         """
-        now = self._clock.monotonic()
-        schedule = Schedule(interval_seconds, first_due(now, self._clock.now().timestamp(), interval_seconds))
+        schedule, events = self._begun(interval_seconds), self.progress.clock_events
         while not stop.wait(max(0.0, min(schedule.due - self._clock.monotonic(), UPKEEP_SECONDS))):
             if self._clock.monotonic() >= schedule.due:
                 self.sweep()
                 schedule = schedule.after(self._clock.monotonic())
+                if self.progress.clock_events > events:  # the wall clock's grid lies elsewhere now
+                    events = self.progress.clock_events
+                    schedule = replace(self._begun(interval_seconds, interval_seconds / 2), missed=schedule.missed)
                 self.progress.overruns = schedule.missed
             upkeep()
+
+    def _begun(self, interval_seconds: float, after_seconds: float = 0.0) -> Schedule:
+        """Return a schedule on the wall clock's grid whose first time is at least so far away."""
+        now, wall = self._clock.monotonic() + after_seconds, self._clock.now().timestamp() + after_seconds
+        return Schedule(interval_seconds, first_due(now, wall, interval_seconds))
 
 
 def _ignore(sweep: Sweep, at: float) -> None:
     """Do nothing."""
-
-
-def nanoseconds(instant: datetime) -> int:
-    """Return nanoseconds since the epoch, exactly.
-
-    Examples
-    --------
-    >>> nanoseconds(datetime(1970, 1, 2, 0, 0, 0, 1, tzinfo=UTC))
-    86400000001000
-    """
-    since = instant - _EPOCH
-    return (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000

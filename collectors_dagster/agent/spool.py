@@ -6,6 +6,7 @@ statistics, in the log, and by a gap record in the spool itself.
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import structlog
 from collectors_dagster.agent.records import (
     CONTROL,
     MAGIC,
+    ClockChange,
     Gap,
     Record,
     SegmentHeader,
+    clock_payload,
     frame,
     gap_payload,
     header_payload,
@@ -88,6 +91,7 @@ class Spool:
         self._released = 0
         self._open: _OpenSegment | None = None
         self._gap: Gap | None = None
+        self._changes: tuple[ClockChange, ...] = ()
         found = recover(directory)
         self._closed = found.closed
         self._next_seq = found.next_seq
@@ -98,8 +102,15 @@ class Spool:
         """The number that the next record will carry."""
         return self._next_seq
 
-    def append(self, sweep: Sweep, wall_ns: int, mono_ns: int) -> int | None:
-        """Write one sweep; return its sequence number, or ``None`` if it was lost (the disk is full or failing)."""
+    def append(self, sweep: Sweep, wall_ns: int, mono_ns: int, changes: Iterable[ClockChange] = ()) -> int | None:
+        """Write one sweep; return its sequence number, or ``None`` if it was lost (the disk is full or failing).
+
+        Parameters
+        ----------
+        changes : iterable of ClockChange
+            What happened to the clocks since the sweep before; told with the next record that can be written.
+        """
+        self._changes += tuple(changes)
         self._rotate_if_due()
         record = Record(self._next_seq, wall_ns, mono_ns, 0, sweep.values.tobytes())
         if self._write(record, sweep.columns) or (self._make_room() and self._write(record, sweep.columns)):
@@ -122,13 +133,17 @@ class Spool:
             if self._open is None:
                 self._open = _OpenSegment(self._directory, record.seq, self._clock)
                 sync_directory(self._directory)
-            self._open.append(record, columns, self._header, self._gap)
+            self._open.append(record, columns, self._header, self._told())
         except OSError as error:
             self.statistics.last_error = f"{self._directory}: {error.strerror}"
             return False
-        self._gap = None
+        self._gap, self._changes = None, ()
         self._sync(self._open)
         return True
+
+    def _told(self) -> list[bytes]:
+        """Return what is to be said before the next record, beside what it needs itself."""
+        return [*([gap_payload(self._gap)] if self._gap else []), *map(clock_payload, self._changes)]
 
     def _sync(self, opened: "_OpenSegment") -> None:
         try:
@@ -227,12 +242,12 @@ class _OpenSegment:
     def due(self) -> bool:
         return self._size >= SEGMENT_BYTES or self._clock.monotonic() - self._opened_at >= SEGMENT_SECONDS
 
-    def append(self, record: Record, columns: tuple[Column, ...], header: SegmentHeader, gap: Gap | None) -> None:
+    def append(self, record: Record, columns: tuple[Column, ...], header: SegmentHeader, told: Iterable[bytes]) -> None:
         """Write a record and the control records it needs, in one call; on failure nothing of it remains."""
         known = columns is self._columns
         schema = self._schema if known else self._schemas.get(columns, len(self._schemas) + 1)
         frames = [MAGIC, _control(record, header_payload(header))] if not self._size else []
-        frames += [_control(record, gap_payload(gap))] if gap else []
+        frames += [_control(record, payload) for payload in told]
         frames += [] if schema in self._schemas.values() else [_control(record, schema_payload(schema, columns))]
         self._put(b"".join((*frames, frame(record._replace(schema=schema)))))
         if not known:

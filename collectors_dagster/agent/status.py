@@ -71,6 +71,7 @@ def sampling_status(sampler: Sampler, runner: Runner, interval_seconds: float) -
         "interval_seconds": interval_seconds,
         "sweeps": progress.sweeps,
         "overruns": progress.overruns,
+        "clock_events": progress.clock_events,
         "series": progress.series,
         "last_sweep_microseconds": _microseconds(progress.last_seconds),
         "mean_sweep_microseconds": _microseconds(progress.total_seconds / max(1, progress.sweeps)),
@@ -85,7 +86,7 @@ def spool_status(spool: Spool) -> dict[str, Any]:
 
 def delivery_status(delivery: Delivery) -> dict[str, Any]:
     """Return how delivery is doing, per tenant too."""
-    progress = delivery.progress
+    progress, kept = delivery.progress, delivery.quarantine.size()
     return {
         "lag_seconds": delivery.lag_seconds(),
         "turns": progress.turns,
@@ -93,6 +94,7 @@ def delivery_status(delivery: Delivery) -> dict[str, Any]:
         "failures": progress.failures,
         "last_error": progress.last_error,
         "refused": dict(progress.refused),
+        "quarantine": {**asdict(kept), "dropped_batches": delivery.quarantine.dropped_batches},
         "tenants": {
             tenant_id: {**asdict(lane), "delivered_until": _text(lane.delivered_until)}
             for tenant_id, lane in list(progress.tenants.items())  # another thread's
@@ -121,13 +123,16 @@ def status_lines(status: dict[str, Any], now: datetime) -> list[str]:
         _delivery_line(delivery),
         *(_tenant_line(name, lane) for name, lane in delivery["tenants"].items()),
         *(f"refused    {name}: {reason}" for name, reason in delivery["refused"].items()),
-        *(f"collector  {name}: {tally['last_error']}" for name, tally in _failing(status["sampling"]["collectors"])),
+        *_quarantine_lines(delivery.get("quarantine", {})),
+        *_collector_lines(status["sampling"], now),
         *(f"tenants    {problem}" for problem in status["tenant_problems"]),
     ]
 
 
 def _sampling_line(sampling: dict[str, Any]) -> str:
     cost = f"{sampling['mean_sweep_microseconds']} us a sweep, {sampling['overruns']} missed"
+    if sampling.get("clock_events"):  # a status may be older than this version
+        cost += f", {sampling['clock_events']} clock steps or sleeps"
     return f"sampling   {sampling['series']} series every {sampling['interval_seconds']:g} s, {cost}"
 
 
@@ -148,14 +153,37 @@ def _tenant_line(name: str, lane: dict[str, Any]) -> str:
     until = lane["delivered_until"] or "nothing yet"
     refused = f" ({lane['refused_series']} refused: see max_series)" if lane["refused_series"] else ""
     series = f"{lane['series']} series{refused}"
+    told = f"{lane['rows']} rows since the start, until {until}, {lane['duplicates']} duplicates"
+    backlog = f"; {lane['backlog_records']} older records are being caught up" if lane.get("backlog_records") else ""
+    return f"tenant     {name}: {series}, {told}{backlog}"
+
+
+def _quarantine_lines(kept: dict[str, int]) -> list[str]:
+    if not any(kept.values()):
+        return []
+    size = f"{kept['batches']} refused batches, {kept['bytes'] / 1e3:.1f} kB, {kept['dropped_batches']} dropped"
+    return [f"quarantine {size}; see `collectors agent quarantine list`"]
+
+
+def _collector_lines(sampling: dict[str, Any], now: datetime) -> list[str]:
+    return [
+        _collector_line(name, tally, sampling["interval_seconds"], now)
+        for name, tally in sampling["collectors"].items()
+    ]
+
+
+def _collector_line(name: str, tally: dict[str, Any], floor: float, now: datetime) -> str:
+    every = f"every {max(floor, tally['interval_seconds']):g} s"
+    succeeded = tally["last_success"]
+    read = f"read {(now - datetime.fromisoformat(succeeded)).total_seconds():.0f} s ago" if succeeded else "never read"
+    errors = sum(tally["errors"].values())
+    failures = [f"{errors} errors"] if errors else []
+    circuit = [f"circuit {tally['circuit']}"] if tally["circuit"] != "closed" else []
+    refused = [f"{tally['refused_series']} series refused"] if tally["refused_series"] else []
+    words = ", ".join([every, f"{tally['last_microseconds']} us", read, *failures, *circuit, *refused])
     return (
-        f"tenant     {name}: {series}, {lane['rows']} rows since the start, until {until}, "
-        f"{lane['duplicates']} duplicates"
+        f"collector  {name}: {words}; {tally['last_error']}" if tally["last_error"] else f"collector  {name}: {words}"
     )
-
-
-def _failing(collectors: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [(name, tally) for name, tally in collectors.items() if tally["last_error"]]
 
 
 def _tally_status(tally: Tally) -> dict[str, Any]:
@@ -163,6 +191,9 @@ def _tally_status(tally: Tally) -> dict[str, Any]:
         "readings": tally.readings,
         "points": tally.points,
         "refused_series": tally.refused_series,
+        "skipped": tally.skipped,
+        "interval_seconds": tally.interval_seconds,
+        "circuit": tally.circuit.value,
         "errors": dict(tally.errors),
         "last_error": tally.last_error,
         "last_success": _text(tally.last_success),

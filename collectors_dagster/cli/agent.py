@@ -4,14 +4,25 @@ Exit codes: 0 running well, 1 not running or refused, 2 the command line itself 
 """
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.config import load_settings
+from collectors_dagster.errors import CollectorsError, SpoolError
+
+if TYPE_CHECKING:
+    from collectors_dagster.agent.quarantine import Quarantine
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+quarantine = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Batches that the store refused for good: list, retry, drop."
+)
+app.add_typer(quarantine, name="quarantine")
+
+Names = Annotated[list[str] | None, typer.Argument(help="Batches, as `list` names them.", show_default=False)]
+All = Annotated[bool, typer.Option("--all", help="Every batch in quarantine.")]
 
 
 @app.command()
@@ -23,6 +34,20 @@ def run() -> None:
     settings = load_settings()
     configure_logging("agent", settings)
     run_agent(settings, SystemClock())
+
+
+@app.command()
+def top(
+    url: Annotated[
+        str | None, typer.Option("--url", help="Endpoint of an agent, e.g. on another host; else that of this home.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and leave.")] = False,
+) -> None:
+    """Watch what is being sampled now: values, collectors, delivery, spool. q leaves."""
+    from collectors_dagster.cli.top import run_top
+    from collectors_dagster.cli.top_source import AgentSource, local_agent_url
+
+    run_top(AgentSource(url or local_agent_url(load_settings())), SystemClock(), once=once)
 
 
 @app.command()
@@ -52,3 +77,76 @@ def catalogue(
     for entry in entries():
         metric = entry.metric
         typer.echo(f"{entry.collector:10} {metric.name:42} {metric.kind:8} {metric.unit:17} {metric.help}")
+
+
+@quarantine.command("list")
+def list_batches(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show what is in quarantine, and why."""
+    kept = _kept()
+    rows = [_described(kept, name) for name in kept.names()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        typer.echo(f"{row['name']}  {row['tenant']}  {row['samples']} samples  {row['at']}\n    {row['reason']}")
+    if not rows:
+        typer.echo("Nothing is in quarantine.")
+
+
+@quarantine.command()
+def retry(names: Names = None, every: All = False) -> None:
+    """Deliver batches again, once what was wrong is put right; those that are stored leave the quarantine."""
+    from collectors_dagster.agent.quarantine import again
+    from collectors_dagster.integrations.timescale import DeliveryStore
+
+    kept, failed = _kept(), False
+    with DeliveryStore(load_settings().database_conninfo(), application_name="collectors-quarantine") as store:
+        for name in _chosen(kept, names, every=every):
+            try:
+                result = store.deliver(again(kept.read(name).batch))
+            except CollectorsError as error:
+                typer.echo(f"{name}: {error}", err=True)
+                failed = True
+            else:
+                kept.remove(name)
+                typer.echo(f"{name}: {result.rows} rows stored, {result.duplicates} were there already")
+    if failed:
+        raise typer.Exit(1)
+
+
+@quarantine.command()
+def drop(names: Names = None, every: All = False) -> None:
+    """Forget batches for good."""
+    kept = _kept()
+    for name in _chosen(kept, names, every=every):
+        kept.remove(name)
+        typer.echo(f"{name}: dropped")
+
+
+def _kept() -> "Quarantine":
+    from collectors_dagster.agent.identity import spool_root
+    from collectors_dagster.agent.quarantine import Quarantine, quarantine_directory
+
+    settings = load_settings()
+    return Quarantine(quarantine_directory(spool_root(settings.home)), settings.agent.quarantine_max_bytes)
+
+
+def _chosen(kept: "Quarantine", names: list[str] | None, *, every: bool) -> list[str]:
+    if every == bool(names):
+        raise typer.BadParameter("name batches, or say --all")
+    return kept.names() if every else list(names or ())
+
+
+def _described(kept: "Quarantine", name: str) -> dict[str, object]:
+    try:
+        found = kept.read(name)
+    except SpoolError as error:
+        return {"name": name, "tenant": "?", "samples": 0, "at": "?", "reason": str(error)}
+    return {
+        "name": name,
+        "tenant": found.batch.tenant_id,
+        "samples": len(found.batch.samples),
+        "at": found.at.isoformat(),
+        "bytes": found.size,
+        "reason": found.reason,
+    }

@@ -61,7 +61,7 @@ FREQUENCY = _gauge(
 STEP = _gauge(
     "step_seconds",
     "seconds",
-    "How far wall time jumped since the previous sweep, whichever way; a suspended machine shows here too.",
+    "How far wall time jumped since the previous reading, whichever way; a suspended machine shows here too.",
     None,
     peak=True,
 )
@@ -203,6 +203,7 @@ class Clock:
     """
 
     name = "clock"
+    interval_seconds = 5.0
     metrics = (*DISCIPLINE, STEP, BOOT)
 
     def __init__(self, host: Host, *, timex: Callable[[], Timex] = kernel_timex) -> None:

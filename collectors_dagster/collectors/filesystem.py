@@ -4,6 +4,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -188,6 +189,10 @@ class Filesystems:
         return Reading(self._reading.series, tuple(chain.from_iterable(usages)), _silence(silent))
 
 
+_known_mounts = lru_cache(maxsize=4)(parse_mountinfo)
+"""The table seldom changes, and parsing it costs more than reading it."""
+
+
 def mounts_of(host: Host) -> tuple[Mount, ...]:
     """Return the local filesystems in the kernel's table of mounts.
 
@@ -198,7 +203,7 @@ def mounts_of(host: Host) -> tuple[Mount, ...]:
     """
     table = host.proc_root / "self/mountinfo"
     try:
-        return parse_mountinfo(table.read_bytes())
+        return _known_mounts(table.read_bytes())
     except OSError as error:
         raise SourceUnavailableError(f"{table} cannot be read: {error.strerror}", source="disk") from error
 

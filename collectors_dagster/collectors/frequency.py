@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from collectors_dagster.collectors.parts import NOTHING, Slowly
-from collectors_dagster.collectors.procfs import attribute, natural, parser
+from collectors_dagster.collectors.procfs import LOOK_AGAIN_SECONDS, attribute, natural, parser
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.samples import Kind, Metric
 
@@ -51,7 +51,8 @@ class Frequency:
     """Frequency over all cores, refreshed every `REFRESH_SECONDS`."""
 
     def __init__(self, host: Host) -> None:
-        self._cores = host.sys_root / "devices/system/cpu"
+        self._root = host.sys_root / "devices/system/cpu"
+        self._cores = Slowly(self._find, host.clock, LOOK_AGAIN_SECONDS)
         self._reading = Slowly(self._ask, host.clock, REFRESH_SECONDS)
 
     def read(self) -> Reading:
@@ -61,8 +62,12 @@ class Frequency:
     def close(self) -> None:
         """Nothing is held."""
 
+    def _find(self) -> list[Path]:
+        """Return what there is of each core, without those switched off: looking for it costs more than reading it."""
+        return sorted(self._root.glob("cpu[0-9]*/cpufreq"))
+
     def _ask(self) -> Reading:
-        scaling = sorted(self._cores.glob("cpu[0-9]*/cpufreq"))
+        scaling = self._cores()
         present, highest = _said(scaling, "scaling_cur_freq"), _said(scaling, "cpuinfo_max_freq")
         if not present or not highest:
             return NOTHING

@@ -1,15 +1,13 @@
 """What the kernel hands out in limited numbers: files, inodes, threads, tracked connections, entropy."""
 
-from pathlib import Path
-
 from collectors_dagster.collectors.parts import Slowly
 from collectors_dagster.collectors.procfs import attribute, naturals, parser
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.errors import SourceUnavailableError
 from collectors_dagster.samples import Kind, Metric
 
-REFRESH_SECONDS = 5.0
-"""These numbers creep; nine small files are not read more often."""
+LIMIT_REFRESH_SECONDS = 60.0
+"""Limits change when somebody sets them."""
 
 
 def _gauge(
@@ -49,16 +47,18 @@ CONNTRACK_LIMIT = _gauge(
     "system.network.conntrack.max",
 )
 
-SYSCTLS: dict[str, dict[int, Metric]] = {
+USED: dict[str, dict[int, Metric]] = {
     "fs/file-nr": {0: FILES, 2: FILES_LIMIT},
     "fs/inode-nr": {0: INODES, 1: INODES_FREE},
-    "kernel/threads-max": {0: THREADS_LIMIT},
-    "kernel/pid_max": {0: PIDS_LIMIT},
     "kernel/random/entropy_avail": {0: ENTROPY},
     "net/netfilter/nf_conntrack_count": {0: CONNTRACK},
+}
+LIMITS: dict[str, dict[int, Metric]] = {
+    "kernel/threads-max": {0: THREADS_LIMIT},
+    "kernel/pid_max": {0: PIDS_LIMIT},
     "net/netfilter/nf_conntrack_max": {0: CONNTRACK_LIMIT},
 }
-"""Files under ``/proc/sys``, and which number in them is what. The last two are there when the firewall tracks."""
+"""Files under ``/proc/sys``, and which number in them is what; connections are there when the firewall tracks them."""
 
 Said = dict[Metric, int]
 
@@ -69,7 +69,7 @@ def parse_sysctl(data: bytes, places: dict[int, Metric]) -> Said:
 
     Examples
     --------
-    >>> {metric.name: value for metric, value in parse_sysctl(b"4264\t0\t99", SYSCTLS["fs/file-nr"]).items()}
+    >>> {metric.name: value for metric, value in parse_sysctl(b"4264\t0\t99", USED["fs/file-nr"]).items()}
     {'open_files': 4264, 'open_files_limit': 99}
     """
     fields = data.split()
@@ -92,41 +92,42 @@ def parse_threads(data: bytes) -> Said:
 
 
 class Limits:
-    """Kernel tables and their limits, refreshed every `REFRESH_SECONDS`."""
+    """Kernel tables and their limits: numbers that creep, so that many small files are read now and then only."""
 
     name = "limits"
+    interval_seconds = 10.0
     metrics = (
         *(FILES, FILES_LIMIT, INODES, INODES_FREE, THREADS, THREADS_LIMIT, PIDS_LIMIT, ENTROPY),
         *(CONNTRACK, CONNTRACK_LIMIT),
     )
 
     def __init__(self, host: Host) -> None:
-        self._proc = host.proc_root
-        self._reading = Slowly(self._ask, host.clock, REFRESH_SECONDS)
+        self._proc = str(host.proc_root)
+        self._limits = Slowly(lambda: _said(self._proc, LIMITS), host.clock, LIMIT_REFRESH_SECONDS)
         self._series: tuple[Series, ...] = ()
 
     def read(self) -> Reading:
-        """Return the latest values; what this kernel does not tell is left out."""
-        return self._reading()
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def _ask(self) -> Reading:
-        said = _said(self._proc)
+        """Return the present values; what this kernel does not tell is left out."""
+        said = _said(self._proc, USED) | self._threads() | self._limits()
         if not said:
-            raise SourceUnavailableError(f"nothing can be read under {self._proc / 'sys'}", source=self.name)
+            raise SourceUnavailableError(f"nothing can be read under {self._proc}/sys", source=self.name)
         series = tuple(Series(metric) for metric in said)
         if series != self._series:
             self._series = series
         return Reading(self._series, tuple(said.values()))
 
+    def close(self) -> None:
+        """Nothing is held."""
 
-def _said(proc: Path) -> Said:
+    def _threads(self) -> Said:
+        data = attribute(f"{self._proc}/loadavg")
+        return {} if data is None else parse_threads(data)
+
+
+def _said(proc: str, sysctls: dict[str, dict[int, Metric]]) -> Said:
     said: Said = {}
-    for name, places in SYSCTLS.items():
-        data = attribute(proc / "sys" / name)
+    for name, places in sysctls.items():
+        data = attribute(f"{proc}/sys/{name}")
         if data is not None:
             said |= parse_sysctl(data, places)
-    data = attribute(proc / "loadavg")
-    return said if data is None else said | parse_threads(data)
+    return said

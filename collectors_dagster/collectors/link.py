@@ -1,7 +1,6 @@
 """The links under the network interfaces: sysfs ``class/net``."""
 
 import os
-from pathlib import Path
 
 from collectors_dagster.collectors.procfs import attribute, shown
 from collectors_dagster.collectors.protocol import Host, Reading, Series
@@ -44,17 +43,18 @@ CHANGES = Metric(
 )
 METRICS = (UP, SPEED, MTU, CHANGES)
 
-Said = dict[Series, float]
+ATTRIBUTES = ((SPEED, "speed", BYTES_PER_MEGABIT), (MTU, "mtu", 1), (CHANGES, "carrier_changes", 1))
 
 
 class Links:
     """State of the links, refreshed every `REFRESH_SECONDS`."""
 
     def __init__(self, host: Host) -> None:
-        self._root = host.sys_root / "class/net"
+        self._root = str(host.sys_root / "class/net")
         self._clock = host.clock
         self._due = float("-inf")
         self._interfaces: tuple[bytes, ...] = ()
+        self._shape: list[tuple[bytes, Metric]] = []
         self._reading = Reading((), ())
 
     def read(self, interfaces: tuple[bytes, ...]) -> Reading:
@@ -66,21 +66,23 @@ class Links:
         return self._reading
 
     def _asked(self) -> Reading:
-        said: Said = {}
-        for interface in self._interfaces:
-            said |= _ask(self._root, interface)
-        series = tuple(said)
-        return Reading(self._reading.series if series == self._reading.series else series, tuple(said.values()))
+        said = [(name, metric, value) for name in self._interfaces for metric, value in _ask(self._root, name)]
+        shape = [(name, metric) for name, metric, _ in said]
+        series = self._reading.series
+        if shape != self._shape:
+            self._shape = shape
+            series = tuple(Series(metric, (("interface", shown(name)),)) for name, metric in shape)
+        return Reading(series, tuple(value for _, _, value in said))
 
 
-def _ask(root: Path, interface: bytes) -> Said:
-    link = root / os.fsdecode(interface)
-    if link.parent != root or not link.is_dir():
-        return {}
-    labels = (("interface", shown(interface)),)
-    said = {Series(UP, labels): float(attribute(link / "carrier") == b"1")}
-    for metric, name, factor in ((SPEED, "speed", BYTES_PER_MEGABIT), (MTU, "mtu", 1), (CHANGES, "carrier_changes", 1)):
-        text = attribute(link / name)
+def _ask(root: str, interface: bytes) -> list[tuple[Metric, float]]:
+    link = f"{root}/{os.fsdecode(interface)}"
+    up = attribute(f"{link}/carrier")
+    if b"/" in interface or (up is None and not os.path.isdir(link)):  # noqa: PTH112 - a third of pathlib's price
+        return []
+    said = [(UP, float(up == b"1"))]
+    for metric, name, factor in ATTRIBUTES:
+        text = attribute(f"{link}/{name}")
         if text is not None and text.isdigit() and len(text) <= 20:  # a virtual link's speed is -1, or an error
-            said[Series(metric, labels)] = float(int(text) * factor)
+            said.append((metric, float(int(text) * factor)))
     return said

@@ -275,7 +275,7 @@ class OptionalFile(ProcFile):
             return b""
 
 
-def attribute(path: Path) -> bytes | None:
+def attribute(path: str | Path) -> bytes | None:
     """Return what a file of sysfs or a sysctl says, without blanks around it; None if it is absent or has no answer.
 
     Such files are asked seldom, so no descriptor is kept. A link that is down answers the question for its speed with

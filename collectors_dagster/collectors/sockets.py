@@ -61,6 +61,7 @@ class Sockets:
     """Sockets of the network namespace that the agent runs in."""
 
     name = "sockets"
+    interval_seconds = 5.0
     metrics = METRICS
 
     def __init__(self, host: Host) -> None:

@@ -109,7 +109,8 @@ def _default(field: FieldInfo) -> str:
 
 def _plain_default(field: FieldInfo) -> str:
     if isinstance(field.default, Path):
-        return field.default.relative_to(PROJECT_ROOT).as_posix()
+        own = field.default.is_relative_to(PROJECT_ROOT)
+        return (field.default.relative_to(PROJECT_ROOT) if own else field.default).as_posix()
     if isinstance(field.default, bool):
         return str(field.default).lower()
     return "" if field.default is None or field.default == () else str(field.default)

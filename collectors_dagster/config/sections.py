@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -53,6 +54,7 @@ class Ports(Section):
     code_server: int = setting(14000, unit="port", about="Dagster code server.", at_least=1, at_most=65535)
     webserver: int = setting(13000, unit="port", about="Dagster web UI.", at_least=1, at_most=65535)
     mlflow: int = setting(15000, unit="port", about="MLflow server.", at_least=1, at_most=65535)
+    agent: int = setting(19100, unit="port", about="The agent's metrics and health.", at_least=1, at_most=65535)
 
     @model_validator(mode="after")
     def _no_port_twice(self) -> Self:
@@ -223,6 +225,39 @@ class Agent(Section):
         at_least=0,
         at_most=50,
     )
+    quarantine_max_bytes: int = setting(
+        16 * 1024**2,
+        unit="bytes",
+        about="Size of the quarantine at which the oldest refused batches give way.",
+        at_least=64 * 1024,
+        at_most=1024**4,
+    )
+    endpoint_enabled: bool = setting(default=True, unit="", about="Serve /metrics and /health on ports.agent.")
+    endpoint_address: str = setting(
+        "127.0.0.1",
+        unit="host name or address",
+        about="Where /metrics and /health listen: loopback, or an address of the network that scrapes.",
+    )
+    proc_root: Path = setting(
+        Path("/proc"), unit="absolute", about="Where the host's procfs is mounted; in a container /host/proc."
+    )
+    sys_root: Path = setting(
+        Path("/sys"), unit="absolute", about="Where the host's sysfs is mounted; in a container /host/sys."
+    )
+
+    @field_validator("endpoint_address")
+    @classmethod
+    def _endpoint_address(cls, value: str) -> str:
+        if value.startswith("/"):
+            raise ValueError("it must be a host name or an IP address")
+        return checked_host(value)
+
+    @field_validator("proc_root", "sys_root")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError("it must be an absolute path, e.g. /host/proc")
+        return value
 
 
 class Scorer(Section):
@@ -238,6 +273,9 @@ class RetentionDefaults(Section):
 
     raw_days: int = setting(7, unit="days", about="Samples at full resolution.", at_least=1, at_most=3650)
     hourly_days: int = setting(400, unit="days", about="Hourly aggregates.", at_least=1, at_most=36500)
+    agent_days: int = setting(  # at least a day longer than a spool can keep what is delivered
+        30, unit="days", about="Agents that do not say any more that they live.", at_least=8, at_most=3650
+    )
 
 
 class Log(Section):

@@ -150,6 +150,13 @@ class Settings(BaseSettings, Section):
         """The address at which this machine reaches its own servers."""
         return "127.0.0.1" if self.bind_address in _EVERY_INTERFACE else self.bind_address
 
+    @property
+    def agent_url(self) -> str | None:
+        """Where this machine's agent tells of itself; ``None`` if it does not."""
+        address = self.agent.endpoint_address
+        reached = "127.0.0.1" if address in _EVERY_INTERFACE else address
+        return f"http://{_bracketed(reached)}:{self.ports.agent}" if self.agent.endpoint_enabled else None
+
     def secret_path(self, name: str) -> Path:
         """Return where the generated secret `name` lies, e.g. ``<home>/secrets/collectors.password``."""
         return self.home / "secrets" / name

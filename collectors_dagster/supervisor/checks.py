@@ -65,7 +65,7 @@ def check_ports(settings: Settings, components: Iterable[Component]) -> None:
     """Refuse ports that somebody else listens on."""
     for component in components:
         for name, port in component.ports.items():
-            _check_port(settings.bind_address, port, component.name, variable_for(("ports", name)))
+            _check_port(component.listens_on or settings.bind_address, port, component, variable_for(("ports", name)))
 
 
 def check_machine(settings: Settings) -> None:
@@ -76,7 +76,7 @@ def check_machine(settings: Settings) -> None:
     check_space(settings.home)
 
 
-def _check_port(address: str, port: int, component: str, variable: str) -> None:
+def _check_port(address: str, port: int, component: Component, variable: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -85,10 +85,11 @@ def _check_port(address: str, port: int, component: str, variable: str) -> None:
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise StartupError(
-                    f"this machine has no address {address}: set COLLECTORS__BIND_ADDRESS to one that it has"
+                    f"this machine has no address {address}: "
+                    f"set {variable_for(component.address_setting)} to one that it has"
                 ) from error
             raise StartupError(
-                f"port {port} for {component} cannot be used ({error.strerror}){_holder(port)}: "
+                f"port {port} for {component.name} cannot be used ({error.strerror}){_holder(port)}: "
                 f"stop the program that has it or set {variable} to another"
             ) from error
 

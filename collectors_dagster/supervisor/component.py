@@ -82,6 +82,10 @@ class Component:
         It is done when its process ends with 0.
     ports : mapping
         Ports it will listen on, by the name of the setting.
+    listens_on : str
+        Its own address for them; empty: that of the whole stack.
+    address_setting : tuple of str
+        The setting that decides it.
     look_at : str
         What a person finds there.
     """
@@ -94,6 +98,8 @@ class Component:
     ready_seconds: float = 90.0
     ending: Ending = field(default_factory=Ending)
     ports: Mapping[str, int] = field(default_factory=dict)
+    listens_on: str = ""
+    address_setting: tuple[str, ...] = ("bind_address",)
     address: str = ""
     version: str = ""
     look_at: str = ""

@@ -207,7 +207,19 @@ class Stack:
         )
 
     def _agent(self) -> Component:
-        return self._resident("agent", needs=("migrations", "redis"), look_at="collectors agent status")
+        settings = self.settings
+        resident = self._resident("agent", needs=("migrations", "redis"), look_at="collectors agent top")
+        if not settings.agent.endpoint_enabled:
+            return resident
+        address = f"{settings.agent_url}/metrics"
+        ports = {"agent": settings.ports.agent}
+        return replace(
+            resident,
+            ports=ports,
+            address=address,
+            listens_on=settings.agent.endpoint_address,
+            address_setting=("agent", "endpoint_address"),
+        )
 
     def _scorer(self) -> Component:
         return self._resident("scorer", needs=("migrations", "redis", "mlflow"), look_at="incidents, as they happen")

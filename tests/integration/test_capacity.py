@@ -159,6 +159,7 @@ def week(settings: Settings, size: RowBytes) -> Mapping[str, float]:
         "the synthetic tenant's samples": showcase / 2 * 40 * size.sample,
         "write-ahead log": setting_in_bytes("max_wal_size"),
         "flight recorder": settings.agent.spool_max_bytes,
+        "refused batches": settings.agent.quarantine_max_bytes,
         "logs": PROCESSES * (settings.log.max_bytes * (settings.log.backups + 1) + MOST_UNREAD_BYTES),
         "what runs print": MOST_BYTES,
         **{name: DAYS * each for name, each in MEASURED.items()},

@@ -1,6 +1,7 @@
 """Runs for many tenants: who fails is shown failed, alone; what is done is stored; young tenants hear the truth."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 import dagster as dg
 import pytest
@@ -10,7 +11,8 @@ from assets.chain import STAGES
 from assets.partitions import TENANT_DAY, TENANTS
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.definitions import composed
-from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryStore, Store
+from collectors_dagster.records import ClockEvent, ClockEventKind, Window
 from resources.deployment import Deployment
 from sensors.ranges import RANGE_END, RANGE_START
 from tests.orchestration.conftest import AURORA, BOREALIS, CIRRUS, DAY, EVE, FolderRegistry, Tenants, write_minutes
@@ -122,11 +124,24 @@ def test_one_minute_of_data_is_enough_for_every_stage_and_none_pretends(
     assert "100" in str(metadata(judged, "health_report")["lowest"])
 
 
+def test_a_clock_that_was_set_is_shown_with_the_day(
+    platform: dict[str, object], instance: dg.DagsterInstance, delivery_store: DeliveryStore
+) -> None:
+    noon = Window.of_day(DAY).start + timedelta(hours=12)
+    event = ClockEvent("host-1", noon, ClockEventKind.STEP, -3600.0)
+    delivery_store.deliver(DeliveryBatch("agent-1", "epoch-1", "aurora", 1, 1, (), (), [event]))
+    result = run("tenant_day", platform, instance, (f"aurora|{DAY}", f"aurora|{DAY}"), assets=("collection_run",))
+    told = str(metadata(result, "collection_run")["clocks"])
+    assert "the clock was set" in told
+    assert "-3600.0" in told
+
+
 def test_a_tenant_without_any_data_is_served_too(platform: dict[str, object], instance: dg.DagsterInstance) -> None:
     yesterday = (f"aurora|{EVE}", f"aurora|{EVE}")
     result = run("tenant_day", platform, instance, yesterday)
     assert result.success
     assert "Nothing has arrived for this day" in str(metadata(result, "collection_run")["sources"])
+    assert "No host's clock was set" in str(metadata(result, "collection_run")["clocks"])
     assert metadata(result, "health_report")["lowest"] == "unknown: no data"
 
 

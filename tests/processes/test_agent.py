@@ -2,27 +2,34 @@
 
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 
+from collectors_dagster.agent.identity import load_identity, spool_root
 from collectors_dagster.agent.intervals import Intervals
+from collectors_dagster.agent.positions import Positions
 from collectors_dagster.agent.reader import Observation
-from collectors_dagster.samples import Labels
+from collectors_dagster.agent.records import SegmentHeader
+from collectors_dagster.agent.timing import nanoseconds
+from collectors_dagster.clock import ManualClock, SystemClock
+from collectors_dagster.collectors.runner import Column
+from collectors_dagster.samples import Kind, Labels, Metric
 from tests.support.agents import AgentHome, agent_home
 from tests.support.postgres import PostgresServer, free_port
-from tests.support.spools import read_spool
+from tests.support.spools import open_spool, read_spool, sweep
 from tests.support.waiting import wait_until
 
 SEED = 20261122
@@ -63,6 +70,15 @@ class Tables:
         )
         return int(rows[0][0])
 
+    def acked(self) -> int:
+        rows = self.query("select coalesce(max(acked_seq), -1) from core.agent_cursor")
+        return int(rows[0][0])
+
+    def ahead(self) -> str:
+        """Return what is delivered beyond the cursor, of the only spool."""
+        rows = self.query("select ahead::text from core.agent_cursor")
+        return str(rows[0][0]) if rows else "{}"
+
     def duplicates(self) -> int:
         return int(self.query("select coalesce(sum(duplicates), 0)::int from core.delivery")[0][0])
 
@@ -76,9 +92,9 @@ def last_number(agent: AgentHome) -> int:
     return max((seen.seq for seen in spooled(agent)), default=0)
 
 
-def due_samples(agent: AgentHome) -> Samples:
+def due_samples(agent: AgentHome, sample_interval_seconds: float = 0.1) -> Samples:
     """Return the samples of the whole spool, read in one go: what any history of kills must lead to."""
-    intervals = Intervals("any", ["load", "cpu"], resolution_seconds=1, sample_interval_seconds=0.1)
+    intervals = Intervals("any", ["load", "cpu"], resolution_seconds=1, sample_interval_seconds=sample_interval_seconds)
     closed = [intervals.add(seen) for seen in spooled(agent)]
     return {
         (sample.series.metric, sample.series.labels, sample.ts): sample.value
@@ -88,9 +104,11 @@ def due_samples(agent: AgentHome) -> Samples:
     }
 
 
-def check_complete(agent: AgentHome, tables: Tables, *, tenant: str = "aurora") -> None:
+def check_complete(
+    agent: AgentHome, tables: Tables, *, tenant: str = "aurora", sample_interval_seconds: float = 0.1
+) -> None:
     """Check that all of the spool but at most its last interval is stored, value by value, and nothing twice."""
-    stored, due = tables.samples(tenant), due_samples(agent)
+    stored, due = tables.samples(tenant), due_samples(agent, sample_interval_seconds)
     assert stored == {key: value for key, value in due.items() if key in stored}
     missing = {ts for _, _, ts in set(due) - set(stored)}
     assert missing <= {max(ts for _, _, ts in due)}
@@ -115,6 +133,47 @@ def test_killed_at_random_moments_it_loses_nothing_and_doubles_nothing(agent: Ag
     check_complete(agent, tables)
     numbers = [seen.seq for seen in spooled(agent)]
     assert numbers == sorted(set(numbers))
+
+
+def test_killed_while_it_catches_up_it_loses_nothing_and_doubles_nothing(agent: AgentHome, database: SecretStr) -> None:
+    tables, moments = Tables(database), random.Random(SEED)
+    agent.write_tenant("aurora")
+    agent.deliver_to(database)
+    agent.environment["COLLECTORS__AGENT__SAMPLE_INTERVAL_SECONDS"] = "1"
+    fill_spool(agent, hours=1)
+    for kill in range(3):
+        agent.start()
+        enough = 700 * kill + moments.randrange(100, 700)
+        wait_until(partial(acknowledges, tables, enough), seconds=60, what=f"record {enough} being delivered")
+        if not kill:
+            wait_until(lambda: tables.ahead() != "{}", seconds=30, what="fresh samples ahead of the backlog")
+        assert agent.stop(signal.SIGKILL) == -signal.SIGKILL
+    agent.start()
+    wait_until(lambda: tables.ahead() == "{}" and tables.acked() > 3600, seconds=60, what="the backlog's end")
+    done = tables.intervals("aurora") + 2
+    wait_until(lambda: tables.intervals("aurora") >= done, seconds=30, what="fresh samples")
+    assert agent.stop() == 0
+    check_complete(agent, tables, sample_interval_seconds=1.0)
+
+
+def fill_spool(agent: AgentHome, *, hours: int) -> None:
+    """Leave an hour of sweeps that a tenant is due and no database has seen."""
+    identity = load_identity(spool_root(agent.home))
+    Positions(identity.directory).admit(["aurora"], 1, complete=True)
+    clock = ManualClock(SystemClock().now() - timedelta(hours=hours, seconds=5))
+    header = SegmentHeader(identity.agent_id, identity.epoch, "an-earlier-boot", identity.host)
+    spool = open_spool(identity.directory, clock, header=header)
+    gauges = tuple(Column("load", Metric(f"load_{n}", Kind.GAUGE, "processes", "")) for n in range(20))
+    counters = tuple(Column("cpu", Metric(f"cpu_{n}_total", Kind.COUNTER, "seconds", "")) for n in range(20))
+    for second in range(hours * 3600):
+        values = [float(second % (n + 2)) for n in range(20)] + [float(second**2 + n) for n in range(20)]
+        spool.append(sweep(*values, columns=gauges + counters), nanoseconds(clock.now()), second * 10**9)
+        clock.sleep(1)
+    spool.close()
+
+
+def acknowledges(tables: Tables, number: int) -> bool:
+    return tables.acked() >= number
 
 
 def reaches(agent: AgentHome, number: int) -> bool:
@@ -268,6 +327,45 @@ def test_a_second_agent_on_the_same_home_is_refused_with_a_reason(agent: AgentHo
     assert second.returncode == 1
     assert f"in use by the agent with process id {agent.process.pid}" in second.stderr
     assert agent.stop() == 0
+
+
+def test_what_the_database_refuses_waits_in_quarantine_and_can_be_tried_again(
+    agent: AgentHome, database: SecretStr
+) -> None:
+    tables = Tables(database)
+    agent.write_tenant("aurora", collectors="[load]")
+    agent.deliver_to(database)
+    agent.start()
+    assert agent.command("quarantine", "list").stdout == "Nothing is in quarantine.\n"
+    wait_until(lambda: tables.intervals("aurora") >= 2, seconds=30)
+    execute(
+        database,
+        "do $$ begin execute format('alter table core.sample add constraint no_load check (series_id <> %s) not valid',"
+        " (select series_id from core.series where metric = 'load1')); end $$",
+    )
+    wait_until(lambda: agent.status()["delivery"]["quarantine"]["batches"] >= 2, seconds=30, what="the quarantine")
+    assert re.search(r"quarantine \d+ refused batches", agent.command("status").stdout)
+    listed = json.loads(agent.command("quarantine", "list", "--json").stdout)
+    assert {row["tenant"] for row in listed} == {"aurora"}
+    assert "no_load" in listed[0]["reason"]
+    refused = agent.command("quarantine", "retry", listed[0]["name"])
+    assert (refused.returncode, "no_load" in refused.stderr) == (1, True)
+    execute(database, "alter table core.sample drop constraint no_load")
+    seen = tables.intervals("aurora")
+    wait_until(lambda: tables.intervals("aurora") > seen, seconds=30, what="delivery going on")
+    assert agent.stop() == 0
+    assert agent.command("quarantine", "drop", "../../nothing").returncode == 1
+    assert agent.command("quarantine", "drop").returncode == 2
+    assert agent.command("quarantine", "retry", "--all").returncode == 0
+    assert agent.command("quarantine", "list").stdout == "Nothing is in quarantine.\n"
+    stored, due = tables.samples("aurora"), {key for key in due_samples(agent) if key[0].startswith("load")}
+    assert {ts for _, _, ts in due - set(stored)} <= {max(ts for _, _, ts in due)}
+    assert tables.duplicates() == 0
+
+
+def execute(database: SecretStr, statement: LiteralString) -> None:
+    with psycopg.connect(database.get_secret_value()) as connection:
+        connection.execute(statement)
 
 
 def test_status_tells_people_and_programs(agent: AgentHome, database: SecretStr) -> None:

@@ -66,7 +66,7 @@ class Stack:
 
 def own_environment(home: Path) -> dict[str, str]:
     """Return an environment with a home, a configuration and ports of its own."""
-    names = ("POSTGRES", "REDIS", "CODE_SERVER", "WEBSERVER", "MLFLOW")
+    names = ("POSTGRES", "REDIS", "CODE_SERVER", "WEBSERVER", "MLFLOW", "AGENT")
     ports = {f"COLLECTORS__PORTS__{name}": str(free_port()) for name in names}
     return clean_environment(COLLECTORS_HOME=str(home), COLLECTORS_CONFIG_DIR=str(home.parent / "config"), **ports)
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from tests.support.environment import clean_environment
+from tests.support.postgres import free_port
 from tests.support.waiting import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -36,6 +37,10 @@ class AgentHome:
     @property
     def home(self) -> Path:
         return self.root / "home"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.environment['COLLECTORS__PORTS__AGENT']}"
 
     @property
     def log(self) -> str:
@@ -105,7 +110,11 @@ def agent_home(root: Path) -> Iterator[AgentHome]:
     (root / "config" / "tenants").mkdir(parents=True)
     for path in (REPOSITORY / "config").glob("*.yml"):
         shutil.copy(path, root / "config")
-    settings = {"COLLECTORS_HOME": str(root / "home"), "COLLECTORS_CONFIG_DIR": str(root / "config")}
+    settings = {
+        "COLLECTORS_HOME": str(root / "home"),
+        "COLLECTORS_CONFIG_DIR": str(root / "config"),
+        "COLLECTORS__PORTS__AGENT": str(free_port()),
+    }
     agent = AgentHome(root, settings)
     try:
         yield agent

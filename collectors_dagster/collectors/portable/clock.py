@@ -13,6 +13,7 @@ class PortableClock:
     """What can be told of a clock without the kernel."""
 
     name = "clock"
+    interval_seconds = 5.0
     metrics = (STEP, BOOT)
 
     def __init__(self, host: Host) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collectors_dagster.integrations.timescale.delivery import (
+        Delivered,
         DeliveryBatch,
         DeliveryNote,
         DeliveryResult,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collectors_dagster.integrations.timescale.store import Store
 
 __all__ = [
+    "Delivered",
     "DeliveryBatch",
     "DeliveryNote",
     "DeliveryResult",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Delivered": "delivery",
     "DeliveryBatch": "delivery",
     "DeliveryNote": "delivery",
     "DeliveryResult": "delivery",

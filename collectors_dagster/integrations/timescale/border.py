@@ -31,7 +31,7 @@ _INTEGRATION: tuple[tuple[tuple[str, ...], type[IntegrationError], str], ...] = 
     (("42501",), RequestRejectedError, "the database role lacks the right"),
 )
 _STORAGE: tuple[tuple[tuple[str, ...], type[StorageError], str], ...] = (
-    (("23", "22", "44"), ConstraintViolatedError, "the data break a rule of the schema"),
+    (("23", "22", "44", "54"), ConstraintViolatedError, "the data break a rule of the schema"),
     (("42P01", "42703", "42883", "42P10", "3F"), MigrationError, "run `collectors db migrate`"),
 )
 

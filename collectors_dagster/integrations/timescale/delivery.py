@@ -1,7 +1,8 @@
 """The agent's side of the store: batches of a spool, exactly once. Imports no numpy.
 
 A batch's samples, its counts and the spool's cursor are one transaction. A batch that was committed
-but never acknowledged is recognised by its numbers and ignored.
+but never acknowledged is recognised by its numbers and ignored. Batches may come in any order: the cursor
+knows the ranges that are delivered ahead of a backlog, and unites them when the backlog has caught up.
 """
 
 from collections import defaultdict
@@ -9,16 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from psycopg.types.json import Jsonb
+from psycopg.types.multirange import Multirange
 from pydantic import SecretStr
 
+from collectors_dagster.errors import ConstraintViolatedError
 from collectors_dagster.integrations.timescale.backend import PlainPostgres
 from collectors_dagster.integrations.timescale.database import Cursor, Database
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.series import LARGEST_VALUE, SeriesTable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
+from collectors_dagster.records import ClockEvent
 from collectors_dagster.samples import Sample
 
 QUERIES = load_queries("delivery")
@@ -52,8 +56,16 @@ class DeliveryNote:
 class DeliveryBatch:
     """A piece of one spool for one tenant, from `first_seq` to `last_seq`, both included.
 
-    Send from ``acked_seq + 1``: samples are never stored twice, but the notes of an overlapping batch
+    Send what is not delivered yet: samples are never stored twice, but the notes of an overlapping batch
     are counted again.
+
+    Attributes
+    ----------
+    clock_events : sequence of ClockEvent
+        What happened to the host's clock on the way.
+    settled_seq : int or None
+        Everything up to here is delivered or not due to the tenant; ``None``: everything before `first_seq`.
+        Lower than that if the batch goes ahead of a backlog.
     """
 
     agent_id: str
@@ -63,6 +75,24 @@ class DeliveryBatch:
     last_seq: int
     samples: Sequence[Sample]
     notes: Sequence[DeliveryNote] = ()
+    clock_events: Sequence[ClockEvent] = ()
+    settled_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """How far a spool is delivered.
+
+    Attributes
+    ----------
+    acked_seq : int
+        Everything up to here.
+    ahead : tuple of (int, int)
+        And these ranges beyond it, ascending, both ends included: what lies between is a backlog.
+    """
+
+    acked_seq: int
+    ahead: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +102,7 @@ class DeliveryResult:
     Attributes
     ----------
     applied : bool
-        False if the spool was already delivered that far: nothing was changed.
+        False if the batch was delivered before: nothing was changed.
     acked_seq : int
         Everything up to here is stored; the spool may forget it.
     rows, duplicates, refused : int
@@ -142,30 +172,19 @@ class DeliveryStore:
         StorageError
             The tenant is unknown, or the schema is not what this code needs.
         """
-        tenant_key = self.tenants.key(batch.tenant_id)
-        samples = [sample for sample in batch.samples if abs(sample.value) <= LARGEST_VALUE]
-        series_ids = self._series.ids(tenant_key, [sample.series for sample in samples])
-        spool = {"agent_id": batch.agent_id, "epoch": batch.epoch, "tenant_key": tenant_key}
-        with self._database.transaction("deliver samples") as cursor:
-            acked = _locked_cursor(cursor, spool)
-            if batch.last_seq <= acked:
-                return DeliveryResult(applied=False, acked_seq=acked)
-            added = self._insert(cursor, tenant_key, samples, series_ids, batch.notes)
-            cursor.execute(QUERIES["move_cursor"], {**spool, "last_seq": batch.last_seq})
-        return DeliveryResult(
-            applied=True,
-            acked_seq=batch.last_seq,
-            rows=added,
-            duplicates=len(samples) - added,
-            refused=len(batch.samples) - len(samples),
-        )
+        try:
+            return self._deliver(batch)
+        except ConstraintViolatedError:  # perhaps what we remember is not there any more: ask anew the next time
+            self._series.forget(self.tenants.key(batch.tenant_id))
+            self.tenants.forget(batch.tenant_id)
+            raise
 
-    def acked_seq(self, agent_id: str, epoch: str, tenant_id: str) -> int | None:
-        """Return the last stored number of a spool, or None if nothing of it was ever stored."""
+    def delivered(self, agent_id: str, epoch: str, tenant_id: str) -> Delivered | None:
+        """Return how far a spool is delivered, or None if nothing of it was ever stored."""
         spool = {"agent_id": agent_id, "epoch": epoch, "tenant_key": self.tenants.key(tenant_id)}
         with self._database.transaction("read the delivery cursor") as cursor:
-            row = cursor.execute(QUERIES["acked"], spool).fetchone()
-        return None if row is None else int(row[0])
+            row = cursor.execute(QUERIES["delivered"], spool).fetchone()
+        return None if row is None else Delivered(int(row[0]), _ranges(row[1]))
 
     def heartbeat(
         self, agent_id: str, host: str, version: str, started_at: datetime, state: Mapping[str, object]
@@ -186,6 +205,27 @@ class DeliveryStore:
         row = {"tenant_ids": list(tenant_ids), "host": host, "now": now}
         with self._database.transaction("read the expected peaks") as cursor:
             return [ts for (ts,) in cursor.execute(QUERIES["expected_peaks"], row)]
+
+    def _deliver(self, batch: DeliveryBatch) -> DeliveryResult:
+        tenant_key = self.tenants.key(batch.tenant_id)
+        samples = [sample for sample in batch.samples if abs(sample.value) <= LARGEST_VALUE]
+        series_ids = self._series.ids(tenant_key, [sample.series for sample in samples])
+        place = _place(batch, tenant_key)
+        with self._database.transaction("deliver samples") as cursor:
+            acked, stored = _one(cursor.execute(QUERIES["lock_cursor"], place))
+            if stored:
+                return DeliveryResult(applied=False, acked_seq=acked)
+            added = self._insert(cursor, tenant_key, samples, series_ids, batch.notes)
+            if batch.clock_events:
+                cursor.execute(QUERIES["note_clock_events"], _clock_columns(tenant_key, batch.clock_events))
+            (acked,) = _one(cursor.execute(QUERIES["move_cursor"], place))
+        return DeliveryResult(
+            applied=True,
+            acked_seq=acked,
+            rows=added,
+            duplicates=len(samples) - added,
+            refused=len(batch.samples) - len(samples),
+        )
 
     def _insert(
         self,
@@ -219,10 +259,37 @@ class DeliveryStore:
         return total
 
 
-def _locked_cursor(cursor: Cursor, spool: Mapping[str, object]) -> int:
-    row = cursor.execute(QUERIES["lock_cursor"], spool).fetchone()
+def _place(batch: DeliveryBatch, tenant_key: int) -> dict[str, object]:
+    """Return which part of which cursor a batch is."""
+    return {
+        "agent_id": batch.agent_id,
+        "epoch": batch.epoch,
+        "tenant_key": tenant_key,
+        "first_seq": batch.first_seq,
+        "last_seq": batch.last_seq,
+        "settled_seq": batch.first_seq - 1 if batch.settled_seq is None else batch.settled_seq,
+    }
+
+
+def _one(cursor: Cursor) -> tuple[Any, ...]:
+    row = cursor.fetchone()
     assert row is not None
-    return int(row[0])
+    return row
+
+
+def _ranges(ahead: Multirange[int]) -> tuple[tuple[int, int], ...]:
+    """Return ranges with both ends; the database holds them without the upper one."""
+    return tuple((one.lower, one.upper - 1) for one in ahead if one.lower is not None and one.upper is not None)
+
+
+def _clock_columns(tenant_key: int, events: Sequence[ClockEvent]) -> dict[str, object]:
+    return {
+        "tenant_key": tenant_key,
+        "hosts": [event.host for event in events],
+        "ts": [event.ts for event in events],
+        "kinds": [event.kind.value for event in events],
+        "seconds": [event.seconds for event in events],
+    }
 
 
 def _add_notes(counts: defaultdict[_Source, _Count], notes: Sequence[DeliveryNote]) -> None:

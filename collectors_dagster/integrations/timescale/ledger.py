@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from collectors_dagster.integrations.timescale.database import Cursor, Database
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.tenants import TenantTable
-from collectors_dagster.records import Window
+from collectors_dagster.records import ClockEvent, ClockEventKind, Window
 
 QUERIES = load_queries("ledger")
 
@@ -94,6 +94,13 @@ class LoadLedger:
         }
         with self._database.transaction("report the collection") as cursor:
             return [SourceReport(*row) for row in cursor.execute(QUERIES["collection_report"], wanted)]
+
+    def clock_events(self, tenant_id: str, window: Window) -> list[ClockEvent]:
+        """Return what happened to the hosts' clocks in a window, by time: why samples are missing or doubled there."""
+        wanted = {"tenant_key": self._tenants.key(tenant_id), **_span(window)}
+        with self._database.transaction("read the clocks' events") as cursor:
+            rows = cursor.execute(QUERIES["clock_events"], wanted).fetchall()
+        return [ClockEvent(host, ts, ClockEventKind(kind), seconds) for host, ts, kind, seconds in rows]
 
 
 def book(

@@ -13,8 +13,11 @@ QUERIES = load_queries("retention")
 DERIVED_DAYS = 30
 """Features, scores, forecasts and health are kept as long as samples, and at least so long."""
 DERIVED = ("features", "scores", "forecasts", "health")
-BOOKS = ("hourly", "incidents", "planted", "deliveries", "ledger")
+BOOKS = ("hourly", "incidents", "planted", "deliveries", "clock_events", "ledger")
 """Kept as long as hourly aggregates."""
+AGENTS = ("agents", "cursors")
+AGENT_DAYS = 30
+"""Agents that were not seen for longer are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,15 @@ class RetentionPolicy:
         self._tenants = tenants
         self._backend = backend
 
-    def apply(self, tenant_id: str, raw_days: int, hourly_days: int, now: datetime) -> RetentionReport:
+    def apply(
+        self,
+        tenant_id: str,
+        raw_days: int,
+        hourly_days: int,
+        now: datetime,
+        *,
+        agent_days: int = AGENT_DAYS,
+    ) -> RetentionReport:
         """Forget a tenant's data beyond their age, in one transaction; doing it again does nothing.
 
         Parameters
@@ -54,6 +65,8 @@ class RetentionPolicy:
             Full UTC days of samples to keep before today.
         hourly_days : int
             The same for hourly aggregates, incidents and books. Daily aggregates are kept for good.
+        agent_days : int
+            Agents that were not seen for so long are forgotten, with how far they had delivered to this tenant.
         """
         key = self._tenants.key(tenant_id)
         before = self._size()
@@ -64,6 +77,7 @@ class RetentionPolicy:
             rows, partitions = self._backend.drop_raw(cursor, key, raw_from)
             rows += _pruned(cursor, DERIVED, key, _day_before(now, max(raw_days, DERIVED_DAYS)))
             rows += _pruned(cursor, BOOKS, key, hourly_from)
+            rows += _pruned(cursor, AGENTS, key, _day_before(now, agent_days))
         return RetentionReport(rows, partitions, before, self._size())
 
     def _size(self) -> int:

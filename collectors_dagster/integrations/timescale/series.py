@@ -35,6 +35,10 @@ class SeriesTable:
             self._known.update({(tenant_key, identity(one)): key for one, key in found.items()})
         return [self._known[tenant_key, identity(one)] for one in series]
 
+    def forget(self, tenant_key: int) -> None:
+        """Look a tenant's series up again the next time: they may have been erased."""
+        self._known = {known: key for known, key in self._known.items() if known[0] != tenant_key}
+
 
 def identity(series: SeriesKey) -> Identity:
     """Return what makes a series itself: its unit and kind may be corrected without making a new one."""

@@ -18,7 +18,7 @@ class TenantTable:
         self._keys: dict[str, int] = {}
 
     def sync(self, tenants: Sequence[Tenant]) -> None:
-        """Make the table equal to the configuration.
+        """Make the table equal to the configuration: for those who own it (the Dagster side and the commands).
 
         New tenants are added in the given order, changed ones updated, missing ones marked as removed
         (nothing of theirs is deleted). Doing it again changes nothing.
@@ -28,6 +28,18 @@ class TenantTable:
             for tenant in tenants:
                 cursor.execute(QUERIES["upsert"], _row(tenant))
             cursor.execute(QUERIES["remove_others"], {"tenant_ids": [tenant.id for tenant in tenants]})
+
+    def introduce(self, tenant: Tenant) -> None:
+        """Add a tenant that nobody has told the database of; one that is there is left as it is.
+
+        For those who know a tenant but not all of them: several agents may have directories of their own.
+        """
+        with self._database.transaction("introduce a tenant") as cursor:
+            cursor.execute(QUERIES["introduce"], _row(tenant))
+
+    def forget(self, tenant_id: str) -> None:
+        """Look the tenant's key up again the next time: it may have been erased."""
+        self._keys.pop(tenant_id, None)
 
     def ids(self) -> list[str]:
         """Return the active tenants in insertion order."""

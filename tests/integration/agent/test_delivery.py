@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -11,22 +12,26 @@ from pydantic import SecretStr
 
 from collectors_dagster.agent.delivery import EVERYTHING, Delivery, Policies
 from collectors_dagster.agent.identity import Identity
+from collectors_dagster.agent.records import ClockChange
 from collectors_dagster.agent.spool import Spool
+from collectors_dagster.agent.timing import nanoseconds
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.errors import ConfigurationError, ServiceUnreachableError
-from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryResult, DeliveryStore
+from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryResult, DeliveryStore, Store
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, Phase, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
+from collectors_dagster.records import ClockEvent, ClockEventKind, Window
 from collectors_dagster.samples import Kind, Metric
 from collectors_dagster.tenants import SystemSource, Tenant
-from tests.support.spools import HEADER, LOAD, READS, append_seconds, open_spool
+from tests.support.spools import HEADER, LOAD, READS, append_seconds, open_spool, sweep
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 AURORA = Tenant("aurora", "Aurora", system=SystemSource(collectors=("load", "disk")))
 BOREALIS = Tenant("borealis", "Borealis", system=SystemSource(collectors=("load",), collection_interval_seconds=30.0))
+QUARANTINE_BYTES = 1024**2
 Connect = Callable[[], DeliveryStore]
 
 
@@ -53,6 +58,7 @@ class Site:
     spool: Spool
     store: Unsteady
     conninfo: SecretStr
+    batch_samples: int = 10_000
 
     def delivery(self, *tenants: Tenant, connect: Connect | None = None) -> Delivery:
         delivery = Delivery(
@@ -61,6 +67,8 @@ class Site:
             policies(self.clock),
             self.clock,
             sample_interval_seconds=1.0,
+            quarantine_bytes=QUARANTINE_BYTES,
+            batch_samples=self.batch_samples,
         )
         delivery.follow(TenantDirectory(tenants or (AURORA,)), self.spool.next_seq)
         return delivery
@@ -74,6 +82,10 @@ class Site:
         for _ in range(times):
             delivery.turn()
             self.clock.sleep(40)  # longer than any pause
+
+    def execute(self, statement: LiteralString) -> None:
+        with psycopg.connect(self.conninfo.get_secret_value()) as connection:
+            connection.execute(statement)
 
     def rows(self, tenant: str = "aurora", metric: str = "load1") -> list[tuple[float, float]]:
         """Return (seconds since the start, value) of a metric."""
@@ -101,9 +113,9 @@ def policies(clock: ManualClock) -> Policies:
 
 @pytest.fixture
 def site(database: SecretStr, tmp_path: Path, manual_clock: ManualClock) -> Iterator[Site]:
-    directory = tmp_path / HEADER.epoch
-    directory.mkdir()
-    identity = Identity(HEADER.agent_id, HEADER.epoch, HEADER.host, tmp_path)
+    directory = tmp_path / "spool" / HEADER.epoch
+    directory.mkdir(parents=True)
+    identity = Identity(HEADER.agent_id, HEADER.epoch, HEADER.host, tmp_path / "spool")
     spool = open_spool(directory, manual_clock)
     with Unsteady(database, application_name="test-agent") as store:
         yield Site(identity, manual_clock, spool, store, database)
@@ -274,18 +286,50 @@ def test_a_tenant_that_wants_no_real_host_gets_none(site: Site, tenant: Tenant) 
 
 
 def test_a_tenant_the_database_refuses_does_not_hold_up_the_others(site: Site) -> None:
-    site.store.tenants.sync([AURORA])
-    delivery = site.delivery()
-    delivery.follow(TenantDirectory((AURORA, BOREALIS), problems=("x.yml: bad",)), site.spool.next_seq)
+    site.execute("alter table core.tenant add constraint never check (tenant_id <> 'borealis')")
+    delivery = site.delivery(AURORA, BOREALIS)
     site.sample(31)
     delivery.turn()
     assert [at for at, _ in site.rows("aurora")] == [10, 20, 30]
-    assert "borealis" in delivery.progress.refused["borealis"]
-    delivery.follow(TenantDirectory((AURORA, BOREALIS)), site.spool.next_seq)
+    assert '"never"' in delivery.progress.refused["borealis"]
+    site.execute("alter table core.tenant drop constraint never")
     site.turn(delivery, 1)
     site.turn(delivery, 1)
     assert [at for at, _ in site.rows("borealis")] == [30]
     assert delivery.progress.refused == {}
+    delivery.close()
+
+
+def test_agents_with_directories_of_their_own_do_not_remove_each_others_tenants(site: Site) -> None:
+    other = Identity("agent-2", HEADER.epoch, "host-2", site.identity.root)
+    site.store.tenants.sync([AURORA])
+    site.sample(31)
+    for identity, tenant in ((site.identity, AURORA), (other, BOREALIS), (site.identity, AURORA)):
+        replace(site, identity=identity).delivery(tenant).turn()
+    assert site.store.tenants.ids() == ["aurora", "borealis"]
+
+
+def test_an_agent_leaves_a_tenant_as_its_owner_left_it(site: Site) -> None:
+    """One that was removed centrally is served on as long as the agent's own files name it, but stays removed."""
+    site.store.tenants.sync([AURORA, BOREALIS])
+    site.store.tenants.sync([BOREALIS])
+    delivery = site.delivery(replace(AURORA, name="Another name"))
+    site.sample(31)
+    delivery.turn()
+    assert site.store.tenants.ids() == ["borealis"]
+    assert len(site.rows("aurora")) == 3
+    delivery.close()
+
+
+def test_what_happened_to_the_clock_is_a_row_of_every_tenant(site: Site, store: Store) -> None:
+    delivery = site.delivery(AURORA, BOREALIS)
+    site.sample(20)
+    site.spool.append(sweep(1.0, 1.0), nanoseconds(site.clock.now()), 0, [ClockChange(ClockEventKind.STEP, -3600.0)])
+    site.sample(50)
+    site.turn(delivery)
+    window = Window(START, START + timedelta(hours=1))
+    expected = [ClockEvent("host-1", START + timedelta(seconds=20), ClockEventKind.STEP, -3600.0)]
+    assert store.ledger.clock_events("aurora", window) == store.ledger.clock_events("borealis", window) == expected
     delivery.close()
 
 

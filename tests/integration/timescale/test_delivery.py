@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Thread
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from collectors_dagster.errors import CollectorsError, StorageError
-from collectors_dagster.integrations.timescale import DeliveryResult, DeliveryStore, Store
+from collectors_dagster.integrations.timescale import Delivered, DeliveryResult, DeliveryStore, Store
 from collectors_dagster.samples import Sample
 from tests.support.postgres import PostgresServer
 from tests.support.store_data import AURORA, BOREALIS, LOAD1, NOON, READS, after, batch, checksum, forecast_point
@@ -35,9 +36,9 @@ def stored(database: SecretStr) -> list[tuple[datetime, float]]:
 
 
 def test_a_batch_is_stored_and_acknowledged(agent: DeliveryStore, database: SecretStr) -> None:
-    assert agent.acked_seq("agent-1", "epoch-1", "aurora") is None
+    assert agent.delivered("agent-1", "epoch-1", "aurora") is None
     assert agent.deliver(batch(1, 5)) == DeliveryResult(applied=True, acked_seq=5, rows=5)
-    assert agent.acked_seq("agent-1", "epoch-1", "aurora") == 5
+    assert agent.delivered("agent-1", "epoch-1", "aurora") == Delivered(5)
     assert stored(database) == [(after(10 * n), n) for n in range(1, 6)]
 
 
@@ -62,6 +63,35 @@ def test_an_overlapping_batch_adds_only_what_is_new(agent: DeliveryStore, databa
     assert [value for _, value in stored(database)] == list(range(1, 9))
 
 
+def test_a_batch_ahead_of_a_backlog_is_remembered_until_the_backlog_reaches_it(
+    agent: DeliveryStore, database: SecretStr
+) -> None:
+    agent.deliver(batch(1, 5))
+    ahead = replace(batch(11, 15), settled_seq=5)
+    assert agent.deliver(ahead) == DeliveryResult(applied=True, acked_seq=5, rows=5)
+    assert agent.delivered("agent-1", "epoch-1", "aurora") == Delivered(5, ((11, 15),))
+    assert agent.deliver(ahead) == DeliveryResult(applied=False, acked_seq=5)
+    assert agent.deliver(replace(batch(6, 8), settled_seq=5)).acked_seq == 8
+    assert agent.deliver(replace(batch(9, 10), settled_seq=8)).acked_seq == 15
+    assert agent.delivered("agent-1", "epoch-1", "aurora") == Delivered(15)
+    assert [value for _, value in stored(database)] == list(range(1, 16))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(8)), again=st.lists(st.integers(0, 7), max_size=4))
+def test_batches_in_any_order_are_stored_once_and_leave_no_hole(
+    order: list[int], again: list[int], agent: DeliveryStore, database: SecretStr
+) -> None:
+    epoch = uuid4().hex
+    series = replace(LOAD1, host=epoch)
+    before = len(stored(database))
+    for number in [*order, *again]:
+        piece = replace(batch(3 * number + 1, 3 * number + 3, series=series), epoch=epoch, settled_seq=0)
+        agent.deliver(piece)
+    assert agent.delivered("agent-1", epoch, "aurora") == Delivered(24)
+    assert len(stored(database)) - before == 24
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.tuples(st.integers(1, 20), st.integers(0, 9)), min_size=1, max_size=8))
 def test_no_order_of_batches_stores_a_sample_twice(
@@ -77,7 +107,7 @@ def test_no_order_of_batches_stores_a_sample_twice(
 def test_tenants_of_one_spool_have_cursors_of_their_own(agent: DeliveryStore) -> None:
     agent.deliver(batch(1, 5))
     assert agent.deliver(batch(1, 3, "borealis")).rows == 3
-    assert agent.acked_seq("agent-1", "epoch-1", "borealis") == 3
+    assert agent.delivered("agent-1", "epoch-1", "borealis") == Delivered(3)
 
 
 def test_a_new_epoch_starts_anew_and_still_stores_nothing_twice(agent: DeliveryStore, database: SecretStr) -> None:

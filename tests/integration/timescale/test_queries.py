@@ -9,7 +9,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from collectors_dagster.integrations.timescale.queries import NamedQuery, named_queries, query_files
-from collectors_dagster.integrations.timescale.retention import BOOKS, DERIVED
+from collectors_dagster.integrations.timescale.retention import AGENTS, BOOKS, DERIVED
 
 PARAMETER = re.compile(r"%\((\w+)\)s")
 ALL = [(table, query) for table in query_files() for query in named_queries(table)]
@@ -19,7 +19,7 @@ PREPARED = [(title, query) for title, (_, query) in zip(TITLES, ALL, strict=True
 
 LEVELS = ("hourly", "daily")
 BUILT: dict[str, dict[str, tuple[str, ...]]] = {
-    "retention": {"prune": (*DERIVED, *BOOKS)},
+    "retention": {"prune": (*DERIVED, *BOOKS, *AGENTS)},
     "rollups": {"delete": LEVELS, "insert": LEVELS},
 }
 """Queries whose names are put together from a list in the module."""

@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from collectors_dagster.errors import ServiceTimeoutError
-from collectors_dagster.integrations.timescale import DeliveryStore, Store
-from collectors_dagster.records import IncidentEventKind, Window
+from collectors_dagster.integrations.timescale import Delivered, DeliveryStore, Store
+from collectors_dagster.records import ClockEvent, ClockEventKind, IncidentEventKind, Window
 from collectors_dagster.samples import Sample
 from tests.support.store_data import (
     AURORA,
@@ -141,7 +141,10 @@ def fill_everything(store: Store) -> None:
 
 
 DERIVED = ("feature", "score", "forecast", "health")
-BOOKS = ("incident", "incident_event", "alert", "planted_incident", "load", "delivery", "sample_1h")
+BOOKS = (
+    *("incident", "incident_event", "alert", "planted_incident"),
+    *("load", "delivery", "clock_event", "sample_1h"),
+)
 
 
 def rows(database: SecretStr, tables: tuple[str, ...]) -> dict[str, int]:
@@ -152,7 +155,8 @@ def rows(database: SecretStr, tables: tuple[str, ...]) -> dict[str, int]:
 
 def test_everything_derived_has_a_bounded_age(store: Store, delivery_store: DeliveryStore, database: SecretStr) -> None:
     store.tenants.sync([AURORA])
-    delivery_store.deliver(replace(batch(1, 3), samples=[Sample(LOAD1, after(10), 1.0)]))
+    events = [ClockEvent("host-1", after(10), ClockEventKind.SUSPEND, 8.0)]
+    delivery_store.deliver(replace(batch(1, 3), samples=[Sample(LOAD1, after(10), 1.0)], clock_events=events))
     store.rollups.hourly("aurora", DAY, "run-1")
     fill_everything(store)
     full = rows(database, DERIVED + BOOKS)
@@ -170,3 +174,25 @@ def test_an_open_incident_is_kept_whatever_its_age(store: Store) -> None:
     store.incidents.apply("aurora", [(IncidentEventKind.OPENED, incident())])
     store.retention.apply("aurora", 7, 8, after(86_400 * 1000))
     assert len(store.incidents.open("aurora")) == 1
+
+
+def test_agents_that_are_gone_are_forgotten_and_their_cursors_with_them(
+    store: Store, delivery_store: DeliveryStore, database: SecretStr
+) -> None:
+    store.tenants.sync([AURORA, BOREALIS])
+    for name in ("agent-1", "agent-2"):
+        delivery_store.heartbeat(name, "host-1", "1", after(0), {})
+        for tenant in ("aurora", "borealis"):
+            delivery_store.deliver(replace(batch(1, 3, tenant), agent_id=name))
+    with psycopg.connect(database.get_secret_value()) as connection:
+        connection.execute("update core.agent_cursor set acked_at = %s", [after(0)])
+        connection.execute("update core.agent set seen_at = %s where agent_id = 'agent-1'", [after(0)])
+    counted = ("agent", "agent_cursor")
+    now = after(86_400 * 31)
+    store.retention.apply("aurora", 7, 400, now, agent_days=60)
+    assert rows(database, counted) == {"agent": 2, "agent_cursor": 4}
+    store.retention.apply("aurora", 7, 400, now, agent_days=30)
+    assert rows(database, counted) == {"agent": 1, "agent_cursor": 3}
+    store.retention.apply("borealis", 7, 400, now, agent_days=30)
+    assert rows(database, counted) == {"agent": 1, "agent_cursor": 2}
+    assert delivery_store.delivered("agent-2", "epoch-1", "aurora") == Delivered(3)

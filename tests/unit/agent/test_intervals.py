@@ -1,7 +1,7 @@
 """From sweeps to a tenant's resolution: exact, never negative, the same after a restart."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors_dagster.agent.fresh import fresh_start, look_back_records
 from collectors_dagster.agent.intervals import BORDER_RECORDS, INTERVAL, ClosedInterval, Intervals
 from collectors_dagster.agent.reader import Observation
+from collectors_dagster.agent.records import ClockChange
 from collectors_dagster.collectors.runner import Column
+from collectors_dagster.records import ClockEventKind
 from collectors_dagster.samples import Kind, Metric
 from tests.support.spools import COLUMNS, LOAD, READS
 
@@ -157,10 +160,18 @@ def test_a_series_that_appears_later_is_rated_from_then_on() -> None:
     assert values(closed, RATE) == [4.0]
 
 
-def test_a_clock_that_is_set_back_closes_the_interval_and_goes_on() -> None:
-    seen = [*seconds([(1.0, 1.0)] * 15), observation(16, 3.5, 1, 1), observation(17, 10.5, 1, 1)]
+def test_a_clock_that_is_set_back_far_closes_the_interval_and_goes_on() -> None:
+    seen = [*seconds([(1.0, 1.0)] * 25), observation(26, 3.5, 1, 1), observation(27, 10.5, 1, 1)]
     ends = [closed.end for closed in closed_by(intervals(), seen)]
-    assert ends == [START + timedelta(seconds=after) for after in (10, 20, 10)]
+    assert ends == [START + timedelta(seconds=after) for after in (10, 20, 30, 10)]
+
+
+def test_a_clock_that_is_set_back_a_little_goes_on_in_the_open_interval() -> None:
+    before = seconds([(1.0, 0.0)] * 11)  # the last look, at 10.5, is the first of its interval
+    after = [observation(12 + at, 9.8 + at, 2.0, 0.0) for at in range(12)]
+    first, second = closed_by(intervals(), before + after)
+    assert (first.end, second.end) == (START + timedelta(seconds=10), START + timedelta(seconds=20))
+    assert values(second, "load1") == [(1.0 + 11 * 2.0) / 12]
 
 
 def test_bytes_and_intervals_are_noted_per_source() -> None:
@@ -207,23 +218,35 @@ def test_no_rate_is_ever_negative_or_infinite(pairs: list[tuple[float, float]]) 
         assert all(math.isfinite(sample.value) and sample.value >= 0 for sample in closed.samples)
 
 
-@given(
-    st.lists(
-        st.tuples(
-            st.floats(0, 1e6), st.integers(0, 10**6).map(float) | st.just(NAN), st.sampled_from([1.0, 1.0, 1.0, 4.0])
-        ),
-        min_size=12,
-        max_size=60,
+STEPS = st.lists(
+    st.tuples(
+        st.floats(0, 1e6),
+        st.integers(0, 10**6).map(float) | st.just(NAN),
+        st.sampled_from([1.0, 1.0, 1.0, 1.0, 4.0]),
+        st.sampled_from([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -0.7, -3.0, -6.0, -30.0, 30.0]),
     ),
-    st.integers(0, 100),
+    min_size=12,
+    max_size=90,
 )
+"""Load, reads, pause, and how far the wall clock is set in it."""
+
+
+def history(steps: list[tuple[float, float, float, float]]) -> list[Observation]:
+    """Return what was seen on a host whose clock is set again and again."""
+    at, off, seen = 0.5, 1000.0, []
+    for seq, (load, reads, pause, jump) in enumerate(steps):
+        at, off = at + pause, off + jump
+        changes = (ClockChange(ClockEventKind.STEP, jump),) if jump else ()
+        plain = observation(seq + 1, at, load, reads)
+        seen.append(plain._replace(wall_ns=plain.wall_ns + round(off * SECOND), changes=changes))
+    return seen
+
+
+@given(STEPS, st.integers(0, 100))
 def test_a_restart_at_any_acknowledged_place_changes_nothing(
-    steps: list[tuple[float, float, float]], stop: int
+    steps: list[tuple[float, float, float, float]], stop: int
 ) -> None:
-    at, seen = 0.5, []
-    for seq, (load, reads, pause) in enumerate(steps):
-        at += pause
-        seen.append(observation(seq + 1, at, load, reads))
+    seen = history(steps)
     whole = closed_by(intervals(5.0), seen)
     if not whole:
         return
@@ -232,10 +255,46 @@ def test_a_restart_at_any_acknowledged_place_changes_nothing(
     for each in seen[max(0, acked - BORDER_RECORDS) : acked]:
         resumed.prime(each)
     rest = closed_by(resumed, seen[acked:])
-    expected = [closed for closed in whole if closed.last_seq > acked]
-    assert [closed.last_seq for closed in rest] == [closed.last_seq for closed in expected]
-    assert [sorted_samples(closed) for closed in rest] == [sorted_samples(closed) for closed in expected]
-    assert [closed.notes for closed in rest] == [closed.notes for closed in expected]
+    assert told(rest) == told(closed for closed in whole if closed.last_seq > acked)
+
+
+@given(STEPS, st.integers(2, 25))
+def test_fresh_samples_that_go_first_are_those_of_a_reading_in_order(
+    steps: list[tuple[float, float, float, float]], looked_back: int
+) -> None:
+    """Wherever the end of the spool is looked at, the border found there is a border of every history."""
+    seen = history(steps)
+    whole = closed_by(intervals(5.0), seen)
+    start = fresh_start(seen[-looked_back:], 5 * SECOND)
+    if start is None:
+        return
+    assert start in {closed.last_seq for closed in whole}
+    backlog, fresh = intervals(5.0), intervals(5.0)
+    first = closed_by(backlog, seen[:start])
+    last = backlog.finish()
+    for each in seen[max(0, start - BORDER_RECORDS) : start]:
+        fresh.prime(each)
+    parts = [*first, *([last] if last else []), *closed_by(fresh, seen[start:])]
+    assert told(parts) == told(whole)
+
+
+def test_where_the_clock_was_just_set_back_no_border_is_taken_for_certain() -> None:
+    """The interval of the look at 9.8 is still open: whoever begins there must not believe that it ends with it."""
+    seen = [observation(seq + 1, at, 0.0, 0.0) for seq, at in enumerate([8.5, 9.5, 10.5, 9.8, 10.8, 11.8, 20.5])]
+    whole = closed_by(intervals(), seen)
+    assert [closed.last_seq for closed in whole] == [2, 6]
+    assert fresh_start(seen[3:], 10 * SECOND) == 6
+
+
+def test_the_newest_complete_interval_goes_first() -> None:
+    seen = seconds([(0.0, 0.0)] * 58)
+    assert fresh_start(seen[-look_back_records(10.0, 1.0) :], 10 * SECOND) == 40
+    assert fresh_start(seen[-12:], 10 * SECOND) is None
+
+
+def told(closed: Iterable[ClosedInterval]) -> list[object]:
+    """Return all that a sequence of intervals says."""
+    return [(each.end, each.last_seq, sorted_samples(each), each.notes, each.clock_events) for each in closed]
 
 
 def sorted_samples(closed: ClosedInterval) -> list[tuple[str, datetime, float]]:

@@ -13,7 +13,16 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def status(**changes: Any) -> dict[str, Any]:
-    tally = {"last_error": None}
+    tally: dict[str, Any] = {
+        "last_error": None,
+        "interval_seconds": 5.0,
+        "last_success": (NOW - timedelta(seconds=4)).isoformat(),
+        "last_microseconds": 120,
+        "errors": {},
+        "circuit": "closed",
+        "refused_series": 0,
+    }
+    failing = {**tally, "last_error": "cannot be read", "errors": {"CollectionError": 12}, "circuit": "open"}
     return {
         "agent_id": "host-1234",
         "version": "0.1.0",
@@ -24,7 +33,7 @@ def status(**changes: Any) -> dict[str, Any]:
             "interval_seconds": 1.0,
             "mean_sweep_microseconds": 150,
             "overruns": 0,
-            "collectors": {"cpu": tally, "pressure": {"last_error": "cannot be read"}},
+            "collectors": {"cpu": tally, "pressure": failing},
         },
         "spool": {"bytes": 2_000_000, "segments": 3, "lost_records": 0, "dropped_undelivered_segments": 0},
         "delivery": {
@@ -56,8 +65,8 @@ def test_a_running_agent_is_shown_with_its_lag_its_tenants_and_every_problem() -
         "borealis: not in the database",
     ):
         assert words in text
-    assert "pressure: cannot be read" in text
-    assert "cpu:" not in text
+    assert "cpu: every 5 s, 120 us, read 4 s ago\n" in text
+    assert "pressure: every 5 s, 120 us, read 4 s ago, 12 errors, circuit open; cannot be read" in text
     assert "line 3: bad" in text
 
 
@@ -76,6 +85,18 @@ def test_a_stopped_agent_is_shown_as_stopped() -> None:
 def test_a_delivery_that_fails_is_shown_with_its_reason() -> None:
     delivery = {**status()["delivery"], "lag_seconds": None, "last_error": "connection refused"}
     assert "delivery   nothing delivered yet; connection refused" in status_lines(status(delivery=delivery), NOW)
+
+
+def test_a_backlog_a_quarantine_and_clock_events_are_shown() -> None:
+    lane = {**status()["delivery"]["tenants"]["aurora"], "backlog_records": 3600}
+    kept = {"batches": 2, "bytes": 12_345, "dropped_batches": 1}
+    delivery = {**status()["delivery"], "tenants": {"aurora": lane}, "quarantine": kept}
+    shown = status(delivery=delivery, sampling={**status()["sampling"], "clock_events": 3})
+    text = "\n".join(status_lines(shown, NOW))
+    assert "aurora: 30 series (2 refused: see max_series), 5 rows" in text
+    assert "3600 older records are being caught up" in text
+    assert "quarantine 2 refused batches, 12.3 kB, 1 dropped; see `collectors agent quarantine list`" in text
+    assert "3 clock steps or sleeps" in text
 
 
 def test_a_status_is_read_back(tmp_path: Path) -> None:

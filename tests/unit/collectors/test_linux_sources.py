@@ -9,7 +9,7 @@ import pytest
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.cpu import Cpu
 from collectors_dagster.collectors.disk import Disk
-from collectors_dagster.collectors.limits import REFRESH_SECONDS, Limits
+from collectors_dagster.collectors.limits import LIMIT_REFRESH_SECONDS, Limits
 from collectors_dagster.collectors.load import Load
 from collectors_dagster.collectors.memory import Memory
 from collectors_dagster.collectors.network import Network
@@ -289,16 +289,17 @@ def test_limits_stand_beside_what_is_used() -> None:
     assert by_name(Limits(recorded_host("linux-6.18")).read())["conntrack_limit"] > 0
 
 
-def test_limits_are_asked_every_few_seconds_only(tmp_path: Path) -> None:
+def test_limits_are_looked_for_once_a_minute_and_what_is_used_at_each_reading(tmp_path: Path) -> None:
     root, clock = copied("linux-3.10", tmp_path), ManualClock()
     limits = Limits(host_at(root, clock))
     before = limits.read()
     (root / "proc/sys/fs/file-nr").write_text("1985\t0\t389376\n")
-    assert by_name(limits.read())["open_files"] == 1984
-    clock.sleep(REFRESH_SECONDS)
+    (root / "proc/sys/kernel/pid_max").write_text("99999\n")
     after = limits.read()
-    assert by_name(after)["open_files"] == 1985
+    assert (by_name(after)["open_files"], by_name(after)["process_ids_limit"]) == (1985, 32768)
     assert after.series is before.series
+    clock.sleep(LIMIT_REFRESH_SECONDS)
+    assert by_name(limits.read())["process_ids_limit"] == 99999
 
 
 def test_pressure_is_in_seconds() -> None:

@@ -17,7 +17,7 @@ from collectors_dagster.collectors.disk import COLUMNS as DISK_COLUMNS
 from collectors_dagster.collectors.disk import Diskstats, WholeDisks
 from collectors_dagster.collectors.filesystem import parse_mountinfo
 from collectors_dagster.collectors.frequency import parse_frequencies
-from collectors_dagster.collectors.limits import SYSCTLS, parse_sysctl, parse_threads
+from collectors_dagster.collectors.limits import LIMITS, USED, parse_sysctl, parse_threads
 from collectors_dagster.collectors.load import parse_loadavg
 from collectors_dagster.collectors.memory import IN_KIBIBYTES, MEMINFO, VMSTAT, parse_meminfo, parse_vmstat
 from collectors_dagster.collectors.network import COLUMNS, NetDev
@@ -54,7 +54,7 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "proc/net/snmp": lambda data: parse_protocols(data, HeadedFile(tuple(SNMP))),
     "proc/net/netstat": lambda data: parse_protocols(data, HeadedFile(tuple(NETSTAT))),
     "proc/net/sockstat": lambda data: parse_sockstat(data, GroupedFile(tuple(SOCKETS))),
-    "proc/sys/fs/file-nr": lambda data: parse_sysctl(data, SYSCTLS["fs/file-nr"]),
+    "proc/sys/fs/file-nr": lambda data: parse_sysctl(data, USED["fs/file-nr"]),
     "proc/pressure/io": parse_pressure,
     "proc/self/mountinfo": parse_mountinfo,
     "proc/self/cgroup": parse_membership,
@@ -255,9 +255,9 @@ def test_whatever_sysfs_says_of_frequencies_is_parsed_or_refused(present: list[b
     refused_or_parsed(lambda _: parse_frequencies(present, highest), b"")
 
 
-@given(st.binary(max_size=60), st.sampled_from(sorted(SYSCTLS)))
+@given(st.binary(max_size=60), st.sampled_from(sorted(USED | LIMITS)))
 def test_whatever_a_limit_says_is_parsed_or_refused(data: bytes, name: str) -> None:
-    refused_or_parsed(lambda text: list(parse_sysctl(text, SYSCTLS[name]).values()), data)
+    refused_or_parsed(lambda text: list(parse_sysctl(text, (USED | LIMITS)[name]).values()), data)
 
 
 @given(st.binary(max_size=200))

@@ -88,6 +88,9 @@ BAD_VARIABLES = [
     ("REDIS_PORT", "0", "1 to 65,535 (port)"),
     ("GRAFANA_URL", "ftp://x", "https://host"),
     ("PROMETHEUS_PUSHGATEWAY", "a b", "https://host"),
+    ("COLLECTORS__AGENT__PROC_ROOT", "host/proc", "an absolute path, e.g. /host/proc"),
+    ("COLLECTORS__AGENT__ENDPOINT_ADDRESS", "/run/socket", "a host name or an IP address"),
+    ("COLLECTORS__AGENT__ENDPOINT_ADDRESS", "a b", "a host name or an IP address"),
     ("COLLECTORS__PORTS", "[1", "must be JSON, a mapping with the keys"),
     ("COLLECTORS__PORTS", "7", "a mapping with the keys"),
 ]

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from collectors_dagster.clock import ManualClock
 from collectors_dagster.config import load_settings
 from collectors_dagster.errors import StartupError
 from collectors_dagster.supervisor.checks import check_owner, check_ports, check_python, check_space, check_writable
 from collectors_dagster.supervisor.component import Component, Launch
+from collectors_dagster.supervisor.stack import Stack
 from tests.support.postgres import free_port
 
 
@@ -40,6 +42,19 @@ def test_who_has_the_port_is_named(taken_port: int, tmp_path: Path) -> None:
 def test_an_address_of_another_machine_names_its_setting(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"no address 192\.0\.2\.1: set COLLECTORS__BIND_ADDRESS"):
         check_ports(load_settings(home=tmp_path, bind_address="192.0.2.1"), [listening_on(free_port())])
+
+
+def test_the_agents_endpoint_is_checked_at_its_own_address(taken_port: int, tmp_path: Path) -> None:
+    def components(**agent: str) -> list[Component]:
+        settings = load_settings(home=tmp_path, ports={"agent": taken_port}, agent=agent)
+        return [each for each in Stack(settings, ManualClock()).components() if each.name == "agent"]
+
+    elsewhere = load_settings(home=tmp_path, bind_address="127.0.0.2")
+    with pytest.raises(StartupError, match=rf"port {taken_port} for agent .*COLLECTORS__PORTS__AGENT"):
+        check_ports(elsewhere, components())
+    with pytest.raises(StartupError, match=r"no address 192\.0\.2\.1: set COLLECTORS__AGENT__ENDPOINT_ADDRESS"):
+        check_ports(elsewhere, components(endpoint_address="192.0.2.1"))
+    check_ports(elsewhere, components(endpoint_enabled="false"))
 
 
 def test_a_free_port_passes(tmp_path: Path) -> None:

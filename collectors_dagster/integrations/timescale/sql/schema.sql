@@ -91,8 +91,9 @@ create table core.agent_cursor (
     agent_id    text not null,
     epoch       text not null,
     tenant_key  integer not null references core.tenant,
-    acked_seq   bigint not null,
+    acked_seq   bigint not null,  -- everything up to here
     acked_at    timestamptz not null default now(),
+    ahead       int8multirange not null default '{}',  -- and these beyond it: fresh samples go before a backlog
     primary key (agent_id, epoch, tenant_key)
 );
 
@@ -118,6 +119,17 @@ create table core.delivery (
     gap_seconds    double precision not null default 0,
     bytes          bigint not null default 0,  -- spool bytes read for them
     primary key (tenant_key, host, collector, hour)
+);
+
+-- When a host's wall clock was set, or the host slept: why times repeat, or are missing. Rows, not samples: they are
+-- rare, signed and exact, where a mean over an interval would blur them and their absence would look like a gap.
+create table core.clock_event (
+    tenant_key  integer not null references core.tenant,
+    host        text not null,
+    ts          timestamptz not null,  -- the first look afterwards, by the clock as it is then
+    kind        text not null check (kind in ('clock_step', 'suspend')),
+    seconds     double precision not null,  -- negative: the clock was set back
+    primary key (tenant_key, host, ts, kind)
 );
 
 create table core.feature_set (

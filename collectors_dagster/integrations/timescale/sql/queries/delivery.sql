@@ -1,13 +1,14 @@
 -- name: lock_cursor
--- Makes the cursor's row if needed and keeps other deliveries of this spool waiting.
-insert into core.agent_cursor (agent_id, epoch, tenant_key, acked_seq)
+-- Makes the cursor's row if needed and keeps other deliveries of this spool waiting; tells whether a batch is stored.
+insert into core.agent_cursor as c (agent_id, epoch, tenant_key, acked_seq)
 values (%(agent_id)s::text, %(epoch)s::text, %(tenant_key)s::integer, -1)
-on conflict (agent_id, epoch, tenant_key) do update set acked_seq = core.agent_cursor.acked_seq
-returning acked_seq;
+on conflict (agent_id, epoch, tenant_key) do update set acked_seq = c.acked_seq
+returning c.acked_seq, %(last_seq)s::bigint <= c.acked_seq
+    or c.ahead @> int8range(%(first_seq)s::bigint, %(last_seq)s::bigint, '[]');
 
--- name: acked
--- How far a spool is delivered.
-select acked_seq from core.agent_cursor
+-- name: delivered
+-- How far a spool is delivered: up to a number, and the ranges beyond it.
+select acked_seq, ahead from core.agent_cursor
 where agent_id = %(agent_id)s::text and epoch = %(epoch)s::text and tenant_key = %(tenant_key)s::integer;
 
 -- name: insert_samples
@@ -54,9 +55,33 @@ on conflict (tenant_key, host, collector, hour) do update set
     bytes = d.bytes + excluded.bytes;
 
 -- name: move_cursor
--- Acknowledges a batch, in the transaction of its samples.
-update core.agent_cursor set acked_seq = %(last_seq)s::bigint, acked_at = now()
-where agent_id = %(agent_id)s::text and epoch = %(epoch)s::text and tenant_key = %(tenant_key)s::integer;
+-- Acknowledges a batch, in the transaction of its samples: what is settled, the batch and what lies ahead are united,
+-- and the first of the united ranges, which has no beginning, is what is delivered without a hole.
+with united as (
+    select ahead + int8multirange(
+        int8range(null, greatest(acked_seq, %(settled_seq)s::bigint), '[]'),
+        int8range(%(first_seq)s::bigint, %(last_seq)s::bigint, '[]')
+    ) as ranges
+    from core.agent_cursor
+    where agent_id = %(agent_id)s::text and epoch = %(epoch)s::text and tenant_key = %(tenant_key)s::integer
+),
+parted as (
+    select ranges, (select min(upper(r)) - 1 from unnest(ranges) as r) as acked_seq from united
+)
+update core.agent_cursor c
+set acked_seq = p.acked_seq, ahead = p.ranges - int8multirange(int8range(null, p.acked_seq, '[]')), acked_at = now()
+from parted p
+where c.agent_id = %(agent_id)s::text and c.epoch = %(epoch)s::text and c.tenant_key = %(tenant_key)s::integer
+returning c.acked_seq;
+
+-- name: note_clock_events
+-- Keeps what happened to a host's clock; an event that is there already stays as it is.
+insert into core.clock_event (tenant_key, host, ts, kind, seconds)
+select %(tenant_key)s::integer, u.*
+from unnest(
+    %(hosts)s::text[], %(ts)s::timestamptz[], %(kinds)s::text[], %(seconds)s::double precision[]
+) as u
+on conflict (tenant_key, host, ts, kind) do nothing;
 
 -- name: heartbeat
 -- Says that an agent lives, and how.

@@ -66,3 +66,10 @@ select host, collector, coalesce(expected, 0), coalesce(received, 0), coalesce(d
        coalesce(gap_seconds, 0), coalesce(bytes, 0), last_ts
 from sources full join said using (host, collector)
 order by host, collector;
+
+-- name: clock_events
+-- What happened to the hosts' clocks in a window.
+select host, ts, kind, seconds
+from core.clock_event
+where tenant_key = %(tenant_key)s::integer and ts > %(start)s::timestamptz and ts <= %(end)s::timestamptz
+order by ts, host, kind;

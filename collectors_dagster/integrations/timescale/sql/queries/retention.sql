@@ -47,3 +47,18 @@ delete from core.delivery where tenant_key = %(tenant_key)s::integer and hour < 
 -- name: prune_ledger
 -- Forgets the books of loads.
 delete from core.load where tenant_key = %(tenant_key)s::integer and window_end < %(before)s::timestamptz;
+
+-- name: prune_clock_events
+-- Forgets what happened to the hosts' clocks.
+delete from core.clock_event where tenant_key = %(tenant_key)s::integer and ts < %(before)s::timestamptz;
+
+-- name: prune_agents
+-- Forgets agents that have not been seen for long; one that comes back introduces itself anew.
+delete from core.agent where seen_at < %(before)s::timestamptz;
+
+-- name: prune_cursors
+-- Forgets how far the spools of forgotten agents were delivered. Were such a spool to come back, its samples would
+-- meet themselves in the table; those that retention took would be taken again.
+delete from core.agent_cursor c
+where c.tenant_key = %(tenant_key)s::integer and c.acked_at < %(before)s::timestamptz
+  and not exists (select from core.agent a where a.agent_id = c.agent_id);

@@ -7,6 +7,12 @@ set name = excluded.name, tier = excluded.tier, synthetic = excluded.synthetic, 
 where (core.tenant.name, core.tenant.tier, core.tenant.synthetic, core.tenant.status)
     is distinct from (excluded.name, excluded.tier, excluded.synthetic, 'active');
 
+-- name: introduce
+-- Adds a tenant that is not there yet; one that is stays as its owner left it, active or removed.
+insert into core.tenant (tenant_id, name, tier, synthetic)
+values (%(tenant_id)s::text, %(name)s::text, %(tier)s::text, %(synthetic)s::boolean)
+on conflict (tenant_id) do nothing;
+
 -- name: remove_others
 -- Marks tenants that are no longer configured; their data stay until retention takes them.
 update core.tenant set status = 'removed'
