@@ -41,7 +41,7 @@ FRESH_SHARE = 4
 """While a backlog waits, after so many fresh batches one of the backlog is sent; without fresh ones, it has all."""
 BACKLOG_BATCHES = 5
 """Batches of the backlog in a turn; after each, all fresh lanes are looked after."""
-TURN_SECONDS = 2.0
+LONGEST_TURN_SECONDS = 2.0
 """No further batch of the backlog is begun in a turn that lasts longer: heartbeats and the spool want theirs."""
 POISON_TRIES = 3
 """So often the store may refuse a batch for its content before the batch is put into quarantine."""
@@ -153,7 +153,7 @@ class Delivery:
         try:
             self._look_after_fresh()
             for _ in range(BACKLOG_BATCHES):
-                if self._clock.monotonic() - began > TURN_SECONDS or not self._catch_up():
+                if self._clock.monotonic() - began > LONGEST_TURN_SECONDS or not self._catch_up():
                     break
                 self._look_after_fresh()
         except CollectorsError as error:
@@ -340,11 +340,12 @@ class Delivery:
             name = self.quarantine.keep(batch, reason, self._clock.now())
         except OSError as error:
             raise StorageError(f"a refused batch cannot be put into quarantine: {error.strerror}") from error
-        lane.give_up(reason)
-        lanes.progress.quarantined_batches += 1
-        log.error(
+        told = log.info if reason == lane.gave_up_for else log.error  # one after the other: said once
+        told(
             "the store refuses a batch for good; it is in quarantine", tenant=batch.tenant_id, batch=name, reason=reason
         )
+        lane.give_up(reason)
+        lanes.progress.quarantined_batches += 1
 
     def _end(self, tenant_id: str) -> None:
         self._lanes.pop(tenant_id).close()

@@ -36,7 +36,9 @@ def test_it_tells_when_it_is_ready_and_when_it_stops(manager: socket.socket, man
     assert heard(manager) == ["READY=1\nSTATUS=agent a samples", "STOPPING=1\nSTATUS=delivering what is ready"]
 
 
-@pytest.mark.parametrize(("pid", "expected"), [("", 11), (str(os.getpid()), 11), ("1", 0)])
+@pytest.mark.parametrize(
+    ("pid", "expected"), [("", 11), (str(os.getpid()), 11), ("1", 0)], ids=["any", "ours", "other"]
+)
 def test_a_sign_of_life_is_given_twice_per_watchdog_time_to_whoever_waits_for_ours(
     manager: socket.socket, manual_clock: ManualClock, pid: str, expected: int
 ) -> None:
