@@ -35,8 +35,8 @@ class Metric:
     detail : bool
         Recorded on the host like any other, but stored only for tenants that ask for detail.
     exporter, otel : str or None
-        What its Prometheus exporter (node_exporter, DCGM for GPUs) and OpenTelemetry call it; None if nothing. One may
-        stand for several of ours, told apart by its labels.
+        What its Prometheus exporter (node_exporter, DCGM for GPUs, cAdvisor for cgroups, process-exporter) and
+        OpenTelemetry call it; None if nothing. One may stand for several of ours, told apart by its labels.
     """
 
     name: str

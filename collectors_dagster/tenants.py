@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from collectors_dagster.errors import TenantIsolationError
+from collectors_dagster.scopes import Scope
 
 TENANT_ID = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]")
 """Lower-case letters, digits and inner hyphens, 2-40 characters: safe in paths, SQL identifiers, partition keys
@@ -75,6 +76,10 @@ class SystemSource:
         Strategy on the host.
     slowest_seconds : float
         The longest interval of an adaptive source.
+    scope : Scope
+        The part of the host that is observed.
+    max_series : int
+        Series that are delivered per host; further ones are refused and counted.
     """
 
     enabled: bool = True
@@ -90,6 +95,8 @@ class SystemSource:
         "limits",
         "clock",
         "gpu",
+        "cgroup",
+        "process",
         "agent",
     )
     detail: bool = False
@@ -98,6 +105,8 @@ class SystemSource:
     anomaly_threshold: float = 0.9
     sampling: Sampling = Sampling.FIXED
     slowest_seconds: float = 5.0
+    scope: Scope = field(default_factory=Scope)
+    max_series: int = 2000
 
 
 @dataclass(frozen=True, slots=True)

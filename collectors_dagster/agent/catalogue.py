@@ -23,16 +23,17 @@ Written by `python -m collectors_dagster.agent.catalogue write`; a test compares
 `collectors agent catalogue` prints the same, with `--json` for programs.
 
 The agent reads these on its host, once a second where nothing else is said, and keeps them in its flight recorder. A
-tenant receives those of the collectors named in its file that are *stored* always, and the others too if its file says
-`detail: true`; at its own resolution: of a **gauge** the mean over the interval, of a **counter** the exact rate per
-second under the name in the column *in the database*. A gauge marked *max* is stored a second time with the interval's
-maximum, as `<name>_max`. A metric's name, kind and unit never change; new ones are added beside.
+tenant receives those of the collectors named in its file, in the part of the host that it observes
+([scopes.md](scopes.md)), that are *stored* always, and the others too if its file says `detail: true`; at its own
+resolution: of a **gauge** the mean over the interval, of a **counter** the exact rate per second under the name in the
+column *in the database*. A gauge marked *max* is stored a second time with the interval's maximum, as `<name>_max`. A
+metric's name, kind and unit never change; new ones are added beside.
 
 What the kernel, the hardware or the platform does not tell is left out, never shown as zero. The last columns say what
 the same thing is called by the Prometheus exporter of its field (`node_exporter` for the host, NVIDIA's DCGM exporter
-for GPUs; `*` stands for several names, told apart here by a label; some need an option there) and in OpenTelemetry's
-conventions and host receiver, and whether psutil counts it too, which stands in on macOS, as far as that platform
-tells it.
+for GPUs, cAdvisor for cgroups, process-exporter for processes; `*` stands for several names, told apart here by a
+label; some need an option there) and in OpenTelemetry's conventions and host receiver, and whether psutil counts it
+too, which stands in on macOS, as far as that platform tells it.
 """
 HEAD = (
     *("metric", "kind", "unit", "meaning", "in the database", "stored"),

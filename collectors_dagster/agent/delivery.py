@@ -27,6 +27,7 @@ from collectors_dagster.integrations.timescale.delivery import Delivered, Delive
 from collectors_dagster.patterns.circuit_breaker import CircuitBreaker
 from collectors_dagster.patterns.rate_limiter import TokenBucket
 from collectors_dagster.patterns.retry import Backoff
+from collectors_dagster.scopes import Scope
 from collectors_dagster.security.sealing import Sealer
 from collectors_dagster.tenants import SystemSource, Tenant
 
@@ -182,6 +183,11 @@ class Delivery:
         """
         store = self._opened()
         return self._called(lambda: question(store))
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """The parts of the host that are due to somebody, each once."""
+        return tuple(dict.fromkeys(tenant.system.scope for tenant in self._due.values()))
 
     @property
     def tenant_problems(self) -> tuple[str, ...]:
@@ -390,4 +396,4 @@ def _same_lane(old: Tenant, new: Tenant | None) -> bool:
 
 
 def _lane_settings(system: SystemSource) -> tuple[object, ...]:
-    return system.collectors, system.collection_interval_seconds, system.detail
+    return system.collectors, system.collection_interval_seconds, system.detail, system.scope, system.max_series

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 from collectors_dagster.agent.reader import Observation
 from collectors_dagster.agent.records import FLOAT_BYTES
+from collectors_dagster.agent.share import Share
 from collectors_dagster.agent.timing import NANOSECONDS
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.records import ClockEvent, ClockEventKind
@@ -159,6 +160,9 @@ class _Source:
 
     Attributes
     ----------
+    others : list of int
+        Columns that the tenant does not get: that they have values tells that the collector answered, and there was
+        nothing in the tenant's scope.
     interval_at : int or None
         Where sweeps say how often it is read.
     missed_from_ns : int or None
@@ -168,6 +172,7 @@ class _Source:
     name: str
     sample_ns: int
     tracks: list[tuple[int, _Track]] = field(default_factory=list)
+    others: list[int] = field(default_factory=list)
     readings: int = 0
     interval_at: int | None = None
     interval_ns: int = 0
@@ -184,6 +189,7 @@ class _Source:
             if value == value:  # noqa: PLR0124 - the fastest way to ask for NaN
                 track.add(seen, value, longest_step_ns)
                 answered = True
+        answered = answered or any(values[index] == values[index] for index in self.others)
         self.readings += answered * seen.sweeps
         return answered
 
@@ -242,6 +248,8 @@ class Intervals:
         Take metrics marked as detail too.
     peaks : bool
         Whether the maxima of gauges are wanted too.
+    share : Share or None
+        Which series the tenant gets; ``None`` for all.
     """
 
     def __init__(
@@ -253,10 +261,12 @@ class Intervals:
         sample_interval_seconds: float,
         detail: bool = False,
         peaks: bool = True,
+        share: Share | None = None,
     ) -> None:
         self._host = host
         self._with_peaks = peaks
         self._detail = detail
+        self._share = share or Share()
         self._resolution_ns = round(resolution_seconds * NANOSECONDS)
         self._sample_ns = round(sample_interval_seconds * NANOSECONDS)
         self._sources = {name: _Source(name, self._sample_ns) for name in collectors}
@@ -307,21 +317,21 @@ class Intervals:
 
     def _plan(self, columns: tuple[Column, ...]) -> None:
         self._columns = columns
+        self._columns = columns
         self._peaks = {
             (column.collector, f"{column.metric.name}_max", column.labels): column
             for column in columns
             if column.metric.peak
         }
         told = {dict(one.labels).get("source"): at for at, one in enumerate(columns) if one.metric.name == INTERVAL}
+        due = [(index, column) for index, column in enumerate(columns) if column.collector in self._sources]
+        admitted = self._share.admit([column for _, column in due if self._detail or not column.metric.detail])
         for source in self._sources.values():
-            source.tracks = [
-                (index, self._track(column))
-                for index, column in enumerate(columns)
-                if column.collector == source.name and (self._detail or not column.metric.detail)
-            ]
+            own = [(index, column) for index, column in due if column.collector == source.name]
+            source.tracks = [(index, self._track(column)) for index, column in own if column in admitted]
+            source.others = [index for index, column in own if column not in admitted]
             source.interval_at = told.get(source.name)
-        present = set(columns)
-        self._tracks = {column: track for column, track in self._tracks.items() if column in present}
+        self._tracks = {column: track for column, track in self._tracks.items() if column in admitted}
 
     def _track(self, column: Column) -> _Track:
         track = self._tracks.get(column)

@@ -7,6 +7,7 @@ from datetime import datetime
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.intervals import BORDER_RECORDS, ClosedInterval, Intervals
 from collectors_dagster.agent.reader import Observation, SpoolReader
+from collectors_dagster.agent.share import Share
 from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, DeliveryNote
 from collectors_dagster.security.sealing import Sealer
 from collectors_dagster.tenants import Tenant
@@ -37,6 +38,8 @@ class Lane:
         Monotonic time before which the lane is left alone.
     gave_up_for : str or None
         Why the last batch was given up that was.
+    share : Share
+        Which series the tenant gets.
     """
 
     def __init__(
@@ -61,9 +64,11 @@ class Lane:
         self._identity = identity
         self._batch_samples = batch_samples
         self._reader = SpoolReader(identity.directory, max(0, acked_seq + 1 - BORDER_RECORDS), sealer)
+        self.share = Share(tenant.system.scope, max_series=tenant.system.max_series, tenant_id=tenant.id)
         self._intervals = Intervals(
             identity.host,
             tenant.system.collectors,
+            share=self.share,
             detail=tenant.system.detail,
             resolution_seconds=tenant.system.collection_interval_seconds,
             sample_interval_seconds=sample_interval_seconds,

@@ -37,6 +37,8 @@ class LaneProgress:
         End of the newest interval in the database.
     quarantined_batches : int
         Batches that the store refused for good, since the start.
+    series, refused_series, refused_series_total : int
+        As the fresh lane's :class:`~collectors_dagster.agent.share.Share` tells.
     """
 
     acked_seq: int
@@ -45,6 +47,9 @@ class LaneProgress:
     rows: int = 0
     duplicates: int = 0
     quarantined_batches: int = 0
+    series: int = 0
+    refused_series: int = 0
+    refused_series_total: int = 0
     last_error: str | None = None
 
 
@@ -120,6 +125,7 @@ class TenantLanes:
     def next_batch(self, lane: Lane) -> DeliveryBatch | None:
         """Return what a lane has to send now."""
         batch = lane.next_batch()
+        self._tell_share()
         return None if batch is None else replace(batch, settled_seq=min(self.acked_seq, batch.first_seq - 1))
 
     def confirm(self, lane: Lane, result: DeliveryResult) -> None:
@@ -183,3 +189,9 @@ class TenantLanes:
         self.progress.backlog_records = sum(
             lane.until_seq - lane.acked_seq for lane in self._lanes if lane.until_seq is not None
         )
+
+    def _tell_share(self) -> None:
+        share, progress = self.fresh.share, self.progress
+        progress.series = share.series
+        progress.refused_series = share.refused_series
+        progress.refused_series_total = share.refused_total

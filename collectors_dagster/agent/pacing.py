@@ -29,7 +29,7 @@ TELLING = {
     "memory": ("memory_available_bytes",),
     "disk": ("disk_read_bytes_total", "disk_written_bytes_total", "disk_io_seconds_total"),
     "network": ("network_receive_bytes_total", "network_transmit_bytes_total"),
-    "pressure": tuple(f"pressure_{one}_some_seconds_total" for one in ("cpu", "memory", "io")),
+    "pressure": tuple(f"pressure_{one}_waiting_seconds_total" for one in ("cpu", "memory", "io")),
 }
 """By source, the metrics whose sum over all devices tells whether something happens."""
 PRESSURE = "pressure"

@@ -40,7 +40,8 @@ from collectors_dagster.agent.status import (
 )
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors import collectors_of
-from collectors_dagster.collectors.protocol import Host
+from collectors_dagster.collectors.descriptors import raise_limit
+from collectors_dagster.collectors.protocol import Host, Watched
 from collectors_dagster.collectors.runner import Runner, Sweep
 from collectors_dagster.config import Settings
 from collectors_dagster.config.environment import process_environment
@@ -84,6 +85,7 @@ def run_agent(settings: Settings, clock: Clock) -> None:
     except OSError as error:
         message = f"the spool {root} cannot be made: {error.strerror}; change its rights, or set COLLECTORS_HOME"
         raise SpoolError(message) from error
+    raise_limit()
     with spool_lock(root), _signals() as signals:
         Agent(settings, clock, load_identity(root), signals.reload).run(signals.stop)
 
@@ -96,7 +98,14 @@ class Agent:
         self._clock = clock
         self._identity = identity
         self._started_at = clock.now()
-        host = Host(clock, settings.agent.proc_root, settings.agent.sys_root)
+        self._watched = Watched()
+        host = Host(
+            clock,
+            settings.agent.proc_root,
+            settings.agent.sys_root,
+            watched=self._watched,
+            busiest_processes=settings.agent.busiest_processes,
+        )
         sealer = load_sealer(settings.agent.spool_keys, settings.agent.spool_keys_file)
         self._spool = _spool(settings, clock, identity, host, sealer)
         progress = SamplingProgress()
@@ -138,7 +147,7 @@ class Agent:
 
     def run(self, stop: threading.Event) -> None:
         """Sample in this thread and deliver in another until `stop` is set."""
-        self._delivery.follow(self._watcher.current(), self._spool.next_seq)
+        self._follow()
         courier = threading.Thread(target=self._deliver, args=(stop,), name="delivery", daemon=True)
         courier.start()
         if self._endpoint:
@@ -206,9 +215,15 @@ class Agent:
         self._turn()
         self._delivery.close()
 
+    def _follow(self) -> None:
+        """Take over the tenants as they are now: what is delivered to them, and what is looked at for them."""
+        self._delivery.follow(self._watcher.current(), self._spool.next_seq)
+        if self._watched.scopes != self._delivery.scopes:
+            self._watched.scopes = self._delivery.scopes
+
     def _turn(self) -> None:
         try:
-            self._delivery.follow(self._watcher.current(), self._spool.next_seq)
+            self._follow()
             self._delivery.turn()
             self._spool.release(self._delivery.delivered_seq)
             if self._clock.monotonic() >= self._heartbeat_due:

@@ -96,8 +96,8 @@ class Replay:
     def _read(self, window: Window) -> Iterator[Sample]:
         everything = SystemSource(collectors=tuple(self._reader.collectors(window)), detail=True)
         source = everything if self._tenant is None else self._tenant.system
-        wanted = self._wanted.metrics
-        for sample in sorted(self._reader.samples(source, window), key=lambda one: one.ts):
+        wanted, tenant_id = self._wanted.metrics, self._wanted.tenant_id or ""
+        for sample in sorted(self._reader.samples(source, window, tenant_id), key=lambda one: one.ts):
             if not wanted or sample.series.metric in wanted:
                 yield sample
 

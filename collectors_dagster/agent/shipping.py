@@ -192,7 +192,7 @@ class IncidentShipper:
 
     def _ship(self, due: DueWindow, piece: Piece) -> int:
         tenant = next((tenant for tenant in self._delivery.served if tenant.id == due.tenant_id), None)
-        samples = [] if tenant is None else self._reader.samples(tenant.system, piece.window)
+        samples = [] if tenant is None else self._reader.samples(tenant.system, piece.window, tenant.id)
         batch = DetailBatch(
             self._identity.agent_id, due.tenant_id, samples, piece.window.end, due.incident_id, piece.complete
         )

@@ -176,9 +176,11 @@ def _delivery_line(delivery: dict[str, Any]) -> str:
 
 def _tenant_line(name: str, lane: dict[str, Any]) -> str:
     until = lane["delivered_until"] or "nothing yet"
+    refused = f" ({lane['refused_series']} refused: see max_series)" if lane["refused_series"] else ""
+    series = f"{lane['series']} series{refused}"
     told = f"{lane['rows']} rows since the start, until {until}, {lane['duplicates']} duplicates"
     backlog = f"; {lane['backlog_records']} older records are being caught up" if lane.get("backlog_records") else ""
-    return f"tenant     {name}: {told}{backlog}"
+    return f"tenant     {name}: {series}, {told}{backlog}"
 
 
 def _quarantine_lines(kept: dict[str, int]) -> list[str]:

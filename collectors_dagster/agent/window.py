@@ -9,6 +9,7 @@ from collectors_dagster.agent.intervals import Intervals
 from collectors_dagster.agent.packed import Summary
 from collectors_dagster.agent.reader import Observation, read_segment
 from collectors_dagster.agent.segments import Segment, list_segments, summary_of
+from collectors_dagster.agent.share import Share
 from collectors_dagster.records import Window
 from collectors_dagster.samples import Sample
 from collectors_dagster.security.sealing import Sealer
@@ -39,7 +40,7 @@ class WindowReader:
         self._sealer = sealer
         self._summaries: dict[int, Summary] = {}
 
-    def samples(self, source: SystemSource, window: Window) -> list[Sample]:
+    def samples(self, source: SystemSource, window: Window, tenant_id: str = "") -> list[Sample]:
         """Return what a tenant's sources gave in a window: gauges as they were read, counters as rates between looks.
 
         Raises
@@ -54,6 +55,7 @@ class WindowReader:
             resolution_seconds=self._interval,
             sample_interval_seconds=self._interval,
             peaks=False,
+            share=Share(source.scope, max_series=source.max_series, tenant_id=tenant_id),
         )
         found: list[Sample] = []
         for seen in self._observations(window):

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 refused (one line with the remedy), 2 the command line its
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from collectors_dagster.config import Settings, load_settings
 from collectors_dagster.config.tenant_schema import KNOWN_COLLECTORS, checked_tenant_file
 from collectors_dagster.config.tenants import load_tenants, remove_tenant, shown_tenant_path, write_tenant
 from collectors_dagster.errors import ConfigurationError
+from collectors_dagster.scopes import Scope
 from collectors_dagster.tenants import AlertTarget, Tenant, Tier
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -36,6 +38,11 @@ def add(
     ] = None,
     detail: Annotated[bool, typer.Option("--detail", help="Store detail metrics too (docs/metrics.md).")] = False,
     interval: Annotated[float | None, typer.Option(help="Resolution in the database, seconds.")] = None,
+    cgroup: Annotated[
+        list[str] | None,
+        typer.Option(help="Observe only this cgroup, e.g. '/system.slice/shop-*.service'; repeat for more."),
+    ] = None,
+    max_series: Annotated[int | None, typer.Option(help="Series delivered per host.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Score from which a minute is anomalous.")] = None,
     raw_days: Annotated[int | None, typer.Option(help="Days that samples are kept.")] = None,
     hourly_days: Annotated[int | None, typer.Option(help="Days that hourly aggregates are kept.")] = None,
@@ -53,6 +60,8 @@ def add(
         "detail": detail or None,
         "collection_interval": interval,
         "anomaly_threshold": threshold,
+        "scope": {"cgroups": cgroup},
+        "max_series": max_series,
     }
     values = {
         "id": tenant_id,
@@ -132,11 +141,18 @@ def _as_dict(tenant: Tenant, settings: Settings) -> dict[str, Any]:
             "collection_interval": tenant.system.collection_interval_seconds,
             "ml_enabled": tenant.system.ml_enabled,
             "anomaly_threshold": tenant.system.anomaly_threshold,
+            "scope": _scope(tenant.system.scope),
+            "max_series": tenant.system.max_series,
         },
         "spotify": {"account": tenant.spotify_account},
         "retention": {"raw_days": tenant.retention.raw_days, "hourly_days": tenant.retention.hourly_days},
         "alerts": [_target(each) for each in tenant.alerts],
     }
+
+
+def _scope(scope: Scope) -> dict[str, Any]:
+    processes = [_given(asdict(each)) for each in scope.processes]
+    return {"host": scope.host, "cgroups": list(scope.cgroups), "processes": processes}
 
 
 def _target(target: AlertTarget) -> dict[str, str | None]:

@@ -7,6 +7,7 @@ business; drivers, numpy and Dagster are not imported here. A new source is a fi
 
 import sys
 
+from collectors_dagster.collectors.cgroup import Cgroup
 from collectors_dagster.collectors.clock import Clock
 from collectors_dagster.collectors.cpu import Cpu
 from collectors_dagster.collectors.disk import Disk
@@ -16,6 +17,7 @@ from collectors_dagster.collectors.load import Load
 from collectors_dagster.collectors.memory import Memory
 from collectors_dagster.collectors.network import Network
 from collectors_dagster.collectors.pressure import Pressure
+from collectors_dagster.collectors.process import Processes
 from collectors_dagster.collectors.protocol import Collector, CollectorFactory, Host
 from collectors_dagster.collectors.protocols import Protocols
 from collectors_dagster.collectors.sockets import Sockets
@@ -32,8 +34,10 @@ COLLECTORS: list[CollectorFactory] = [
     Limits,
     Clock,
     Gpu,
+    Cgroup,
+    Processes,
 ]
-"""Sources of a Linux host, in the order of a sweep."""
+"""Sources of a Linux host, in the order of a sweep, which is the order of who gets a place among a tenant's series."""
 
 
 def collectors_of(host: Host) -> list[Collector]:

@@ -3,13 +3,31 @@
 import mmap
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.errors import CollectionError
 from collectors_dagster.samples import Labels, Metric
+from collectors_dagster.scopes import Scope
+
+
+class Watched:
+    """What somebody wants to see of cgroups and processes, as it is now.
+
+    The agent replaces :attr:`scopes` when the tenants' files change (another thread than the one that reads it).
+
+    Attributes
+    ----------
+    scopes : tuple of Scope
+        Each once, in a fixed order.
+    """
+
+    __slots__ = ("scopes",)
+
+    def __init__(self, *scopes: Scope) -> None:
+        self.scopes = scopes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +41,13 @@ class Host:
     ticks_per_second : int
         Unit of the times in ``/proc/stat`` (``USER_HZ``).
     page_bytes : int
-        Unit of the memory that sockets hold.
+        Unit of the memory that sockets and processes hold.
+    etc_root : Path
+        Where ``passwd`` lies.
+    watched : Watched
+        Parts of the host to look at beside what is always looked at.
+    busiest_processes : int
+        Groups of processes to follow for their processor time, and as many for their memory.
     """
 
     clock: Clock
@@ -31,6 +55,9 @@ class Host:
     sys_root: Path = Path("/sys")
     ticks_per_second: int = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
     page_bytes: int = mmap.PAGESIZE
+    etc_root: Path = Path("/etc")
+    watched: Watched = field(default_factory=lambda: Watched(Scope()))
+    busiest_processes: int = 5
 
 
 @dataclass(frozen=True, slots=True)

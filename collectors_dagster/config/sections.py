@@ -157,6 +157,13 @@ class SystemPerformance(Section):
     anomaly_threshold: float = setting(
         0.9, unit="score", about="Score from which a minute is anomalous.", at_least=0.5, at_most=1
     )
+    max_series: int = setting(
+        2000,
+        unit="series",
+        about="Series delivered per tenant and host; further ones are refused and counted.",
+        at_least=1,
+        at_most=100_000,
+    )
 
 
 class Collectors(Section):
@@ -235,6 +242,13 @@ class Agent(Section):
     )
     fsync_interval_seconds: float = setting(
         5.0, unit="seconds", about="Data a power cut may take from the spool.", at_least=0, at_most=60
+    )
+    busiest_processes: int = setting(
+        5,
+        unit="groups",
+        about="Groups of processes that are followed for their processor time, and as many for their memory.",
+        at_least=0,
+        at_most=50,
     )
     quarantine_max_bytes: int = setting(
         16 * 1024**2,

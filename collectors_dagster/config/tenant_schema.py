@@ -11,11 +11,13 @@ from collectors_dagster.config.explanations import explain, nearest
 from collectors_dagster.config.fields import Section, section, setting
 from collectors_dagster.config.sections import checked_address
 from collectors_dagster.errors import ConfigurationError, TenantIsolationError
+from collectors_dagster.scopes import ProcessSelector, Scope, checked_cgroup_pattern
 from collectors_dagster.tenants import SLOWEST_SECONDS, Sampling, SystemSource, Tier, checked_tenant_id
 
 KNOWN_COLLECTORS: tuple[str, ...] = SystemSource().collectors
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\$?")
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\x00]+")
 
 
@@ -33,6 +35,85 @@ class _TenantSection(Section):
     """Part of a tenant file. Strict: a number in quotes is a mistake, not a number."""
 
     model_config = ConfigDict(strict=True)
+
+
+CgroupPattern = Annotated[str, AfterValidator(checked_cgroup_pattern)]
+
+
+class ProcessChoice(_TenantSection):
+    """Processes that have all of these properties."""
+
+    user: str | None = setting(None, unit="", about="Their user: its name, or its number where it has none.")
+    executable: str | None = setting(
+        None, unit="", about="The kernel's short name of their program (`ps -o comm`); may hold `*`, `?` and `[...]`."
+    )
+    cgroup: CgroupPattern | None = setting(
+        None, unit="", about="The cgroup they run in or below, e.g. a container's; may hold `*`, `?` and `[...]`."
+    )
+
+    @field_validator("user")
+    @classmethod
+    def _user_name(cls, value: str | None) -> str | None:
+        if value is not None and not _USER.fullmatch(value):
+            raise ValueError("it must be the name or the number of one user; patterns are not allowed here")
+        return value
+
+    @field_validator("executable")
+    @classmethod
+    def _short_name(cls, value: str | None) -> str | None:
+        if value is not None and not (0 < len(value) <= 60 and value.isprintable() and value.strip("*")):
+            raise ValueError("it must be 1 to 60 printable characters, not only *, e.g. postgres or python3*")
+        return value
+
+    @model_validator(mode="after")
+    def _selects_something(self) -> Self:
+        if self.user is None and self.executable is None and self.cgroup is None:
+            raise ValueError("it selects nothing; name a user, an executable or a cgroup")
+        return self
+
+    @property
+    def chosen(self) -> ProcessSelector:
+        """What the agent works with."""
+        return ProcessSelector(user=self.user, executable=self.executable, cgroup=self.cgroup)
+
+
+MOST_SELECTORS = 50
+
+
+class ScopeChoice(_TenantSection):
+    """The part of a host that this tenant observes; left out, all of it."""
+
+    host: bool | None = setting(
+        None, unit="", about="All of the host; left out: true unless cgroups or processes are named."
+    )
+    cgroups: Annotated[tuple[CgroupPattern, ...], Field(strict=False)] = setting(
+        (),
+        unit="",
+        about="Cgroups and the processes in them, e.g. `/system.slice/shop-*.service`; `/**` at the end: all below.",
+    )
+    processes: Annotated[tuple[ProcessChoice, ...], Field(strict=False)] = Field(
+        default=(), description="Processes of any of these kinds."
+    )
+
+    @field_validator("cgroups", "processes")
+    @classmethod
+    def _not_too_many(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(value) > MOST_SELECTORS:
+            raise ValueError(f"at most {MOST_SELECTORS} can be named; use patterns")
+        return value
+
+    @model_validator(mode="after")
+    def _observes_something(self) -> Self:
+        if self.host is False and not self.cgroups and not self.processes:
+            raise ValueError("it observes nothing; name cgroups or processes, or write enabled: false beside the scope")
+        return self
+
+    @property
+    def chosen(self) -> Scope:
+        """What the agent works with."""
+        named = bool(self.cgroups or self.processes)
+        host = not named if self.host is None else self.host
+        return Scope(host=host, cgroups=self.cgroups, processes=tuple(each.chosen for each in self.processes))
 
 
 class SamplingChoice(_TenantSection):
@@ -53,7 +134,7 @@ class SystemPerformanceSource(_TenantSection):
 
     enabled: bool | None = setting(None, unit="", about="Collect it.")
     collectors: Annotated[tuple[str, ...], Field(strict=False)] | None = setting(
-        None, unit="", about=f"Which of {', '.join(KNOWN_COLLECTORS)}; left out: all."
+        None, unit="", about=f"Which of {', '.join(KNOWN_COLLECTORS)}; left out: all that the scope allows."
     )
     detail: bool = setting(
         default=False, unit="", about="Store those metrics too that docs/metrics.md marks as detail."
@@ -64,6 +145,14 @@ class SystemPerformanceSource(_TenantSection):
     ml_enabled: bool | None = setting(None, unit="", about="Train models and score.")
     anomaly_threshold: float | None = setting(
         None, unit="score", about="Score from which a minute is anomalous.", at_least=0.5, at_most=1
+    )
+    scope: ScopeChoice = section(ScopeChoice, "The part of a host that is observed.")
+    max_series: int | None = setting(
+        None,
+        unit="series",
+        about="Series delivered per host; further ones are refused and counted.",
+        at_least=1,
+        at_most=100_000,
     )
 
     sampling: SamplingChoice = section(SamplingChoice, "How often the host is looked at.")
@@ -81,6 +170,18 @@ class SystemPerformanceSource(_TenantSection):
         if value == ():
             raise ValueError("it is empty; leave it out for all, or set enabled: false")
         return value
+
+    @model_validator(mode="after")
+    def _scope_can_give_them(self) -> Self:
+        sources = self.scope.chosen.sources
+        beyond = [name for name in self.collectors or () if sources is not None and name not in sources]
+        if sources is not None and beyond:
+            raise ValueError(
+                f"collectors: {', '.join(beyond)} would tell of more than the scope names; "
+                f"leave {'it' if len(beyond) == 1 else 'them'} out (allowed with this scope: {', '.join(sources)}), "
+                "or write scope.host: true"
+            )
+        return self
 
 
 class SpotifySource(_TenantSection):

@@ -350,11 +350,13 @@ def _system(file: TenantFile, settings: Settings) -> SystemSource:
     chosen, default = file.sources.system_performance, settings.collectors.system_performance
     return SystemSource(
         enabled=default.enabled if chosen.enabled is None else chosen.enabled,
-        collectors=chosen.collectors or KNOWN_COLLECTORS,
+        collectors=chosen.collectors or chosen.scope.chosen.sources or KNOWN_COLLECTORS,
         detail=chosen.detail,
         collection_interval_seconds=chosen.collection_interval or default.collection_interval,
         ml_enabled=default.ml_enabled if chosen.ml_enabled is None else chosen.ml_enabled,
         anomaly_threshold=chosen.anomaly_threshold or default.anomaly_threshold,
         sampling=chosen.sampling.strategy,
         slowest_seconds=chosen.sampling.slowest,
+        scope=chosen.scope.chosen,
+        max_series=chosen.max_series or default.max_series,
     )

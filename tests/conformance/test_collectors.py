@@ -31,6 +31,7 @@ UNITS = {
     *("seconds", "bytes", "bytes_per_second", "hertz", "ratio", "flag", "bits"),
     *("operations", "packets", "pages", "processes", "threads", "cores", "files", "connections", "sockets"),
     *("celsius", "code", "devices", "errors", "generation", "joules", "lanes", "rows", "state", "watts"),
+    *("periods", "groups"),
 }
 
 
@@ -89,8 +90,8 @@ def test_metrics_keep_to_the_naming_rules(collector: Collector) -> None:
         assert ("seconds" in metric.name) == (metric.unit == "seconds")
 
 
-EXPORTERS = r"node_[A-Za-z0-9_*]+|DCGM_FI_[A-Z0-9_]+( \(GPU_I_ID\))?(, DCGM_FI_[A-Z0-9_]+)*"
-CONVENTIONS = r"(system|hw)(\.[a-z0-9_]+)+(\{.*\})?"
+EXPORTERS = r"(node|container|namedprocess)_[A-Za-z0-9_*]+|DCGM_FI_[A-Z0-9_]+( \(GPU_I_ID\))?(, DCGM_FI_[A-Z0-9_]+)*"
+CONVENTIONS = r"(system|hw|container|process)(\.[a-z0-9_]+)+(\{.*\})?"
 
 
 def test_names_of_others_look_like_theirs(collector: Collector) -> None:

@@ -4,6 +4,7 @@ import base64
 import json
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -235,6 +236,67 @@ def test_tenants_are_followed_without_a_restart(agent: AgentHome, database: Secr
     wait_until(lambda: bool(agent.status()["tenant_problems"]), seconds=15, what="the problem in the status")
     seen = tables.intervals("borealis")
     wait_until(lambda: tables.intervals("borealis") > seen, seconds=15, what="the last good version being served")
+    assert agent.stop() == 0
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Iterator[None]:
+    """Run a program of each of two tenants, under names of their own."""
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    running = []
+    for name in ("shop-job", "bank-job"):
+        shutil.copy(sleep, tmp_path / name)
+        running.append(subprocess.Popen([tmp_path / name, "600"]))
+    yield
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def observe(agent: AgentHome, tenant_id: str, *executables: str, more: str = "") -> None:
+    """Write the file of a tenant that observes nothing but these programs."""
+    selectors = ", ".join(f"{{executable: {name}}}" for name in executables)
+    source = f"{{collection_interval: 1, scope: {{processes: [{selectors}]}}{more}}}"
+    path = agent.root / "config" / "tenants" / f"{tenant_id}.yml"
+    path.write_text(f"id: {tenant_id}\nname: {tenant_id}\nsources: {{system_performance: {source}}}\n")
+
+
+def observed(tables: Tables, tenant: str) -> set[str]:
+    """Return the programs of which a tenant has samples; a sample of anything else is an error."""
+    return {dict(labels)["executable"] for _, labels, _ in tables.samples(tenant)}
+
+
+SHARES = {"shop": (28, 0), "bank": (4, 10), "idle": (0, 0)}
+
+
+def shares(agent: AgentHome) -> dict[str, tuple[int, int]]:
+    """Return series and refused series per tenant, as the status tells."""
+    tenants = agent.status()["delivery"]["tenants"]
+    return {name: (lane["series"], lane["refused_series"]) for name, lane in tenants.items()}
+
+
+@pytest.mark.usefixtures("jobs")
+def test_a_tenant_gets_its_part_of_the_host_and_follows_a_change_of_it_without_a_restart(
+    agent: AgentHome, database: SecretStr
+) -> None:
+    tables = Tables(database)
+    observe(agent, "shop", "shop-job")
+    observe(agent, "bank", "bank-job", more=", max_series: 4")
+    observe(agent, "idle", "job-of-nobody")
+    agent.deliver_to(database)
+    agent.start()
+    wait_until(lambda: all(observed(tables, each) for each in ("shop", "bank")), seconds=40, what="both's samples")
+    observe(agent, "shop", "shop-job", "sleep-of-nobody", "bank-*")
+    wait_until(lambda: "bank-job" in observed(tables, "shop"), seconds=40, what="the wider scope")
+    assert observed(tables, "shop") == {"shop-job", "bank-job"}
+    assert observed(tables, "bank") == {"bank-job"}
+    assert not tables.samples("idle")
+    wait_until(lambda: shares(agent) == SHARES, seconds=20, what="the shares in the status")
+    assert "bank: 4 series (10 refused" in agent.command("status").stdout
+    assert agent.log.count("series refused") == 1
+    assert agent.status()["delivery"]["refused"] == {}
+    assert agent.status()["delivery"]["last_error"] is None
     assert agent.stop() == 0
 
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from collectors_dagster.clock import ManualClock
-from collectors_dagster.collectors.protocol import Host, Reading
+from collectors_dagster.collectors.protocol import Host, Reading, Watched
+from collectors_dagster.scopes import Scope
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -13,9 +14,10 @@ def recorded_host(tree: str, clock: ManualClock | None = None) -> Host:
     return host_at(DATA / tree, clock)
 
 
-def host_at(root: Path, clock: ManualClock | None = None) -> Host:
-    """Return a host whose procfs and sysfs lie under `root`."""
-    return Host(clock or ManualClock(), root / "proc", root / "sys", ticks_per_second=100, page_bytes=4096)
+def host_at(root: Path, clock: ManualClock | None = None, *scopes: Scope) -> Host:
+    """Return a host whose procfs and sysfs lie under `root`, observed as a whole unless `scopes` say otherwise."""
+    watched = Watched(*(scopes or (Scope(),)))
+    return Host(clock or ManualClock(), root / "proc", root / "sys", 100, 4096, root / "etc", watched)
 
 
 def by_name(reading: Reading) -> dict[str, float]:

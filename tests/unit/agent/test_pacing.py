@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from collectors_dagster.agent.catalogue import catalogue
 from collectors_dagster.agent.intervals import INTERVAL
 from collectors_dagster.agent.own import Own
-from collectors_dagster.agent.pacing import PEAK_SPAN, ExpectedPeaks, Pacing
+from collectors_dagster.agent.pacing import PEAK_SPAN, TELLING, ExpectedPeaks, Pacing
 from collectors_dagster.agent.sampling import SamplingProgress
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.protocol import Reading, Series
@@ -17,7 +18,7 @@ from collectors_dagster.samples import Kind, Metric
 from collectors_dagster.tenants import Sampling, SystemSource, Tenant
 
 BUSY = Metric("cpu_busy_seconds_total", Kind.COUNTER, "seconds", "")
-SOME = Metric("pressure_cpu_some_seconds_total", Kind.COUNTER, "seconds", "")
+SOME = Metric("pressure_cpu_waiting_seconds_total", Kind.COUNTER, "seconds", "")
 THINGS = Metric("things", Kind.GAUGE, "things", "")
 
 
@@ -155,6 +156,11 @@ def test_a_source_without_telling_values_is_left_alone(machine: Machine) -> None
     machine.pacing.follow([wide])
     machine.run(300)
     assert machine.interval("other") == 0.0
+
+
+def test_what_tells_of_a_source_is_measured_by_it() -> None:
+    known = {(entry.collector, entry.metric.name) for entry in catalogue()}
+    assert {(source, metric) for source, metrics in TELLING.items() for metric in metrics} <= known
 
 
 def test_the_agent_tells_of_its_own_cost() -> None:

@@ -51,7 +51,15 @@ def status(**changes: Any) -> dict[str, Any]:
         "delivery": {
             "lag_seconds": 7.4,
             "last_error": None,
-            "tenants": {"aurora": {"rows": 5, "delivered_until": "2026-01-01T00:00:00+00:00", "duplicates": 0}},
+            "tenants": {
+                "aurora": {
+                    "series": 30,
+                    "refused_series": 2,
+                    "rows": 5,
+                    "delivered_until": "2026-01-01T00:00:00+00:00",
+                    "duplicates": 0,
+                }
+            },
             "refused": {"borealis": "not in the database"},
         },
         "incidents": {"due": [7], "completed": 2, "values": 300, "last_error": None},
@@ -62,7 +70,13 @@ def status(**changes: Any) -> dict[str, Any]:
 
 def test_a_running_agent_is_shown_with_its_lag_its_tenants_and_every_problem() -> None:
     text = "\n".join(status_lines(status(), NOW))
-    for words in ("running", "7 s behind", "78 series every 1 s", "aurora: 5 rows", "borealis: not in the database"):
+    for words in (
+        "running",
+        "7 s behind",
+        "78 series every 1 s",
+        "aurora: 30 series (2 refused: see max_series), 5 rows",
+        "borealis: not in the database",
+    ):
         assert words in text
     assert "cpu: every 5 s, 120 us, read 4 s ago\n" in text
     assert "pressure: every 5 s, 120 us, read 4 s ago, 12 errors, circuit open; cannot be read" in text
@@ -101,7 +115,7 @@ def test_a_backlog_a_quarantine_and_clock_events_are_shown() -> None:
     delivery = {**status()["delivery"], "tenants": {"aurora": lane}, "quarantine": kept}
     shown = status(delivery=delivery, sampling={**status()["sampling"], "clock_events": 3})
     text = "\n".join(status_lines(shown, NOW))
-    assert "aurora: 5 rows" in text
+    assert "aurora: 30 series (2 refused: see max_series), 5 rows" in text
     assert "3600 older records are being caught up" in text
     assert "quarantine 2 refused batches, 12.3 kB, 1 dropped; see `collectors agent quarantine list`" in text
     assert "3 clock steps or sleeps" in text

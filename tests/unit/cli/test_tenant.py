@@ -65,10 +65,13 @@ def test_added_tenant_is_listed_shown_and_removed(run: Run, project: Project) ->
 def test_every_option_of_add_reaches_the_tenant(run: Run) -> None:
     answer = run(
         "add acme --threshold 0.7 --raw-days 3 --hourly-days 30 --spotify-account main "
-        "--webhook ops=https://hooks.example/T0/canary --json"
+        "--cgroup '/shop-*' --cgroup /web/** --max-series 40 --webhook ops=https://hooks.example/T0/canary --json"
     )
     found = answer.json
     assert found["system_performance"]["anomaly_threshold"] == 0.7
+    assert found["system_performance"]["scope"] == {"host": False, "cgroups": ["/shop-*", "/web/**"], "processes": []}
+    assert found["system_performance"]["collectors"] == ["cgroup", "process"]
+    assert found["system_performance"]["max_series"] == 40
     assert found["retention"] == {"raw_days": 3, "hourly_days": 30}
     assert found["spotify"] == {"account": "main"}
     assert [each["name"] for each in found["alerts"]] == ["log", "ops"]
@@ -92,6 +95,8 @@ REFUSED = [
     ('add "acme\'; drop table core.tenant; --"', "2-40 lower-case letters"),
     ("add acme --interval -5", "1 to 3,600 (seconds)"),
     ("add acme --threshold 2", "0.5 to 1 (score)"),
+    ("add acme --cgroup /a/../b", "no .."),
+    ("add acme --cgroup /a --collector cpu", "scope.host: true"),
     ("add acme --raw-days 0", "1 to 3,650 (days)"),
     ("add acme --collector memroy", "did you mean memory?"),
     ("add acme --webhook ops", "NAME=URL"),

@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors_dagster.collectors.accounts import parse_passwd
+from collectors_dagster.collectors.cgroup import Facts, SourceFile, parse_io, source_files
+from collectors_dagster.collectors.cgroup_tree import cgroup_of, parse_membership
 from collectors_dagster.collectors.clock import parse_boot_time
 from collectors_dagster.collectors.cpu import MODES, parse_stat
 from collectors_dagster.collectors.disk import COLUMNS as DISK_COLUMNS
@@ -19,6 +22,7 @@ from collectors_dagster.collectors.load import parse_loadavg
 from collectors_dagster.collectors.memory import IN_KIBIBYTES, MEMINFO, VMSTAT, parse_meminfo, parse_vmstat
 from collectors_dagster.collectors.network import COLUMNS, NetDev
 from collectors_dagster.collectors.pressure import parse_pressure
+from collectors_dagster.collectors.process_table import parse_process_io, parse_process_stat, parse_process_user
 from collectors_dagster.collectors.procfs import GroupedFile, HeadedFile, KeyedFile, natural, naturals, shown
 from collectors_dagster.collectors.protocols import NETSTAT, SNMP, SNMP6, parse_protocols
 from collectors_dagster.collectors.schedstat import parse_schedstat
@@ -53,7 +57,13 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "proc/sys/fs/file-nr": lambda data: parse_sysctl(data, USED["fs/file-nr"]),
     "proc/pressure/io": parse_pressure,
     "proc/self/mountinfo": parse_mountinfo,
+    "proc/self/cgroup": parse_membership,
+    "proc/411/stat": lambda data: parse_process_stat(data)[2:],
+    "proc/411/status": parse_process_user,
+    "proc/411/io": parse_process_io,
+    "etc/passwd": parse_passwd,
 }
+CGROUP_FILES = source_files(100)
 
 
 @given(st.sampled_from(sorted(PARSERS)), st.binary(max_size=300))
@@ -270,6 +280,55 @@ def test_a_mountpoint_survives_the_kernels_escaping(name: str) -> None:
         escaped = escaped.replace(plain, octal)
     (mount,) = parse_mountinfo(b"22 20 8:1 / " + escaped + b" rw,relatime shared:1 - ext4 /dev/sda rw")
     assert mount.mountpoint.encode() == path
+
+
+@given(st.sampled_from(CGROUP_FILES), st.binary(max_size=100))
+def test_any_file_of_a_cgroup_is_parsed_or_refused(file: SourceFile, data: bytes) -> None:
+    refused_or_parsed(lambda data: list(file.parse(data).values()), data)
+
+
+@given(st.sampled_from(CGROUP_FILES), st.data())
+def test_a_damaged_file_of_a_cgroup_is_parsed_or_refused(file: SourceFile, data: st.DataObject) -> None:
+    found = sorted((DATA / "cgroups-v2").rglob(file.name)) + sorted((DATA / "cgroups-v1").rglob(file.name))
+    whole = found[0].read_bytes() if found else b""
+    at, noise = data.draw(st.integers(0, len(whole))), data.draw(st.binary(max_size=10))
+    refused_or_parsed(lambda data: list(file.parse(data).values()), whole[:at] + noise + whole[at + len(noise) :])
+
+
+NUMBERS = ("rbytes", "wbytes", "rios", "wios", "dbytes", "dios")
+
+
+@given(st.dictionaries(st.tuples(st.integers(0, 999), st.integers(0, 999)), st.lists(COUNTER, min_size=6, max_size=6)))
+def test_io_gives_back_what_was_written(devices: dict[tuple[int, int], list[int]]) -> None:
+    lines = [
+        f"{major}:{minor} " + " ".join(f"{name}={value}" for name, value in zip(NUMBERS, values, strict=True))
+        for (major, minor), values in devices.items()
+    ]
+    facts: Facts = parse_io("\n".join(lines).encode())
+    assert len(facts) == 4 * len(devices)
+    for (major, minor), values in devices.items():
+        told = [value for (_, device), value in facts.items() if device == f"{major}:{minor}"]
+        assert told == [float(value) for value in values[:4]]
+
+
+@given(st.binary(max_size=64), st.lists(COUNTER, min_size=22, max_size=22))
+def test_a_process_gives_back_what_was_written_whatever_its_name(name: bytes, numbers: list[int]) -> None:
+    stat = parse_process_stat(b"%d (%b) S " % (numbers[0], name) + fields(numbers[1:]))
+    assert (stat.executable, stat.state) == (name, b"S")
+    assert (stat.flags, stat.user_ticks, stat.system_ticks) == (numbers[6], numbers[11], numbers[12])
+    assert (stat.threads, stat.start_ticks, stat.resident_pages) == (numbers[17], numbers[19], numbers[21])
+
+
+@given(
+    st.lists(st.text("abc.-:", min_size=1, max_size=6).filter(lambda name: ".." not in name), min_size=1, max_size=4)
+)
+def test_the_cgroup_of_a_process_is_told_whatever_version_there_is(names: list[str]) -> None:
+    path = "/" + "/".join(names)
+    version_2 = f"0::{path}\n"
+    version_1 = f"3:memory:{path}\n2:cpu,cpuacct:/\n1:name=systemd:/user.slice\n"
+    hybrid = f"{version_1}0::/\n"
+    for text in (version_2, version_1, hybrid):
+        assert cgroup_of(parse_membership(text.encode())) == path
 
 
 @pytest.mark.parametrize("text", [b"-1", b"1_0", b"", b"1.5", b"9" * 21, b"\xb2", b" 1"])

@@ -2,6 +2,7 @@ import pytest
 
 from collectors_dagster.config.tenants import load_tenants
 from collectors_dagster.errors import ConfigurationError
+from collectors_dagster.scopes import ProcessSelector, Scope
 from collectors_dagster.tenants import AlertTarget, Retention, Sampling, SystemSource, Tier
 from tests.support.project import ACME, Project
 
@@ -71,6 +72,44 @@ def test_host_collection_can_be_off_for_all_tenants_that_do_not_ask_for_it(proje
     assert [each.system.enabled for each in found.tenants] == [False, True]
 
 
+def test_a_tenant_may_observe_a_part_of_the_host(project: Project) -> None:
+    project.write(
+        "config/tenants/acme.yml",
+        ACME + "sources:\n  system_performance:\n    max_series: 50\n    scope:\n"
+        "      cgroups: [/system.slice/shop-*.service, /machine.slice/**]\n"
+        "      processes: [{user: shop, executable: 'python3*'}, {cgroup: /docker/shop}]\n",
+    )
+    found = load_tenants(project.settings())
+    assert found.problems == ()
+    system = found.find("acme").system
+    assert system.scope == Scope(
+        host=False,
+        cgroups=("/system.slice/shop-*.service", "/machine.slice/**"),
+        processes=(ProcessSelector(user="shop", executable="python3*"), ProcessSelector(cgroup="/docker/shop")),
+    )
+    assert system.collectors == ("cgroup", "process")
+    assert system.max_series == 50
+
+
+@pytest.mark.parametrize(
+    ("scope", "host"),
+    [("{}", True), ("{host: true, cgroups: [/shop]}", True), ("{cgroups: [/shop]}", False), ("{host: true}", True)],
+)
+def test_a_tenant_observes_the_whole_host_unless_it_names_parts_of_it(
+    project: Project, scope: str, *, host: bool
+) -> None:
+    project.write("config/tenants/acme.yml", ACME + f"sources:\n  system_performance:\n    scope: {scope}\n")
+    system = load_tenants(project.settings()).find("acme").system
+    assert system.scope.host is host
+    assert ("cpu" in system.collectors) is host
+
+
+def test_the_number_of_series_follows_the_deployment(project: Project) -> None:
+    project.write("config/base.yml", "collectors: {system_performance: {max_series: 300}}\n")
+    project.write("config/tenants/acme.yml", ACME)
+    assert load_tenants(project.settings()).find("acme").system.max_series == 300
+
+
 def test_a_tenant_may_have_its_sources_read_adaptively(project: Project) -> None:
     project.write("config/tenants/acme.yml", ACME)
     wish = "sources: {system_performance: {sampling: {strategy: adaptive, slowest: 10}}}\n"
@@ -125,6 +164,51 @@ BAD = {
     "webhook without address": ("alerts2: 1\n", ["acme.yml:4: alerts2", "did you mean alerts?"]),
     "switch as number": ("synthetic: 1\n", ["acme.yml:4: synthetic = 1", "true or false"]),
     "account with a path": ("sources:\n  spotify: {account: ../x}\n", ["acme.yml:5", "lower-case letters"]),
+    "cgroup out of the tree": (
+        "sources:\n  system_performance:\n    scope: {cgroups: [/shop/../bank]}\n",
+        ["acme.yml:6", "sources.system_performance.scope.cgroups[0] = '/shop/../bank'", "no .."],
+    ),
+    "cgroup of the whole host": (
+        "sources:\n  system_performance:\n    scope: {cgroups: [/**]}\n",
+        ["acme.yml:6", "scope.cgroups[0]", "host: true"],
+    ),
+    "selector of nothing": (
+        "sources:\n  system_performance:\n    scope:\n      processes:\n        - {}\n",
+        ["acme.yml:8", "scope.processes[0]", "name a user, an executable or a cgroup"],
+    ),
+    "selector of everything": (
+        "sources:\n  system_performance:\n    scope: {processes: [{executable: '*'}]}\n",
+        ["acme.yml:6", "scope.processes[0].executable = '*'", "not only *"],
+    ),
+    "selector of users": (
+        "sources:\n  system_performance:\n    scope: {processes: [{user: 'www-*'}]}\n",
+        ["acme.yml:6", "scope.processes[0].user = 'www-*'", "patterns are not allowed"],
+    ),
+    "selector by number": (
+        "sources:\n  system_performance:\n    scope: {processes: [{pid: 1}]}\n",
+        ["acme.yml:6", "scope.processes[0].pid", "allowed here: cgroup, executable, user"],
+    ),
+    "scope of nothing": (
+        "sources:\n  system_performance:\n    scope: {host: false}\n",
+        ["acme.yml:6", "observes nothing", "name cgroups or processes"],
+    ),
+    "too many selectors": (
+        f"sources:\n  system_performance:\n    scope: {{cgroups: [{', '.join(f'/g{n}' for n in range(51))}]}}\n",
+        ["acme.yml:6", "at most 50"],
+    ),
+    "collector beyond the scope": (
+        "sources:\n  system_performance:\n    collectors: [cpu, cgroup]\n    scope: {cgroups: [/shop]}\n",
+        [
+            "acme.yml:5",
+            "collectors: cpu would tell of more than the scope names",
+            "cgroup, process",
+            "scope.host: true",
+        ],
+    ),
+    "no series": (
+        "sources:\n  system_performance:\n    max_series: 0\n",
+        ["acme.yml:6: sources.system_performance.max_series = 0", "1 to 100,000 (series)"],
+    ),
     "malformed": ("sources: [\n", ["acme.yml:5: is malformed YAML"]),
 }
 
