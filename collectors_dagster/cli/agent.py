@@ -119,6 +119,21 @@ def catalogue(
         typer.echo(f"{entry.collector:10} {metric.name:42} {metric.kind:8} {metric.unit:17} {metric.help}")
 
 
+@app.command()
+def bench(
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="How long to sample.")] = 20.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure what sampling costs on this host, in all and by collector. Needs no agent and disturbs none."""
+    from collectors_dagster.agent.measuring import measure
+    from collectors_dagster.collectors.protocol import Host
+
+    settings, clock = load_settings(), SystemClock()
+    host = Host(clock, settings.agent.proc_root, settings.agent.sys_root)
+    found = measure(host, clock, seconds=seconds, interval_seconds=settings.agent.sample_interval_seconds)
+    typer.echo(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(found.lines()))
+
+
 @quarantine.command("list")
 def list_batches(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show what is in quarantine, and why."""
