@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from itertools import pairwise
 
-from collectors_dagster.agent.intervals import BORDER_RECORDS, following_bucket
+from collectors_dagster.agent.intervals import border_records, following_bucket
 from collectors_dagster.agent.reader import Observation
 
 LOOK_BACK_INTERVALS = 4
@@ -21,9 +21,10 @@ def look_back_records(resolution_seconds: float, sample_interval_seconds: float)
     Examples
     --------
     >>> look_back_records(10.0, 1.0)
-    43
+    66
     """
-    return math.ceil(LOOK_BACK_INTERVALS * resolution_seconds / sample_interval_seconds) + BORDER_RECORDS
+    whole = math.ceil(LOOK_BACK_INTERVALS * resolution_seconds / sample_interval_seconds)
+    return whole + border_records(sample_interval_seconds)
 
 
 def fresh_start(seen: Iterable[Observation], resolution_ns: int) -> int | None:

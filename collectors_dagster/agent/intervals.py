@@ -33,9 +33,19 @@ LONGEST_STEP = 2.5
 """A counter's readings further apart than this many of its source's intervals belong to no common interval."""
 INTERVAL = "collector_interval_seconds"
 """The gauge by which sweeps say how often a source is read at present; its label ``source`` names the collector."""
-BORDER_RECORDS = 26
-"""Records, at one a second, before the first undelivered one that may still be the border of its rates: `LONGEST_STEP`
-of the slowest source."""
+
+
+def border_records(sample_interval_seconds: float) -> int:
+    """Return how many records before the first undelivered one may still be the border of its rates.
+
+    That is as long as the longest step between two readings of the slowest source.
+
+    Examples
+    --------
+    >>> border_records(1.0), border_records(0.1), border_records(60.0)
+    (26, 251, 4)
+    """
+    return math.ceil(LONGEST_STEP * max(SLOWEST_SECONDS, sample_interval_seconds) / sample_interval_seconds) + 1
 
 
 @dataclass(slots=True)
@@ -279,7 +289,7 @@ class Intervals:
         self._clock_events: tuple[ClockEvent, ...] = ()
 
     def prime(self, seen: Observation) -> None:
-        """Take one of the last `BORDER_RECORDS` that were delivered before: the border of what follows."""
+        """Take one of the last :func:`border_records` that were delivered before: the border of what follows."""
         self._take(seen)
         for track in self._tracks.values():
             track.take(_EPOCH)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from collectors_dagster.agent.identity import Identity
-from collectors_dagster.agent.intervals import BORDER_RECORDS, ClosedInterval, Intervals
+from collectors_dagster.agent.intervals import ClosedInterval, Intervals, border_records
 from collectors_dagster.agent.reader import Observation, SpoolReader
 from collectors_dagster.agent.share import Share
 from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, DeliveryNote
@@ -63,7 +63,8 @@ class Lane:
         self.gave_up_for: str | None = None
         self._identity = identity
         self._batch_samples = batch_samples
-        self._reader = SpoolReader(identity.directory, max(0, acked_seq + 1 - BORDER_RECORDS), sealer)
+        from_seq = max(0, acked_seq + 1 - border_records(sample_interval_seconds))
+        self._reader = SpoolReader(identity.directory, from_seq, sealer)
         self.share = Share(tenant.system.scope, max_series=tenant.system.max_series, tenant_id=tenant.id)
         self._intervals = Intervals(
             identity.host,

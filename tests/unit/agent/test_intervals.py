@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors_dagster.agent.fresh import fresh_start, look_back_records
-from collectors_dagster.agent.intervals import BORDER_RECORDS, INTERVAL, ClosedInterval, Intervals
+from collectors_dagster.agent.intervals import INTERVAL, ClosedInterval, Intervals, border_records
 from collectors_dagster.agent.reader import Observation
 from collectors_dagster.agent.records import ClockChange
 from collectors_dagster.collectors.runner import Column
@@ -252,7 +252,7 @@ def test_a_restart_at_any_acknowledged_place_changes_nothing(
         return
     acked = whole[stop % len(whole)].last_seq
     resumed = intervals(5.0)
-    for each in seen[max(0, acked - BORDER_RECORDS) : acked]:
+    for each in seen[max(0, acked - border_records(1.0)) : acked]:
         resumed.prime(each)
     rest = closed_by(resumed, seen[acked:])
     assert told(rest) == told(closed for closed in whole if closed.last_seq > acked)
@@ -272,7 +272,7 @@ def test_fresh_samples_that_go_first_are_those_of_a_reading_in_order(
     backlog, fresh = intervals(5.0), intervals(5.0)
     first = closed_by(backlog, seen[:start])
     last = backlog.finish()
-    for each in seen[max(0, start - BORDER_RECORDS) : start]:
+    for each in seen[max(0, start - border_records(1.0)) : start]:
         fresh.prime(each)
     parts = [*first, *([last] if last else []), *closed_by(fresh, seen[start:])]
     assert told(parts) == told(whole)
@@ -367,7 +367,7 @@ def test_a_restart_keeps_the_border_of_slow_sources(acked_interval: int) -> None
     whole = closed_by(intervals(), seen)
     acked = whole[acked_interval].last_seq
     resumed = intervals()
-    for each in seen[max(0, acked - BORDER_RECORDS) : acked]:
+    for each in seen[max(0, acked - border_records(1.0)) : acked]:
         resumed.prime(each)
     rest = closed_by(resumed, seen[acked:])
     assert [sorted_samples(each) for each in rest] == [sorted_samples(each) for each in whole[acked_interval + 1 :]]
