@@ -133,7 +133,6 @@ class Delivery:
         """Take over the configured tenants; a new one is served from record `next_seq` on."""
         if directory is self._directory:
             return
-        self._directory = directory
         self._due = {
             tenant.id: tenant for tenant in directory.tenants if tenant.system.enabled and not tenant.synthetic
         }
@@ -145,6 +144,7 @@ class Delivery:
         for tenant_id, lane in list(self._lanes.items()):
             if not _same_lane(lane.tenant, self._due.get(tenant_id)):
                 self._end(tenant_id)
+        self._directory = directory  # last: another thread takes it as the sign that all of the above is done
         log.info("tenants followed", tenants=sorted(self._due), problems=len(directory.problems))
 
     def turn(self) -> None:

@@ -20,7 +20,7 @@ from collectors_dagster.agent.reader import Observation
 from collectors_dagster.agent.records import FLOAT_BYTES
 from collectors_dagster.agent.share import Share
 from collectors_dagster.agent.timing import NANOSECONDS
-from collectors_dagster.collectors.runner import Column
+from collectors_dagster.collectors.runner import EARLY, Column
 from collectors_dagster.records import ClockEvent, ClockEventKind
 from collectors_dagster.samples import Kind, Labels, Sample, SeriesKey
 from collectors_dagster.tenants import SLOWEST_SECONDS
@@ -192,8 +192,9 @@ class _Source:
     def add(self, seen: Observation) -> bool:
         """Add a sweep's values; tell whether the source answered."""
         values, answered = seen.values, False
+        before_ns = self.interval_ns
         self._follow_interval(values)
-        longest_step_ns = round(LONGEST_STEP * self.interval_ns)
+        longest_step_ns = round(LONGEST_STEP * max(before_ns, self.interval_ns))
         for index, track in self.tracks:
             value = values[index]
             if value == value:  # noqa: PLR0124 - the fastest way to ask for NaN
@@ -229,7 +230,8 @@ class _Source:
     def _follow_interval(self, values: tuple[float, ...]) -> None:
         told = values[self.interval_at] if self.interval_at is not None else math.nan
         if 0.0 <= told <= SLOWEST_SECONDS:
-            self.interval_ns = max(self.sample_ns, round(told * NANOSECONDS))
+            sweeps = math.ceil(EARLY * told * NANOSECONDS / self.sample_ns)  # as the runner counts: whole sweeps
+            self.interval_ns = self.sample_ns * max(1, sweeps)
         elif self.interval_ns == 0:
             self.interval_ns = self.sample_ns
 
@@ -293,6 +295,7 @@ class Intervals:
         self._take(seen)
         for track in self._tracks.values():
             track.take(_EPOCH)
+        self._forget_tracks()
         for source in self._sources.values():
             source.readings = 0
         self._notes.clear()
@@ -327,7 +330,6 @@ class Intervals:
 
     def _plan(self, columns: tuple[Column, ...]) -> None:
         self._columns = columns
-        self._columns = columns
         self._peaks = {
             (column.collector, f"{column.metric.name}_max", column.labels): column
             for column in columns
@@ -341,7 +343,14 @@ class Intervals:
             source.tracks = [(index, self._track(column)) for index, column in own if column in admitted]
             source.others = [index for index, column in own if column not in admitted]
             source.interval_at = told.get(source.name)
-        self._tracks = {column: track for column, track in self._tracks.items() if column in admitted}
+        for column, track in self._tracks.items():
+            if column not in admitted:
+                track.interrupt()  # it may come back, and until the interval is over it has its share of it
+        self._admitted = admitted
+
+    def _forget_tracks(self) -> None:
+        """Forget the series that are no longer there, once their last interval is taken."""
+        self._tracks = {column: track for column, track in self._tracks.items() if column in self._admitted}
 
     def _track(self, column: Column) -> _Track:
         track = self._tracks.get(column)
@@ -407,6 +416,7 @@ class Intervals:
         end_ns = (self._bucket + 1) * self._resolution_ns
         end = _EPOCH + timedelta(microseconds=end_ns // 1000)
         samples = [sample for track in self._tracks.values() for sample in track.take(end)]
+        self._forget_tracks()
         for source in self._sources.values():
             if source.readings:
                 note = self._note(source.name, end_ns)

@@ -27,6 +27,9 @@ IDLE_READS = 3
 """Empty reads after which we look for a following segment although the file is still there (a full disk leaves
 segments uncompressed)."""
 
+MOST_SCHEMAS = 16
+"""Sets of columns that are remembered beyond their segment, so that the same set is the same object."""
+
 log = structlog.get_logger("spool")
 
 
@@ -250,4 +253,7 @@ class _SegmentReader:
             self._changes += (told,)
         elif isinstance(told, Schema):
             columns = (*told.columns, *companions(told.columns)) if told.thinned else told.columns
-            self._meanings[told.number] = self._known.setdefault(payload, _Meaning(told, columns))
+            meaning = self._known.pop(payload, None) or _Meaning(told, columns)
+            self._known[payload] = self._meanings[told.number] = meaning  # the newest last
+            while len(self._known) > MOST_SCHEMAS:
+                del self._known[next(iter(self._known))]

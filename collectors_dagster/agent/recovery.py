@@ -56,11 +56,11 @@ def recover(directory: Path) -> Recovered:
 
 
 def described(segment: Segment) -> Holding | None:
-    """Return what to remember of a segment; ``None`` if its file is not there, or holds no sample."""
+    """Return what to remember of a segment; ``None`` if its file cannot be read now, or holds no sample."""
     try:
         summary = summary_of(segment)
         size = segment.path.stat().st_size
-    except FileNotFoundError:
+    except OSError:  # not there, or the disk fails: it is found again at the next start
         return None
     return None if summary is None else Holding(segment.first_seq, segment.compressed, summary, size)
 

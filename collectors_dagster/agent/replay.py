@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 from collectors_dagster.agent.identity import Identity, known_identity, spool_root
-from collectors_dagster.agent.window import WindowReader
+from collectors_dagster.agent.window import CLOSING_INTERVALS, WindowReader
 from collectors_dagster.clock import Clock
 from collectors_dagster.config import Settings
 from collectors_dagster.config.tenants import load_tenants
@@ -84,7 +84,8 @@ class Replay:
         """
         if self._tenant is None:
             raise ConfigurationError("whose data shall be delivered? name the tenant with --tenant")
-        settled = self._clock.now() - timedelta(seconds=5)
+        closing = CLOSING_INTERVALS * timedelta(seconds=self._settings.agent.sample_interval_seconds)
+        settled = self._clock.now() - timedelta(seconds=5) - closing
         whole = Window(floor_minute(self._wanted.window.start), floor_minute(min(self._wanted.window.end, settled)))
         added = 0
         with DeliveryStore(self._settings.database_conninfo(), application_name="collectors-replay") as store:

@@ -15,7 +15,7 @@ from collectors_dagster.agent.delivery import Delivery
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.window import CLOSING_INTERVALS, WindowReader
 from collectors_dagster.clock import Clock
-from collectors_dagster.errors import CollectorsError
+from collectors_dagster.errors import CollectorsError, SpoolError, StorageError
 from collectors_dagster.integrations.timescale.details import DetailBatch, DueWindow
 from collectors_dagster.records import Window
 from collectors_dagster.security.sealing import Sealer
@@ -27,6 +27,8 @@ MINUTES_PER_PIECE = 2
 SETTLING = timedelta(seconds=3)
 """A minute is read this long after its end."""
 FAILURE_PAUSE_SECONDS = 15.0
+REFUSED_PAUSE_SECONDS = 300.0
+"""A window that is refused by itself waits so long, and the others go on."""
 _MINUTE = timedelta(minutes=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -146,6 +148,7 @@ class IncidentShipper:
         )
         self._due: list[DueWindow] = []
         self._paused_until = -math.inf
+        self._set_aside: dict[int, float] = {}
 
     def look(self) -> None:
         """Ask which incidents there are; with each heartbeat."""
@@ -164,7 +167,10 @@ class IncidentShipper:
         if not self._due or self._is_paused() or self._is_behind():
             return
         settled = self._clock.now() - self._settling
+        now = self._clock.monotonic()
         for due in self._due:
+            if now < self._set_aside.get(due.incident_id, -math.inf):
+                continue
             piece = next_piece(due, self._policy, settled)
             if piece is not None:
                 self._try_to_ship(due, piece)
@@ -174,14 +180,20 @@ class IncidentShipper:
         return self._clock.monotonic() < max(self._paused_until, self._delivery.progress.waiting_until)
 
     def _is_behind(self) -> bool:
-        return any(progress.backlog_records for progress in self._delivery.progress.tenants.values())
+        progress = self._delivery.progress
+        return any(one.backlog_records for tenant, one in progress.tenants.items() if tenant not in progress.refused)
 
     def _try_to_ship(self, due: DueWindow, piece: Piece) -> None:
         try:
             added = self._ship(due, piece)
+        except (StorageError, SpoolError) as error:  # this window alone is refused, or cannot be read
+            self._set_aside[due.incident_id] = self._clock.monotonic() + REFUSED_PAUSE_SECONDS
+            self._tell(error)
+            return
         except CollectorsError as error:
             self._fail(error)
             return
+        self._set_aside.pop(due.incident_id, None)
         self.progress.values += added
         self.progress.last_error = None
         following = DueWindow(due.incident_id, due.tenant_id, due.opened_at, due.resolved_at, piece.window.end)
@@ -201,6 +213,9 @@ class IncidentShipper:
     def _fail(self, error: CollectorsError) -> None:
         """Leave it for a while; what is due stays due."""
         self._paused_until = self._clock.monotonic() + FAILURE_PAUSE_SECONDS
+        self._tell(error)
+
+    def _tell(self, error: CollectorsError) -> None:
         if self.progress.last_error is None:
             log.warning("incidents cannot be delivered at full resolution yet", error=str(error))
         self.progress.last_error = str(error)

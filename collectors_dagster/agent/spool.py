@@ -5,6 +5,7 @@ the last ``fsync_interval_seconds``. The spool is bounded in bytes and hours, an
 statistics, in the log, and by a gap record in the spool itself.
 """
 
+import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Column, Sweep
 from collectors_dagster.errors import SpoolError
 from collectors_dagster.security.sealing import Sealer
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Only these are mended by giving older segments up; a disk that fails otherwise keeps what it has."""
 
 log = structlog.get_logger("spool")
 
@@ -148,6 +152,7 @@ class Spool:
         self._reserve_due = clock.monotonic()
         self._gap = self._reserve.noted()
         self._changes: tuple[ClockChange, ...] = ()
+        self._is_full = False
         found = recover(directory)
         self._holdings = found.holdings
         self._pack_due = clock.monotonic()
@@ -174,7 +179,7 @@ class Spool:
         self._changes += tuple(changes)
         self._rotate_if_due()
         record = Record(self._next_seq, wall_ns, mono_ns, 0, sweep.values.tobytes())
-        if self._write(record, sweep.columns) or self._write_with_room(record, sweep.columns):
+        if self._write(record, sweep.columns) or (self._is_full and self._write_with_room(record, sweep.columns)):
             self._next_seq += 1
             self.statistics.appended_records += 1
             return record.seq
@@ -232,6 +237,7 @@ class Spool:
             self._open.append(record, columns, self._header, self._told())
         except OSError as error:
             self.statistics.last_error = f"{self._directory}: {error.strerror}"
+            self._is_full = error.errno in NO_ROOM
             return False
         if self._gap is not None:
             self._gap = None
@@ -362,9 +368,16 @@ class Spool:
 
     def _drop(self, action: Drop) -> None:
         dropped = action.holding
+        if not os.access(self._directory, os.W_OK):  # mounted read-only, say: nothing can give way, nothing is lost
+            self.statistics.last_error = f"{self._directory}: nothing can be removed there"
+            return
         if not dropped.delivered(self._released):
             self._give_up(dropped, action.reason)
-        self._segment(dropped).path.unlink(missing_ok=True)
+        try:
+            self._segment(dropped).path.unlink(missing_ok=True)
+        except OSError as error:
+            self.statistics.last_error = f"{self._directory}: {error.strerror}"
+            return
         position = self._position(dropped.first_seq)
         if position is not None:
             self._holdings.pop(position)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from collectors_dagster.agent.intervals import Intervals
+from collectors_dagster.agent.intervals import Intervals, border_records
 from collectors_dagster.agent.packed import Summary
 from collectors_dagster.agent.reader import Observation, read_segment
 from collectors_dagster.agent.segments import Segment, list_segments, summary_of
@@ -15,8 +15,6 @@ from collectors_dagster.samples import Sample
 from collectors_dagster.security.sealing import Sealer
 from collectors_dagster.tenants import SystemSource
 
-BORDER_INTERVALS = 4
-"""Sampling intervals before a window that its first rates may need."""
 CLOSING_INTERVALS = 2
 """Sampling intervals after a window in which something must be seen for its last interval to be complete."""
 _TRIES = 3
@@ -72,7 +70,7 @@ class WindowReader:
     def _observations(self, window: Window) -> Iterator[Observation]:
         """Yield what was seen in a window and on its borders, once, oldest first."""
         interval_ns = round(self._interval * 1e9)
-        from_ns = math.floor(window.start.timestamp()) * 10**9 - BORDER_INTERVALS * interval_ns
+        from_ns = math.floor(window.start.timestamp()) * 10**9 - border_records(self._interval) * interval_ns
         to_ns = math.ceil(window.end.timestamp()) * 10**9 + CLOSING_INTERVALS * interval_ns
         last_seq = -1
         for segment in self._overlapping(from_ns, to_ns):

@@ -332,14 +332,17 @@ class Cgroup:
         for gone in set(self._groups) - set(chosen):
             self._groups.pop(gone).close()
         hierarchies = self._tree.hierarchies()
-        self._groups = {path: self._groups.get(path) or self._group(path, hierarchies) for path in chosen}
+        self._groups = {
+            path: self._groups.get(path) or self._group(path, number, hierarchies)
+            for number, path in enumerate(chosen, start=1)
+        }
         if len(wanted) <= MOST_CGROUPS:
             return []
         message = f"{len(wanted)} cgroups match, {MOST_CGROUPS} are followed: narrow the tenants' scope.cgroups"
         return [CollectionError(message, source=self.name)]
 
-    def _group(self, path: str, hierarchies: Mapping[str, Path]) -> _Group:
-        keep = (len(self._groups) + 1) * len(self._files) <= self._descriptors
+    def _group(self, path: str, number: int, hierarchies: Mapping[str, Path]) -> _Group:
+        keep = number * len(self._files) <= self._descriptors
         files = [
             (CgroupFile(hierarchies[each.hierarchy], path, each.name, keep=keep), each.parse)
             for each in self._files

@@ -22,6 +22,7 @@ CONTROLLERS = ("cpu", "cpuacct", "memory", "blkio", "pids")
 """Hierarchies of version 1 that are read; others (devices, freezer) hold no figures."""
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 MOST_FOUND = 5000
+LONGEST_PATH = 1024
 """Cgroups that one pattern may name in one hierarchy."""
 LARGEST_FILE = 65536
 
@@ -65,7 +66,7 @@ class CgroupTree:
             with _opened(root, ()) as descriptor:
                 paths = _matching(descriptor, components_of(pattern)) if descriptor is not None else iter(())
                 found.update("/" + "/".join(names) for names in islice(paths, MOST_FOUND))
-        return found
+        return {path for path in found if shortened(path) == path}
 
     def exists(self, path: str) -> bool:
         """Tell whether a cgroup is in any hierarchy."""
@@ -150,7 +151,7 @@ def parse_membership(data: bytes) -> dict[str, str]:
     {'memory': '/shop', 'cpu': '/', 'cpuacct': '/', 'unified': '/shop'}
     """
     paths = {}
-    for line in data.splitlines():
+    for line in data.removesuffix(b"\n").split(b"\n") if data else ():  # a name may hold any byte but this and NUL
         number, controllers, path = line.split(b":", 2)
         shown = path.decode("utf-8", "backslashreplace")
         names = [UNIFIED] if number == b"0" else controllers.decode("utf-8", "backslashreplace").split(",")
@@ -168,8 +169,24 @@ def cgroup_of(memberships: dict[str, str]) -> str:
     """
     told = memberships.get(UNIFIED, "/")
     if told != "/":
-        return told
-    return max((memberships.get(name, "/") for name in CONTROLLERS), key=lambda path: (len(components_of(path)), path))
+        return shortened(told)
+    others = (memberships.get(name, "/") for name in CONTROLLERS)
+    return shortened(max(others, key=lambda path: (len(components_of(path)), path)))
+
+
+def shortened(path: str) -> str:
+    """Return the path, or its nearest ancestor that is short enough for a label; a scope covers both alike.
+
+    Anybody may nest cgroups until their path has four thousand bytes, and a database indexes what names a series.
+
+    Examples
+    --------
+    >>> shortened("/user.slice/" + "x" * 2000), shortened("/system.slice/shop.service")
+    ('/user.slice', '/system.slice/shop.service')
+    """
+    while len(path.encode("utf-8", "surrogateescape")) > LONGEST_PATH:
+        path = path.rpartition("/")[0]
+    return path or "/"
 
 
 def own_cgroup(tree: CgroupTree, membership: Path) -> str:

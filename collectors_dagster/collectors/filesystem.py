@@ -63,9 +63,11 @@ def parse_mountinfo(data: bytes) -> tuple[Mount, ...]:
     A container's own root is an overlay; it is listed, because it is all the space such a host has.
     """
     chosen: dict[bytes, Mount] = {}
-    for line in data.splitlines():
+    for line in (
+        data.removesuffix(b"\n").split(b"\n") if data else ()
+    ):  # the kernel escapes this byte, and not all others
         fields = line.split(b" ")
-        fstype = fields[fields.index(b"-", 6) + 1].decode()
+        fstype = fields[fields.index(b"-", 6) + 1].decode("utf-8", "backslashreplace")
         mount = Mount(_unescaped(fields[4]), fstype)
         known = chosen.get(fields[2])
         if _local(mount) and (known is None or len(mount.mountpoint) < len(known.mountpoint)):

@@ -22,6 +22,7 @@ from collectors_dagster.supervisor.logfiles import MOST_UNREAD_BYTES
 _MOST_AT_ONCE = 4_000_000
 """Bytes taken in one turn; a component that prints more is read on at the next."""
 
+_DAGSTER_TIME = "%Y-%m-%d %H:%M:%S %z"
 _DAGSTER = re.compile(
     r"(?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}) - dagster - (?P<level>[A-Z]+) - "
     r"(?P<job>[A-Za-z0-9_]+) - (?P<run>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) - (?:\d+ - )?(?P<said>.*)"
@@ -91,8 +92,8 @@ class Intake:
         said = self.redact(line)
         if fields := _json_object(said):
             return fields | {"component": self.component}
-        if found := _DAGSTER.fullmatch(said):
-            at = datetime.strptime(found["at"], "%Y-%m-%d %H:%M:%S %z").astimezone(UTC)
+        if (found := _DAGSTER.fullmatch(said)) and _is_time(found["at"]):
+            at = datetime.strptime(found["at"], _DAGSTER_TIME).astimezone(UTC)
             return {
                 "event": found["said"],
                 "component": "run",
@@ -126,9 +127,17 @@ class Intake:
         return self.output.with_suffix(".taken")
 
 
+def _is_time(text: str) -> bool:
+    try:
+        datetime.strptime(text, _DAGSTER_TIME)  # noqa: DTZ007 - only whether it is one
+    except ValueError:
+        return False
+    return True
+
+
 def _json_object(line: str) -> dict[str, Any]:
     try:
         fields = json.loads(line) if line.startswith("{") else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}

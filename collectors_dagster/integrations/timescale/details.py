@@ -105,7 +105,7 @@ class DetailTable:
             if batch.incident_id is None:
                 return _inserted(cursor, rows)
             known = cursor.execute(QUERIES["lock_window"], window).fetchone()
-            if known is None or known[0]:
+            if known is None or (known[0] and not batch.complete):
                 return 0
             added = _inserted(cursor, rows)
             cursor.execute(QUERIES["move_window"], {**window, "added": added})

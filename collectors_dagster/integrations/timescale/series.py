@@ -15,6 +15,10 @@ LARGEST_VALUE = 1e100
 Identity = tuple[str, str, str, Labels]
 
 
+MOST_KNOWN = 50_000
+"""Keys that are remembered."""
+
+
 class SeriesTable:
     """``core.series`` with a cache of its keys.
 
@@ -28,6 +32,8 @@ class SeriesTable:
 
     def ids(self, tenant_key: int, series: Sequence[SeriesKey]) -> list[int]:
         """Return the keys of these series in their order, adding those that are new."""
+        if len(self._known) > MOST_KNOWN:  # containers come and go, and each has series of its own
+            self._known.clear()
         missing = [one for one in dict.fromkeys(series) if (tenant_key, identity(one)) not in self._known]
         if missing:
             with self._database.transaction("resolve series") as cursor:

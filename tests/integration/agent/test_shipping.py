@@ -15,7 +15,7 @@ from collectors_dagster.agent.shipping import IncidentShipper, WindowPolicy
 from collectors_dagster.agent.spool import Spool
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.config.tenants import TenantDirectory
-from collectors_dagster.errors import ServiceUnreachableError
+from collectors_dagster.errors import ServiceUnreachableError, StorageError
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from collectors_dagster.integrations.timescale.details import DetailBatch, DetailTable
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
@@ -259,3 +259,29 @@ def test_zero_minutes_at_most_means_none(site: Site) -> None:
     site.deliver(5)
     assert site.rows() == []
     assert site.shipper.progress.due == []
+
+
+class PickyDetails(CutDetails):
+    """A real table that refuses one tenant's windows."""
+
+    refused = "aurora"
+
+    def write(self, batch: DetailBatch) -> int:
+        if batch.tenant_id == self.refused:
+            raise StorageError("a value breaks a rule")
+        return super().write(batch)
+
+
+def test_a_window_that_is_refused_holds_up_no_other(site: Site) -> None:
+    site.start(AURORA, BOREALIS)
+    site.run(4)
+    site.incident("aurora", 3.0)
+    site.resolve(site.incident("borealis", 3.5), 4.0)
+    site.details.__class__ = PickyDetails
+    site.run(4)
+    assert site.rows("aurora") == []
+    assert len(site.rows("borealis")) > 100
+    assert site.shipper.progress.last_error is None or "rule" in site.shipper.progress.last_error
+    site.details.__class__ = CutDetails
+    site.run(6)
+    assert len(site.rows("aurora")) > 100

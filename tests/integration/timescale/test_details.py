@@ -93,3 +93,11 @@ def test_details_are_kept_as_long_as_features_and_windows_as_long_as_their_incid
     with psycopg.connect(database.get_secret_value()) as connection:
         connection.execute("delete from core.incident")
         assert connection.execute("select count(*) from core.detail_window").fetchone() == (0,)
+
+
+def test_a_window_delivered_past_its_end_can_still_be_completed(agent: DeliveryStore, store: Store) -> None:
+    (opened,) = store.incidents.apply("aurora", [(IncidentEventKind.OPENED, incident())])
+    since = NOON - timedelta(hours=1)
+    agent.details.write(two_minutes(opened.id))
+    agent.details.write(DetailBatch("agent-1", "aurora", [], after(120), opened.id, complete=True))
+    assert agent.details.due("agent-1", "host-1", ["aurora"], since) == []

@@ -372,3 +372,41 @@ def test_a_restart_keeps_the_border_of_slow_sources(acked_interval: int) -> None
     rest = closed_by(resumed, seen[acked:])
     assert [sorted_samples(each) for each in rest] == [sorted_samples(each) for each in whole[acked_interval + 1 :]]
     assert [each.notes for each in rest] == [each.notes for each in whole[acked_interval + 1 :]]
+
+
+def test_a_series_that_vanishes_has_its_share_of_the_interval() -> None:
+    seen = [observation(at + 1, at + 0.5, 2.0, 7.0 * at) for at in range(6)]
+    seen += [observation(at + 1, at + 0.5, 2.0, columns=(LOAD,)) for at in range(6, 21)]
+    first, second = closed_by(intervals(), seen)
+    assert values(first, RATE) == [7.0]
+    assert values(second, RATE) == []
+    assert values(second, "load1") == [2.0]
+
+
+def test_a_series_that_comes_back_is_not_bridged() -> None:
+    seen = [observation(at + 1, at + 0.5, 2.0, 7.0 * at) for at in range(4)]
+    seen += [observation(5, 4.5, 2.0, columns=(LOAD,))]
+    seen += [observation(at + 1, at + 0.5, 2.0, 9.0 * at + 1000) for at in range(5, 11)]
+    (first,) = closed_by(intervals(), seen)
+    assert values(first, RATE) == [pytest.approx((3 * 7 + 4 * 9) / 7)]
+
+
+def test_a_step_that_began_at_a_longer_interval_is_not_thrown_away() -> None:
+    every = [10.0] * 21 + [1.0] * 40
+    seen = paced(every)
+    late = [each for each in seen if not 21 <= each.seq - 1 < 29]  # after 20, the next look is at 29
+    rates = [values(each, RATE) for each in closed_by(intervals(), late)]
+    assert [7.0] in rates
+    assert all(rate in ([], [7.0]) for rate in rates)
+    assert rates[2] == [7.0]
+
+
+def test_a_source_whose_interval_the_sampling_does_not_divide_has_no_gaps() -> None:
+    machine = Intervals("host-1", ("load", "disk"), resolution_seconds=40.0, sample_interval_seconds=4.0)
+    seen = []
+    for at in range(60):
+        reads = 7.0 * at * 4 if at % 2 == 0 else NAN  # due after 4.5 s: every second look
+        seen.append(observation(at + 1, 4 * at + 0.5, 1.0, reads, 5.0, columns=SLOW_COLUMNS))
+    found = closed_by(machine, seen)
+    assert gap(found, "disk") == gap(found, "load") == 0.0
+    assert all(values(each, RATE) == [pytest.approx(7.0)] for each in found[1:])

@@ -7,6 +7,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from collectors_dagster.agent.recovery import UNCLEAN_JUMP
 from collectors_dagster.agent.segments import list_segments, read_records
 from collectors_dagster.agent.spool import SEGMENT_BYTES, SEGMENT_SECONDS, Spool
 from collectors_dagster.clock import ManualClock
-from tests.support.spools import LOAD, append_seconds, limits, open_spool, read_all, read_spool, sweep
+from tests.support.spools import LOAD, READS, append_seconds, limits, open_spool, read_all, read_spool, sweep
 
 MINUTES = [[(float(minute), float(second)) for second in range(60)] for minute in range(6)]
 
@@ -322,3 +323,32 @@ def append_noise(spool: Spool, clock: ManualClock, minutes: int) -> None:
         values = sweep(*(noise.random() for _ in wide), columns=wide)
         spool.append(values, int(clock.now().timestamp()) * 10**9, round(clock.monotonic() * 1e9))
         spool.tend()
+
+
+def test_a_disk_that_fails_otherwise_than_by_being_full_keeps_what_it_has(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    home = tmp_path / "epoch"
+    home.mkdir()
+    spool = open_spool(home, manual_clock)
+    append_seconds(spool, manual_clock, [(1.0, float(at)) for at in range(300)])
+    kept = len(read_spool(home))
+    away = home.rename(tmp_path / "away")
+    home.write_text("in the way")  # opening a segment fails, and no segment is to blame
+    assert append_seconds(spool, manual_clock, [(1.0, 1.0)] * 130).count(None) >= 60
+    assert spool.statistics.dropped_segments == 0
+    home.unlink()
+    away.rename(home)
+    assert append_seconds(spool, manual_clock, [(1.0, 1.0)]) != [None]
+    assert len(read_spool(home)) >= kept
+
+
+def test_sets_of_columns_that_come_and_go_are_all_read(tmp_path: Path, manual_clock: ManualClock) -> None:
+    spool = open_spool(tmp_path, manual_clock)
+    for number in range(120):
+        manual_clock.sleep(1)
+        columns = (LOAD, replace(READS, labels=(("device", f"disk{number % 40}"),)))
+        spool.append(sweep(1.0, float(number), columns=columns), number * 10**9, number * 10**9)
+    found = read_spool(tmp_path)
+    assert [seen.values[1] for seen in found] == [float(number) for number in range(120)]
+    assert [dict(seen.columns[1].labels)["device"] for seen in found] == [f"disk{n % 40}" for n in range(120)]

@@ -366,3 +366,14 @@ def net_dev(interfaces: list[tuple[bytes, list[int]]]) -> bytes:
 
 def diskstats(disks: list[tuple[bytes, list[int]]]) -> bytes:
     return b"\n".join(b" 8 0 %b " % name + fields(counters) for name, counters in disks)
+
+
+def test_a_name_with_a_carriage_return_is_one_name() -> None:
+    told = parse_membership(b"0::/user.slice/x\r0::/bank/app\n")
+    assert told == {"unified": "/user.slice/x\r0::/bank/app"}
+
+
+def test_a_path_too_long_for_a_label_is_named_by_its_ancestor() -> None:
+    deep = "/user.slice" + "".join(f"/{number}{'n' * 240}" for number in range(12))
+    assert cgroup_of({"unified": deep}) == deep[: len("/user.slice") + 4 * 242]
+    assert len(cgroup_of({"unified": deep}).encode()) <= 1024

@@ -28,6 +28,7 @@ on conflict (tenant_key, series_id, minute) do nothing;
 -- name: move_window
 -- Acknowledges a piece of a window, in the transaction of its values.
 update core.detail_window set
-    shipped_until = %(until)s::timestamptz, complete = %(complete)s::boolean, "values" = "values" + %(added)s::bigint
+    shipped_until = greatest(shipped_until, %(until)s::timestamptz), complete = complete or %(complete)s::boolean,
+    "values" = "values" + %(added)s::bigint
 where tenant_key = %(tenant_key)s::integer and agent_id = %(agent_id)s::text
   and incident_id = %(incident_id)s::bigint;
