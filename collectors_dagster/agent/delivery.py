@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-import structlog
-
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.lane import BATCH_SAMPLES, Lane
 from collectors_dagster.agent.lanes import LaneProgress, TenantLanes
@@ -24,6 +22,7 @@ from collectors_dagster.clock import Clock
 from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.errors import CollectorsError, ConstraintViolatedError, StorageError
 from collectors_dagster.integrations.timescale.delivery import Delivered, DeliveryBatch, DeliveryStore
+from collectors_dagster.logs import get_logger
 from collectors_dagster.patterns.circuit_breaker import CircuitBreaker
 from collectors_dagster.patterns.rate_limiter import TokenBucket
 from collectors_dagster.patterns.retry import Backoff
@@ -31,7 +30,7 @@ from collectors_dagster.scopes import Scope
 from collectors_dagster.security.sealing import Sealer
 from collectors_dagster.tenants import SystemSource, Tenant
 
-log = structlog.get_logger("delivery")
+log = get_logger("delivery")
 
 EVERYTHING = 2**62
 """More than any sequence number: without tenants, all of the spool is delivered."""

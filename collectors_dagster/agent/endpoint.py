@@ -12,12 +12,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple, cast
 
-import structlog
-
 from collectors_dagster.agent.http_request import MAX_HEAD_BYTES, METHODS, Request, parse_head
 from collectors_dagster.clock import Clock
+from collectors_dagster.logs import get_logger
 
-log = structlog.get_logger("endpoint")
+log = get_logger("endpoint")
 
 MAX_CONNECTIONS = 16
 BACKLOG = 128

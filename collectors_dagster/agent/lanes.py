@@ -8,8 +8,6 @@ store's cursor knows which ranges are delivered, so that a crash of any moment f
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import structlog
-
 from collectors_dagster.agent.fresh import fresh_start, look_back_records
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.lane import BATCH_SAMPLES, Lane
@@ -17,10 +15,11 @@ from collectors_dagster.agent.reader import Observation, SpoolReader
 from collectors_dagster.agent.segments import list_segments
 from collectors_dagster.agent.timing import NANOSECONDS
 from collectors_dagster.integrations.timescale.delivery import Delivered, DeliveryBatch, DeliveryResult
+from collectors_dagster.logs import get_logger
 from collectors_dagster.security.sealing import Sealer
 from collectors_dagster.tenants import Tenant
 
-log = structlog.get_logger("delivery")
+log = get_logger("delivery")
 
 
 @dataclass(slots=True)

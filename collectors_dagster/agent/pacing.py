@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-import structlog
-
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Column, Runner, Sweep
+from collectors_dagster.logs import get_logger
 from collectors_dagster.samples import Kind
 from collectors_dagster.strategies.sampling import (
     Pace,
@@ -38,7 +37,7 @@ PEAK_SPAN = timedelta(minutes=10)
 """So long before and after an expected peak a source is read at the fastest."""
 PEAKS_AGAIN_SECONDS = 600.0
 
-log = structlog.get_logger("pacing")
+log = get_logger("pacing")
 
 
 class ExpectedPeaks:

@@ -4,12 +4,11 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import structlog
-
 from collectors_dagster.agent.reserve import cursor_reserve
 from collectors_dagster.config.files import write_atomically
+from collectors_dagster.logs import get_logger
 
-log = structlog.get_logger("delivery")
+log = get_logger("delivery")
 
 
 def admitted(begun: Mapping[str, int], tenants: Iterable[str], next_seq: int, *, complete: bool) -> dict[str, int]:

@@ -11,8 +11,6 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any, NamedTuple
 
-import structlog
-
 from collectors_dagster import __version__
 from collectors_dagster.agent.delivery import Delivery, Policies
 from collectors_dagster.agent.endpoint import Endpoint
@@ -49,13 +47,14 @@ from collectors_dagster.config.settings_watcher import SettingsWatcher
 from collectors_dagster.config.tenants import TenantDirectory, TenantWatcher
 from collectors_dagster.errors import SpoolError
 from collectors_dagster.integrations.timescale.delivery import DeliveryStore
+from collectors_dagster.logs import get_logger
 from collectors_dagster.monitoring.debug import DebugSession
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.security.sealing import Sealer, load_sealer
 
-log = structlog.get_logger("agent")
+log = get_logger("agent")
 
 TURN_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0

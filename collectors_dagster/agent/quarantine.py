@@ -21,18 +21,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from collectors_dagster.config.files import remove_durably, write_atomically
 from collectors_dagster.errors import SpoolError
 from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, DeliveryNote
+from collectors_dagster.logs import get_logger
 from collectors_dagster.records import ClockEvent, ClockEventKind
 from collectors_dagster.samples import Kind, Sample, SeriesKey
 
 FORMAT_VERSION = 1
 SUFFIX = ".json"
 
-log = structlog.get_logger("quarantine")
+log = get_logger("quarantine")
 
 
 @dataclass(frozen=True, slots=True)

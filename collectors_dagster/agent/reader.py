@@ -5,8 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import structlog
-
 from collectors_dagster.agent.records import (
     CONTROL,
     MAGIC,
@@ -21,6 +19,7 @@ from collectors_dagster.agent.segments import Segment, list_segments, missing_ke
 from collectors_dagster.agent.thinning import companions, row_of
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.errors import SpoolError
+from collectors_dagster.logs import get_logger
 from collectors_dagster.security.sealing import Sealer, UnknownKeyError
 
 IDLE_READS = 3
@@ -30,7 +29,7 @@ segments uncompressed)."""
 MOST_SCHEMAS = 16
 """Sets of columns that are remembered beyond their segment, so that the same set is the same object."""
 
-log = structlog.get_logger("spool")
+log = get_logger("spool")
 
 
 class Observation(NamedTuple):

@@ -4,13 +4,12 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-import structlog
-
 from collectors_dagster.agent.quota import Holding
 from collectors_dagster.agent.records import MAGIC, scan
 from collectors_dagster.agent.segments import OPEN_SUFFIX, Segment, is_sound, list_segments, summary_of
+from collectors_dagster.logs import get_logger
 
-log = structlog.get_logger("spool")
+log = get_logger("spool")
 
 UNCLEAN_JUMP = 10_000
 """Sequence numbers skipped after an unclean end: a power cut may have taken records that were delivered already, and

@@ -2,13 +2,12 @@
 
 import threading
 
-import structlog
-
 from collectors_dagster.config import Settings
 from collectors_dagster.config.settings_watcher import SettingsWatcher, changed_settings
 from collectors_dagster.config.tenants import TenantWatcher
+from collectors_dagster.logs import get_logger
 
-log = structlog.get_logger("agent")
+log = get_logger("agent")
 
 FOLLOWED = ("log.level", "debug.components")
 """Settings that hold from the next moment on; everything else is read when the agent starts."""

@@ -4,15 +4,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import structlog
-
 from collectors_dagster.agent.schedule import Schedule, first_due
 from collectors_dagster.agent.spool import Spool
 from collectors_dagster.agent.timing import Instant, clock_changes, read_instant
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Runner, Sweep
+from collectors_dagster.logs import get_logger
 
-log = structlog.get_logger("agent")
+log = get_logger("agent")
 
 UPKEEP_SECONDS = 2.0
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-import structlog
-
 from collectors_dagster.collectors.runner import Column
+from collectors_dagster.logs import get_logger
 from collectors_dagster.scopes import Scope
 
-log = structlog.get_logger("delivery")
+log = get_logger("delivery")
 
 UNLIMITED = 2**31
 

@@ -9,18 +9,17 @@ import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-import structlog
-
 from collectors_dagster.agent.delivery import Delivery
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.window import CLOSING_INTERVALS, WindowReader
 from collectors_dagster.clock import Clock
 from collectors_dagster.errors import CollectorsError, SpoolError, StorageError
 from collectors_dagster.integrations.timescale.details import DetailBatch, DueWindow
+from collectors_dagster.logs import get_logger
 from collectors_dagster.records import Window
 from collectors_dagster.security.sealing import Sealer
 
-log = structlog.get_logger("delivery")
+log = get_logger("delivery")
 
 MINUTES_PER_PIECE = 2
 """Minutes of one window sent in one turn: live data never wait long."""

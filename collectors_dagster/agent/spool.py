@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from collectors_dagster.agent.packed import Summary
 from collectors_dagster.agent.quota import Action, Drop, Holding, Quotas, Thin, less, next_action, recorder
 from collectors_dagster.agent.records import (
@@ -46,12 +44,13 @@ from collectors_dagster.agent.thinning import PAUSE_FACTOR, thinned, thinned_sum
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Column, Sweep
 from collectors_dagster.errors import SpoolError
+from collectors_dagster.logs import get_logger
 from collectors_dagster.security.sealing import Sealer
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Only these are mended by giving older segments up; a disk that fails otherwise keeps what it has."""
 
-log = structlog.get_logger("spool")
+log = get_logger("spool")
 
 SEGMENT_SECONDS = 60.0
 SEGMENT_BYTES = 1024 * 1024

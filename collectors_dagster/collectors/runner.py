@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-import structlog
-
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.protocol import Collector, Reading, Series, Waiting, cadence_of
 from collectors_dagster.errors import InvalidSampleError, SourceUnavailableError
+from collectors_dagster.logs import get_logger
 from collectors_dagster.patterns.circuit_breaker import (
     BreakerPolicy,
     BreakerState,
@@ -31,7 +30,7 @@ EARLY = 0.9
 """A source is due a little before its interval is over: sweeps come on a grid, give or take milliseconds."""
 DEFAULT_POLICY = BreakerPolicy(failure_threshold=10, recovery_seconds=30.0)
 
-log = structlog.get_logger("collectors")
+log = get_logger("collectors")
 NAN = float("nan")
 
 
