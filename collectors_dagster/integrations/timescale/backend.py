@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Protocol
 
-from collectors_dagster.integrations.timescale.database import Cursor
+from collectors_dagster.integrations.timescale.connection import Cursor
 from collectors_dagster.integrations.timescale.queries import load_queries
 
 QUERIES = load_queries("backend")

@@ -1,38 +1,24 @@
-"""Connections: few, lazy, named, with limits on how long anything may take.
+"""Connections of the platform's side, by psycopg 3: lazy, named, with limits on how long anything may take."""
 
-The pool is our own, because ``psycopg_pool`` connects in a background thread with a growing back-off and
-keeps the server's answer to itself: a caller would wait for seconds to hear only "no connection", and
-wait on after the server is back. Here whoever needs a connection makes it, and hears what the server says.
-"""
-
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import BoundedSemaphore
 
 import psycopg
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import TupleRow
-from pydantic import SecretStr
 
-from collectors_dagster.errors import ServiceTimeoutError, StorageError
-from collectors_dagster.integrations.timescale.border import SERVICE, mapped_errors
+from collectors_dagster.integrations.timescale.border import mapped_errors
+from collectors_dagster.integrations.timescale.connection import Secret
+from collectors_dagster.integrations.timescale.pool import (
+    CONNECT_SECONDS,
+    OPTIONS,
+    TCP_USER_TIMEOUT_MILLISECONDS,
+    WAIT_SECONDS,
+    Pool,
+)
 
 Connection = psycopg.Connection[TupleRow]
 Cursor = psycopg.Cursor[TupleRow]
-
-WAIT_SECONDS = 5.0
-"""How long to wait for another caller to give a connection back."""
-LIMITS = {
-    "statement_timeout": "120s",
-    "lock_timeout": "15s",
-    "idle_in_transaction_session_timeout": "300s",
-    "timezone": "UTC",
-    # Sums of floats depend on their order; one process adds them in the order we ask for.
-    "max_parallel_workers_per_gather": "0",
-    "jit": "off",
-    "work_mem": "16MB",
-}
 
 
 class Database:
@@ -40,7 +26,7 @@ class Database:
 
     Parameters
     ----------
-    conninfo : SecretStr
+    conninfo : Secret
         A libpq URL without a driver's name.
     application_name : str
         Shown in ``pg_stat_activity``.
@@ -56,19 +42,13 @@ class Database:
 
     def __init__(
         self,
-        conninfo: SecretStr,
+        conninfo: Secret,
         *,
         application_name: str,
         max_connections: int,
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
-        self._conninfo = conninfo
-        self._name = application_name
-        self._max = max_connections
-        self._wait_seconds = wait_seconds
-        self._free = BoundedSemaphore(max_connections)
-        self._idle: deque[Connection] = deque()
-        self._closed = False
+        self._pool = Pool(_Psycopg(conninfo, application_name), application_name, max_connections, wait_seconds)
 
     @contextmanager
     def transaction(self, operation: str) -> Iterator[Cursor]:
@@ -81,7 +61,7 @@ class Database:
         """
         with (
             mapped_errors(operation),
-            self._connection(operation) as connection,
+            self._pool.connection(operation) as connection,
             connection.transaction(),
             connection.cursor(binary=True) as cursor,
         ):
@@ -89,47 +69,28 @@ class Database:
 
     def close(self) -> None:
         """Close all connections, for good; those in use are closed when they come back."""
-        self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        self._pool.close()
 
-    @contextmanager
-    def _connection(self, operation: str) -> Iterator[Connection]:
-        if not self._free.acquire(timeout=self._wait_seconds):
-            message = f"cannot {operation}: all {self._max} connections of {self._name!r} are busy"
-            raise ServiceTimeoutError(message, service=SERVICE, operation=operation)
-        try:
-            connection = self._living() or self._connect()
-            try:
-                yield connection
-            finally:
-                self._give_back(connection)
-        finally:
-            self._free.release()
 
-    def _living(self) -> Connection | None:
-        """Return an idle connection that still answers; close those that do not."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.pgconn.exec_(b"").status == ExecStatus.EMPTY_QUERY:
-                return connection
-            connection.close()
-        return None
+class _Psycopg:
+    """The driver, as the pool uses it."""
 
-    def _connect(self) -> Connection:
-        if self._closed:
-            raise StorageError(f"the store {self._name!r} is closed")
+    def __init__(self, conninfo: Secret, application_name: str) -> None:
+        self._conninfo = conninfo
+        self._name = application_name
+
+    def connect(self) -> Connection:
         return psycopg.connect(
             self._conninfo.get_secret_value(),
             autocommit=True,
             application_name=self._name,
-            options=" ".join(f"-c {name}={value}" for name, value in LIMITS.items()),
-            connect_timeout=5,
-            tcp_user_timeout=15_000,
+            options=OPTIONS,
+            connect_timeout=CONNECT_SECONDS,
+            tcp_user_timeout=TCP_USER_TIMEOUT_MILLISECONDS,
         )
 
-    def _give_back(self, connection: Connection) -> None:
-        if self._closed or connection.pgconn.transaction_status != TransactionStatus.IDLE:
-            connection.close()
-        else:
-            self._idle.append(connection)
+    def answers(self, connection: Connection) -> bool:
+        return connection.pgconn.exec_(b"").status == ExecStatus.EMPTY_QUERY
+
+    def settled(self, connection: Connection) -> bool:
+        return connection.pgconn.transaction_status == TransactionStatus.IDLE

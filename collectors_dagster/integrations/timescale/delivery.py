@@ -5,6 +5,7 @@ but never acknowledged is recognised by its numbers and ignored. Batches may com
 knows the ranges that are delivered ahead of a backlog, and unites them when the backlog has caught up.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +13,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
-from psycopg.types.json import Jsonb
-from psycopg.types.multirange import Multirange
-from pydantic import SecretStr
-
 from collectors_dagster.errors import ConstraintViolatedError
 from collectors_dagster.integrations.timescale.backend import PlainPostgres
-from collectors_dagster.integrations.timescale.database import Cursor, Database
+from collectors_dagster.integrations.timescale.connection import Cursor, Secret
 from collectors_dagster.integrations.timescale.details import DetailTable
+from collectors_dagster.integrations.timescale.lean import LeanDatabase
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.series import LARGEST_VALUE, SeriesTable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
@@ -135,18 +133,18 @@ class DeliveryStore:
 
     Parameters
     ----------
-    conninfo : SecretStr
+    conninfo : Secret
         A libpq URL without a driver's name. Nothing connects before the first call.
     """
 
     def __init__(
         self,
-        conninfo: SecretStr,
+        conninfo: Secret,
         *,
         application_name: str,
         max_connections: int = 2,
     ) -> None:
-        self._database = Database(conninfo, application_name=application_name, max_connections=max_connections)
+        self._database = LeanDatabase(conninfo, application_name=application_name, max_connections=max_connections)
         self._backend = PlainPostgres()
         self._series = SeriesTable(self._database)
         self.tenants = TenantTable(self._database)
@@ -186,7 +184,7 @@ class DeliveryStore:
         spool = {"agent_id": agent_id, "epoch": epoch, "tenant_key": self.tenants.key(tenant_id)}
         with self._database.transaction("read the delivery cursor") as cursor:
             row = cursor.execute(QUERIES["delivered"], spool).fetchone()
-        return None if row is None else Delivered(int(row[0]), _ranges(row[1]))
+        return None if row is None else Delivered(int(row[0]), tuple(zip(row[1], row[2], strict=True)))
 
     def heartbeat(
         self, agent_id: str, host: str, version: str, started_at: datetime, state: Mapping[str, object]
@@ -197,7 +195,7 @@ class DeliveryStore:
             "host": host,
             "version": version,
             "started_at": started_at,
-            "state": Jsonb(dict(state)),
+            "state": json.dumps(dict(state)),
         }
         with self._database.transaction("send a heartbeat") as cursor:
             cursor.execute(QUERIES["heartbeat"], row)
@@ -277,11 +275,6 @@ def _one(cursor: Cursor) -> tuple[Any, ...]:
     row = cursor.fetchone()
     assert row is not None
     return row
-
-
-def _ranges(ahead: Multirange[int]) -> tuple[tuple[int, int], ...]:
-    """Return ranges with both ends; the database holds them without the upper one."""
-    return tuple((one.lower, one.upper - 1) for one in ahead if one.lower is not None and one.upper is not None)
 
 
 def _clock_columns(tenant_key: int, events: Sequence[ClockEvent]) -> dict[str, object]:

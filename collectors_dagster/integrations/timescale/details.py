@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from collectors_dagster.integrations.timescale.database import Cursor, Database
+from collectors_dagster.integrations.timescale.connection import Cursor, Transactions
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.series import LARGEST_VALUE, SeriesTable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
@@ -63,7 +63,7 @@ class DetailBatch:
 class DetailTable:
     """``core.sample_detail`` and ``core.detail_window``."""
 
-    def __init__(self, database: Database, tenants: TenantTable, series: SeriesTable) -> None:
+    def __init__(self, database: Transactions, tenants: TenantTable, series: SeriesTable) -> None:
         self._database = database
         self._tenants = tenants
         self._series = series

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from collectors_dagster.integrations.timescale.database import Cursor, Database
+from collectors_dagster.integrations.timescale.connection import Cursor, Transactions
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.samples import Labels, SeriesKey
 
@@ -26,7 +26,7 @@ class SeriesTable:
     it is committed.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Transactions) -> None:
         self._database = database
         self._known: dict[tuple[int, Identity], int] = {}
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from collectors_dagster.errors import StorageError
-from collectors_dagster.integrations.timescale.database import Database
+from collectors_dagster.integrations.timescale.connection import Transactions
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.tenants import Tenant, checked_tenant_id
 
@@ -13,7 +13,7 @@ QUERIES = load_queries("tenants")
 class TenantTable:
     """``core.tenant``."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Transactions) -> None:
         self._database = database
         self._keys: dict[str, int] = {}
 

@@ -7,8 +7,12 @@ returning c.acked_seq, %(last_seq)s::bigint <= c.acked_seq
     or c.ahead @> int8range(%(first_seq)s::bigint, %(last_seq)s::bigint, '[]');
 
 -- name: delivered
--- How far a spool is delivered: up to a number, and the ranges beyond it.
-select acked_seq, ahead from core.agent_cursor
+-- How far a spool is delivered: up to a number, and the first and the last numbers of the ranges beyond it.
+select
+    acked_seq,
+    array(select lower(r) from unnest(ahead) as r order by 1) as firsts,
+    array(select upper(r) - 1 from unnest(ahead) as r order by 1) as lasts
+from core.agent_cursor
 where agent_id = %(agent_id)s::text and epoch = %(epoch)s::text and tenant_key = %(tenant_key)s::integer;
 
 -- name: insert_samples
