@@ -30,13 +30,12 @@ from collectors_dagster.agent.spool import Spool, SpoolLimits
 from collectors_dagster.agent.timing import read_instant
 from collectors_dagster.clock import Clock, ManualClock, SystemClock
 from collectors_dagster.collectors.runner import Column, Sweep
-from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.integrations.timescale import DeliveryStore, migrate
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.samples import Kind, Metric
-from collectors_dagster.tenants import SystemSource, Tenant
+from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
 from tests.support.postgres import running_postgres
 
 SERIES = 250

@@ -25,7 +25,7 @@ import psutil
 
 from bench.report import Goal, Report, main
 from collectors_dagster.clock import SystemClock
-from collectors_dagster.config.environment import process_environment
+from collectors_dagster.config.surroundings import process_environment
 from collectors_dagster.integrations.timescale import migrate
 from tests.support.postgres import PASSWORD, PostgresServer, free_port, running_postgres
 

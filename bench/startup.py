@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench.report import Goal, Report, main
 from collectors_dagster.clock import SystemClock
-from collectors_dagster.config.environment import process_environment
+from collectors_dagster.config.surroundings import process_environment
 from tests.support.postgres import free_port
 
 ROOT = Path(__file__).resolve().parent.parent

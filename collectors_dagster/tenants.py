@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from collectors_dagster.errors import TenantIsolationError
+from collectors_dagster.errors import ConfigurationError, TenantIsolationError
 from collectors_dagster.scopes import Scope
 
 TENANT_ID = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]")
@@ -151,3 +151,41 @@ class Tenant:
 
     def __post_init__(self) -> None:
         checked_tenant_id(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDirectory:
+    """All tenants at one moment.
+
+    Attributes
+    ----------
+    tenants : tuple of Tenant
+        Sorted by id; where a file is bad, its last good version.
+    problems : tuple of str
+        One line per thing that is wrong, with file and line; empty when all is well.
+    """
+
+    tenants: tuple[Tenant, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids, sorted."""
+        return tuple(each.id for each in self.tenants)
+
+    def find(self, tenant_id: str) -> Tenant:
+        """Return a tenant.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is none of this id; the message names the nearest one.
+        """
+        for tenant in self.tenants:
+            if tenant.id == tenant_id:
+                return tenant
+        from difflib import get_close_matches  # noqa: PLC0415 - it is large, and needed by whoever mistypes only
+
+        like = get_close_matches(tenant_id.lower(), self.ids(), n=1)
+        hint = f"did you mean {like[0]}? " if like else ""
+        known = ", ".join(self.ids()) or "none"
+        raise ConfigurationError(f"there is no tenant {tenant_id[:40]!r}; {hint}known are: {known}")

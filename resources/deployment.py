@@ -7,8 +7,9 @@ import dagster as dg
 
 from collectors_dagster.clock import Clock, SystemClock
 from collectors_dagster.config import Settings, load_settings
-from collectors_dagster.config.tenants import TenantDirectory, TenantWatcher
+from collectors_dagster.config.tenants import TenantWatcher
 from collectors_dagster.monitoring.logging import configure_logging
+from collectors_dagster.tenants import TenantDirectory
 
 
 class Watcher(Protocol):

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 import dagster as dg
 
 from assets.partitions import TENANT, TENANTS, check_partition_budget
-from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.strategies.batches import insertion_order
 from collectors_dagster.strategies.offboarding import PartitionChanges, partition_changes
-from collectors_dagster.tenants import Tenant
+from collectors_dagster.tenants import Tenant, TenantDirectory
 from resources.deployment import Deployment
 from sensors.ranges import covered_tenants
 

@@ -19,7 +19,6 @@ from collectors_dagster.agent.lanes import LaneProgress, TenantLanes
 from collectors_dagster.agent.positions import Positions
 from collectors_dagster.agent.quarantine import Quarantine, quarantine_directory
 from collectors_dagster.clock import Clock
-from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.errors import CollectorsError, ConstraintViolatedError, StorageError
 from collectors_dagster.integrations.timescale.delivery import Delivered, DeliveryBatch, DeliveryStore
 from collectors_dagster.logs import get_logger
@@ -28,7 +27,7 @@ from collectors_dagster.patterns.rate_limiter import TokenBucket
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.scopes import Scope
 from collectors_dagster.security.sealing import Sealer
-from collectors_dagster.tenants import SystemSource, Tenant
+from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
 
 log = get_logger("delivery")
 

@@ -1,9 +1,8 @@
 """Who this agent is: a name that outlives restarts, and the epoch that its sequence numbers belong to."""
 
 import json
+import os
 import re
-import secrets
-import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +44,7 @@ def load_identity(root: Path) -> Identity:
     root.mkdir(parents=True, exist_ok=True)
     host = socket.gethostname()
     known = _known(root / "identity.json")
-    identity = Identity(known.get("agent_id") or f"{host}-{secrets.token_hex(4)}", known.get("epoch", ""), host, root)
+    identity = Identity(known.get("agent_id") or f"{host}-{os.urandom(4).hex()}", known.get("epoch", ""), host, root)
     if known.get("epoch") and identity.directory.is_dir() and list_segments(identity.directory):
         return identity
     return _begun(identity)
@@ -65,14 +64,16 @@ def read_boot_id(proc_root: Path) -> str:
     try:
         return (proc_root / "sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
-        return secrets.token_hex(16)
+        return os.urandom(16).hex()
 
 
 def _begun(identity: Identity) -> Identity:
     """Begin an epoch; the spool holds no samples of the present one."""
     if identity.epoch:
+        import shutil  # noqa: PLC0415 - large, and needed once at most
+
         shutil.rmtree(identity.directory, ignore_errors=True)
-    begun = Identity(identity.agent_id, secrets.token_hex(8), identity.host, identity.root)
+    begun = Identity(identity.agent_id, os.urandom(8).hex(), identity.host, identity.root)
     begun.directory.mkdir()
     content = json.dumps({"agent_id": begun.agent_id, "epoch": begun.epoch}).encode()
     write_atomically(begun.root / "identity.json", content, mode=0o640)

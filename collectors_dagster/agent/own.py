@@ -1,16 +1,14 @@
 """The agent as one of its own sources: what it costs, and how often it looks at each other source."""
 
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from collectors_dagster.agent.footprint import Footprint
 from collectors_dagster.agent.intervals import INTERVAL
 from collectors_dagster.agent.sampling import SamplingProgress
-from collectors_dagster.collectors.procfs import ProcFile, natural
 from collectors_dagster.collectors.protocol import Reading, Series
 from collectors_dagster.collectors.runner import Tally
-from collectors_dagster.errors import CollectionError
 from collectors_dagster.samples import Kind, Metric
 
 EVERY = Metric(INTERVAL, Kind.GAUGE, "seconds", "Time between two readings of a source, as it is now.")
@@ -20,7 +18,6 @@ SWEEP = Metric("agent_sweep_seconds", Kind.GAUGE, "seconds", "Time that the last
 OVERRUNS = Metric(
     "agent_overruns_total", Kind.COUNTER, "operations", "Looks not taken because the one before was not over."
 )
-PAGE_BYTES = resource.getpagesize()
 
 
 class Own:
@@ -41,7 +38,7 @@ class Own:
         self.tallies: Mapping[str, Tally] = {}
         self._progress = progress
         self._sample_interval = sample_interval_seconds
-        self._statm = ProcFile(proc / "self/statm", source=self.name, single=True)
+        self._footprint = Footprint(proc, self.name)
         self._sources: tuple[str, ...] = ()
         self._series: tuple[Series, ...] = ()
 
@@ -56,18 +53,11 @@ class Own:
 
     def close(self) -> None:
         """Close the file."""
-        self._statm.close()
+        self._footprint.close()
 
     def _intervals(self) -> Sequence[float]:
         return [max(tally.interval_seconds, self._sample_interval) for tally in self.tallies.values()]
 
     def _costs(self) -> tuple[float, ...]:
         progress = self._progress
-        return (time.process_time(), self._resident(), progress.last_seconds, float(progress.overruns))
-
-    def _resident(self) -> float:
-        """Return the memory in use; elsewhere than on Linux, the most that ever was."""
-        try:
-            return float(natural(self._statm.read().split()[1]) * PAGE_BYTES)
-        except CollectionError:
-            return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        return (time.process_time(), self._footprint.resident_bytes(), progress.last_seconds, float(progress.overruns))

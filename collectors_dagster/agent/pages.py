@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-import psutil
-
 from collectors_dagster.agent.endpoint import Answer
 from collectors_dagster.agent.exposition import CONTENT_TYPE, HostPage
+from collectors_dagster.agent.footprint import Footprint
 from collectors_dagster.agent.health import Health, Signals, judge
 from collectors_dagster.agent.http_request import Request
 from collectors_dagster.agent.observed import Snapshot
@@ -54,7 +53,7 @@ class Pages:
         self._self_metrics = SelfMetrics(parts)
         self._host = HostPage(())
         self._columns: tuple[Column, ...] = ()
-        self._process = psutil.Process()
+        self._footprint = Footprint()
         self._routes: Mapping[str, Callable[[str], Answer]] = {
             "/": _contents,
             "/metrics": self._metrics_answer,
@@ -104,7 +103,7 @@ class Pages:
             "monotonic_seconds": self._parts.clock.monotonic(),
             "taken": self._parts.observed.taken(),
             "health": self.health().as_json(),
-            "process": {"cpu_seconds": time.process_time(), "rss_bytes": self._process.memory_info().rss},
+            "process": {"cpu_seconds": time.process_time(), "rss_bytes": self._footprint.resident_bytes()},
             "series": [
                 {**_series(column), "value": _finite(value)}
                 for column, value in zip(snapshot.columns, snapshot.values, strict=True)

@@ -1,7 +1,7 @@
 """The agent as a process: two threads, one lock, an orderly end."""
 
 import gc
-import random
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import timedelta
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 from collectors_dagster import __version__
 from collectors_dagster.agent.delivery import Delivery, Policies
@@ -20,9 +20,9 @@ from collectors_dagster.agent.observed import Observed
 from collectors_dagster.agent.own import Own
 from collectors_dagster.agent.pacing import ExpectedPeaks, Pacing
 from collectors_dagster.agent.pages import Pages
+from collectors_dagster.agent.plan_watcher import PlanWatcher
 from collectors_dagster.agent.quota import Quotas
 from collectors_dagster.agent.records import SegmentHeader
-from collectors_dagster.agent.reload import Reload
 from collectors_dagster.agent.sampling import Sampler, SamplingProgress
 from collectors_dagster.agent.self_metrics import Parts
 from collectors_dagster.agent.service_manager import ServiceManager
@@ -41,10 +41,8 @@ from collectors_dagster.collectors import collectors_of
 from collectors_dagster.collectors.descriptors import raise_limit
 from collectors_dagster.collectors.protocol import Host, Watched
 from collectors_dagster.collectors.runner import Runner, Sweep
-from collectors_dagster.config import Settings
-from collectors_dagster.config.environment import process_environment
-from collectors_dagster.config.settings_watcher import SettingsWatcher
-from collectors_dagster.config.tenants import TenantDirectory, TenantWatcher
+from collectors_dagster.config.agent_plan import AgentPlan
+from collectors_dagster.config.surroundings import process_environment
 from collectors_dagster.errors import SpoolError
 from collectors_dagster.integrations.timescale.delivery import DeliveryStore
 from collectors_dagster.logs import get_logger
@@ -53,6 +51,7 @@ from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBr
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.security.sealing import Sealer, load_sealer
+from collectors_dagster.tenants import TenantDirectory
 
 log = get_logger("agent")
 
@@ -63,14 +62,7 @@ FAREWELL_SECONDS = 1.2
 """After SIGTERM, delivery has this long to send what is ready."""
 
 
-class _Signals(NamedTuple):
-    """What this process is told from outside."""
-
-    stop: threading.Event
-    reload: threading.Event
-
-
-def run_agent(settings: Settings, clock: Clock) -> None:
+def run_agent(watcher: PlanWatcher, clock: Clock) -> None:
     """Sample and deliver until SIGTERM or SIGINT; SIGHUP reads settings and tenants again.
 
     Raises
@@ -78,83 +70,83 @@ def run_agent(settings: Settings, clock: Clock) -> None:
     SpoolError
         If the spool cannot be written, or another agent uses it.
     """
-    root = spool_root(settings.home)
+    root = spool_root(watcher.current().home)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         message = f"the spool {root} cannot be made: {error.strerror}; change its rights, or set COLLECTORS_HOME"
         raise SpoolError(message) from error
     raise_limit()
-    with spool_lock(root), _signals() as signals:
-        Agent(settings, clock, load_identity(root), signals.reload).run(signals.stop)
+    with spool_lock(root), _signals(watcher.asked) as stop:
+        Agent(watcher, clock, load_identity(root)).run(stop)
 
 
 class Agent:
     """All parts of the agent, put together."""
 
-    def __init__(self, settings: Settings, clock: Clock, identity: Identity, reload: threading.Event) -> None:
-        self._settings = settings
+    def __init__(self, watcher: PlanWatcher, clock: Clock, identity: Identity) -> None:
+        plan = watcher.current()
+        self._plan = plan
+        self._watcher = watcher
         self._clock = clock
         self._identity = identity
         self._started_at = clock.now()
         self._watched = Watched()
         host = Host(
             clock,
-            settings.agent.proc_root,
-            settings.agent.sys_root,
+            plan.agent.proc_root,
+            plan.agent.sys_root,
             watched=self._watched,
-            busiest_processes=settings.agent.busiest_processes,
+            busiest_processes=plan.agent.busiest_processes,
         )
-        sealer = load_sealer(settings.agent.spool_keys, settings.agent.spool_keys_file)
-        self._spool = _spool(settings, clock, identity, host, sealer)
+        sealer = load_sealer(plan.agent.spool_keys, plan.agent.spool_keys_file)
+        self._spool = _spool(plan, clock, identity, host, sealer)
         progress = SamplingProgress()
-        own = Own(progress, settings.agent.sample_interval_seconds, host.proc_root)
+        own = Own(progress, plan.agent.sample_interval_seconds, host.proc_root)
         self._runner = Runner([*collectors_of(host), own], clock)
         own.tallies = self._runner.tallies
         self._sampler = Sampler(self._runner, self._spool, clock, progress=progress)
         self._peaks = ExpectedPeaks(clock)
-        self._pacing = Pacing(self._runner, settings.agent.sample_interval_seconds, self._peaks.now)
+        self._pacing = Pacing(self._runner, plan.agent.sample_interval_seconds, self._peaks.now)
         self._sampler.after = self._pacing.after
         self._paced = TenantDirectory()
-        self._watcher = TenantWatcher(settings, clock)
-        policies = _policies(settings, clock)
+        policies = _policies(plan, clock)
         self._delivery = Delivery(
             identity,
-            lambda: DeliveryStore(settings.database_conninfo(), application_name="collectors-agent"),
+            lambda: DeliveryStore(watcher.current().store.known_conninfo(), application_name="collectors-agent"),
             policies,
             clock,
-            sample_interval_seconds=settings.agent.sample_interval_seconds,
-            quarantine_bytes=settings.agent.quarantine_max_bytes,
+            sample_interval_seconds=plan.agent.sample_interval_seconds,
+            quarantine_bytes=plan.agent.quarantine_max_bytes,
             sealer=sealer,
         )
         self._shipper = IncidentShipper(
             identity,
             self._delivery,
-            _window_policy(settings),
+            _window_policy(plan),
             clock,
-            sample_interval_seconds=settings.agent.sample_interval_seconds,
+            sample_interval_seconds=plan.agent.sample_interval_seconds,
             sealer=sealer,
         )
         self._heartbeat_due = self._publish_due = clock.monotonic()
-        self._settings_watcher = SettingsWatcher(settings, clock)
-        self._debug = DebugSession("agent", self._settings_watcher, clock, self._gauges)
-        self._reload = Reload(reload, settings, self._settings_watcher, self._watcher)
+        self._debug = DebugSession("agent", watcher, clock, self._gauges)
         self._service_manager = ServiceManager(process_environment(), clock)
         self._observed = Observed(clock.monotonic())
         self._noted: Sweep | None = None
-        self._endpoint = self._made_endpoint(policies) if settings.agent.endpoint_enabled else None
+        self._endpoint = self._made_endpoint(policies) if plan.agent.endpoint_enabled else None
 
     def run(self, stop: threading.Event) -> None:
         """Sample in this thread and deliver in another until `stop` is set."""
         self._follow()
         courier = threading.Thread(target=self._deliver, args=(stop,), name="delivery", daemon=True)
         courier.start()
+        threading.Thread(target=self._watch, args=(stop,), name="settings", daemon=True).start()
         if self._endpoint:
             self._endpoint.start()
         log.info("agent runs", agent_id=self._identity.agent_id, epoch=self._identity.epoch)
         self._service_manager.ready(f"agent {self._identity.agent_id} samples")
         gc.freeze()
-        self._sampler.run(self._settings.agent.sample_interval_seconds, stop, self._upkeep)
+        self._sampler.run(self._plan.agent.sample_interval_seconds, stop, self._upkeep)
         self._service_manager.stopping()
         self._spool.close()
         self._runner.close()
@@ -162,20 +154,19 @@ class Agent:
         courier.join(FAREWELL_SECONDS)
         if self._endpoint:
             self._endpoint.close()
-        write_status(status_path(self._settings), self._status("stopped"))
+        write_status(status_path(self._plan.home), self._status("stopped"))
         log.info("agent stopped", delivered=not courier.is_alive())
 
     def _upkeep(self) -> None:
         """Do what the sampling thread does between sweeps."""
         self._observe()
         self._service_manager.alive()
-        self._reload.tick()
         if self._paced is not self._delivery.directory:
             self._paced = self._delivery.directory
             self._pacing.follow(self._delivery.served)
         if self._clock.monotonic() >= self._publish_due:
             self._publish_due = self._clock.monotonic() + PUBLISH_SECONDS
-            write_status(status_path(self._settings), self._status("running"))
+            write_status(status_path(self._plan.home), self._status("running"))
         with suppress(OSError):  # a report that cannot be written must not stop the sampling
             self._debug.tick()
 
@@ -188,11 +179,11 @@ class Agent:
             self._observed.swept(newest, self._runner.tallies, self._clock.monotonic(), seconds, lost)
 
     def _made_endpoint(self, policies: Policies) -> Endpoint:
-        settings, clock = self._settings, self._clock
+        plan, clock = self._plan, self._clock
         parts = Parts(
             identity=self._identity,
             started_at=self._started_at,
-            interval_seconds=settings.agent.sample_interval_seconds,
+            interval_seconds=plan.agent.sample_interval_seconds,
             clock=clock,
             sampler=self._sampler,
             runner=self._runner,
@@ -202,11 +193,18 @@ class Agent:
             observed=self._observed,
         )
         pages = Pages(parts, lambda: self._status("running"), self._problems)
-        listen = (settings.agent.endpoint_address, settings.ports.agent)
+        listen = (plan.agent.endpoint_address, plan.port)
         return Endpoint(listen, pages.answer, clock, pages.answers)
 
     def _problems(self) -> tuple[str, ...]:
-        return (*self._settings_watcher.problems, *self._delivery.tenant_problems)
+        return (*self._watcher.problems, *self._delivery.tenant_problems)
+
+    def _watch(self, stop: threading.Event) -> None:
+        while not stop.wait(TURN_SECONDS):
+            try:
+                self._watcher.look()
+            except Exception:
+                log.exception("following the settings stumbled; it goes on")
 
     def _deliver(self, stop: threading.Event) -> None:
         while not stop.wait(TURN_SECONDS):
@@ -216,7 +214,7 @@ class Agent:
 
     def _follow(self) -> None:
         """Take over the tenants as they are now: what is delivered to them, and what is looked at for them."""
-        self._delivery.follow(self._watcher.current(), self._spool.next_seq)
+        self._delivery.follow(self._watcher.current().tenants, self._spool.next_seq)
         if self._watched.scopes != self._delivery.scopes:
             self._watched.scopes = self._delivery.scopes
 
@@ -240,7 +238,7 @@ class Agent:
         return {"sweeps": progress.sweeps, "overruns": progress.overruns, "sweep_seconds": progress.last_seconds}
 
     def _status(self, state: str) -> dict[str, Any]:
-        interval = self._settings.agent.sample_interval_seconds
+        interval = self._plan.agent.sample_interval_seconds
         return {
             **identity_status(self._identity, self._started_at),
             "state": state,
@@ -250,12 +248,12 @@ class Agent:
             "delivery": delivery_status(self._delivery),
             "incidents": asdict(self._shipper.progress),
             "tenant_problems": list(self._delivery.tenant_problems),
-            "endpoint": self._settings.agent_url,
+            "endpoint": self._plan.agent_url,
         }
 
 
-def _spool(settings: Settings, clock: Clock, identity: Identity, host: Host, sealer: Sealer | None) -> Spool:
-    agent = settings.agent
+def _spool(plan: AgentPlan, clock: Clock, identity: Identity, host: Host, sealer: Sealer | None) -> Spool:
+    agent = plan.agent
     header = SegmentHeader(identity.agent_id, identity.epoch, read_boot_id(host.proc_root), identity.host)
     limits = SpoolLimits(
         Quotas(
@@ -270,8 +268,8 @@ def _spool(settings: Settings, clock: Clock, identity: Identity, host: Host, sea
     return Spool(identity.directory, header, limits, clock, sealer)
 
 
-def _window_policy(settings: Settings) -> WindowPolicy:
-    agent = settings.agent
+def _window_policy(plan: AgentPlan) -> WindowPolicy:
+    agent = plan.agent
     return WindowPolicy(
         before=timedelta(minutes=agent.incident_minutes_before),
         after=timedelta(minutes=agent.incident_minutes_after),
@@ -280,8 +278,8 @@ def _window_policy(settings: Settings) -> WindowPolicy:
     )
 
 
-def _policies(settings: Settings, clock: Clock) -> Policies:
-    breaker, limiter = settings.patterns.circuit_breaker, settings.patterns.rate_limiter
+def _policies(plan: AgentPlan, clock: Clock) -> Policies:
+    breaker, limiter = plan.circuit_breaker, plan.rate_limiter
     return Policies(
         CircuitBreaker(
             "delivery",
@@ -290,22 +288,27 @@ def _policies(settings: Settings, clock: Clock) -> Policies:
             clock=clock,
         ),
         TokenBucket("delivery", BucketPolicy(limiter.requests_per_second, limiter.burst_size), clock=clock),
-        Backoff(base_seconds=0.5, cap_seconds=15.0, random=random.SystemRandom().random),
+        Backoff(base_seconds=0.5, cap_seconds=15.0, random=_random),
     )
 
 
+def _random() -> float:
+    """Return a number from 0 to 1: of a generator that needs no module."""
+    return int.from_bytes(os.urandom(6), "big") / 2**48
+
+
 @contextmanager
-def _signals() -> Iterator[_Signals]:
-    """Yield an event that SIGTERM and SIGINT set, and one that SIGHUP sets."""
-    events = _Signals(threading.Event(), threading.Event())
-    meanings = {signal.SIGTERM: events.stop, signal.SIGINT: events.stop, signal.SIGHUP: events.reload}
+def _signals(reload: threading.Event) -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM and SIGINT set; SIGHUP sets the other one."""
+    stop = threading.Event()
+    meanings = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
 
     def handle(number: int, frame: FrameType | None) -> None:
         meanings[signal.Signals(number)].set()
 
     before = {number: signal.signal(number, handle) for number in meanings}
     try:
-        yield events
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +173,8 @@ def again(batch: DeliveryBatch) -> DeliveryBatch:
 
 
 def _name(batch: DeliveryBatch) -> str:
+    from hashlib import sha256  # noqa: PLC0415 - it brings a library of 3 MB, and quarantine is rare
+
     tenant = sha256(batch.tenant_id.encode()).hexdigest()[:8]
     return f"{batch.epoch}-{batch.first_seq:012d}-{batch.last_seq:012d}-{tenant}"
 

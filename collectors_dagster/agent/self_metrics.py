@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-import psutil
-
 from collectors_dagster import __version__
 from collectors_dagster.agent.delivery import Delivery
 from collectors_dagster.agent.exposition import Family, header, number, prefix, samples
+from collectors_dagster.agent.footprint import Footprint
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.observed import Histogram, Observed
 from collectors_dagster.agent.sampling import Sampler
@@ -47,7 +46,7 @@ class SelfMetrics:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._process = psutil.Process()
+        self._footprint = Footprint()
 
     def text(self, answers: dict[int, int]) -> str:
         """Return the families.
@@ -119,7 +118,7 @@ class SelfMetrics:
 
     def _own(self) -> Iterator[str]:
         yield _single(CPU_SECONDS, time.process_time())
-        yield _single(RSS, self._process.memory_info().rss)
+        yield _single(RSS, self._footprint.resident_bytes())
         yield _single(START_TIME, self._parts.started_at.timestamp())
 
     def _oldest_age(self) -> float:

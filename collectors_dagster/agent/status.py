@@ -14,16 +14,15 @@ from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.sampling import Sampler
 from collectors_dagster.agent.spool import Spool
 from collectors_dagster.collectors.runner import Runner, Tally
-from collectors_dagster.config import Settings
 from collectors_dagster.errors import SpoolError
 
 SILENT_SECONDS = 10.0
 """A running agent tells of itself more often than this."""
 
 
-def status_path(settings: Settings) -> Path:
+def status_path(home: Path) -> Path:
     """Return the file in which the agent of this home tells how it is."""
-    return settings.home / "run" / "agent.json"
+    return home / "run" / "agent.json"
 
 
 def write_status(path: Path, status: dict[str, Any]) -> None:

@@ -68,7 +68,7 @@ def local_agent_url(settings: Settings) -> str:
     SpoolError
         If no agent ever ran here.
     """
-    told = read_status(status_path(settings)).get("endpoint", settings.agent_url)
+    told = read_status(status_path(settings.home)).get("endpoint", settings.agent_url)
     if not told:
         raise ConfigurationError(
             "the agent serves no endpoint: set agent.endpoint_enabled to true (COLLECTORS__AGENT__ENDPOINT_ENABLED) "

@@ -1,7 +1,6 @@
 """The environment: the one file that reads it, and the names it understands."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,11 +41,6 @@ DOCUMENT_NAMES: Mapping[str, tuple[str, ...]] = {
 _DIRECTORY_NAMES = frozenset({"COLLECTORS_CONFIG_DIR", f"{PREFIX}CONFIG_DIR"})
 _SECRET_FILE_SUFFIX = "_FILE"  # noqa: S105  # a suffix of variable names, not a password
 _MAX_SECRET_BYTES = 64 * 1024
-
-
-def process_environment() -> Mapping[str, str]:
-    """Return the environment of this process."""
-    return os.environ
 
 
 def with_dotenv(environment: Mapping[str, str], path: Path) -> Mapping[str, str]:

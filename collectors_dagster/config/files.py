@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 from pathlib import Path
 
 
@@ -25,7 +24,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, replace: 
     OSError
         If the directory cannot be written.
     """
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+    temporary = path.parent / f".{path.name}.{os.urandom(6).hex()}.tmp"
     try:
         _write_durably(temporary, content, mode)
         if replace:

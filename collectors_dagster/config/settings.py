@@ -10,12 +10,7 @@ from pydantic import PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from collectors_dagster.config.documents import read_document
-from collectors_dagster.config.environment import (
-    document_names_layer,
-    prefixed_layer,
-    process_environment,
-    with_dotenv,
-)
+from collectors_dagster.config.environment import document_names_layer, prefixed_layer, with_dotenv
 from collectors_dagster.config.explanations import explain
 from collectors_dagster.config.fields import Section, leaves, section, setting, type_at
 from collectors_dagster.config.layers import Layer, document_layer, overrides_layer
@@ -36,6 +31,7 @@ from collectors_dagster.config.sections import (
     checked_host,
     checked_url,
 )
+from collectors_dagster.config.surroundings import process_environment
 from collectors_dagster.errors import ConfigurationError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -159,7 +155,12 @@ class Settings(BaseSettings, Section):
 
     def secret_path(self, name: str) -> Path:
         """Return where the generated secret `name` lies, e.g. ``<home>/secrets/collectors.password``."""
-        return self.home / "secrets" / name
+        return self.secret_directory / name
+
+    @property
+    def secret_directory(self) -> Path:
+        """Where the generated secrets lie."""
+        return self.home / "secrets"
 
     def database_conninfo(self, database: Database = "collectors") -> SecretStr:
         """Return the libpq URL of a database; it holds the password.

@@ -1,7 +1,6 @@
 """The settings as they are now, for what may change without a restart: log level and debug switches."""
 
 from collectors_dagster.clock import Clock
-from collectors_dagster.config.fields import leaves
 from collectors_dagster.config.settings import Settings, settings_files
 from collectors_dagster.config.watching import POLL_SECONDS, Fingerprint
 from collectors_dagster.errors import ConfigurationError
@@ -34,11 +33,6 @@ class SettingsWatcher:
             self._look()
         return self._current
 
-    def hurry(self) -> None:
-        """Let the next :meth:`current` read everything anew."""
-        self._fingerprint.forget()
-        self._next_look = self._clock.monotonic()
-
     def _look(self) -> None:
         if not self._fingerprint.changed(settings_files(self._current)):
             return
@@ -49,16 +43,3 @@ class SettingsWatcher:
         else:
             self._problems = ()
             self._current = found if found != self._current else self._current
-
-
-def changed_settings(before: Settings, after: Settings) -> tuple[str, ...]:
-    """Return the names of the settings that differ, e.g. ``agent.sample_interval_seconds``; never their values."""
-    paths = dict.fromkeys(path[: path.index("<name>")] if "<name>" in path else path for path, _ in leaves(Settings))
-    return tuple(".".join(path) for path in paths if _at(before, path) != _at(after, path))
-
-
-def _at(settings: Settings, path: tuple[str, ...]) -> object:
-    value: object = settings
-    for step in path:
-        value = getattr(value, step)
-    return value

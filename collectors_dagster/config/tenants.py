@@ -2,61 +2,24 @@
 
 import contextlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.config.documents import parse_document, read_content
-from collectors_dagster.config.environment import process_environment, referenced, with_dotenv
-from collectors_dagster.config.explanations import nearest
+from collectors_dagster.config.environment import referenced, with_dotenv
 from collectors_dagster.config.files import remove_durably, write_atomically
 from collectors_dagster.config.sections import checked_address
 from collectors_dagster.config.settings import Settings, shown_path
+from collectors_dagster.config.surroundings import process_environment
 from collectors_dagster.config.tenant_schema import KNOWN_COLLECTORS, AlertChoice, TenantFile, checked_tenant_file
 from collectors_dagster.config.watching import POLL_SECONDS, Fingerprint
 from collectors_dagster.errors import ConfigurationError, TenantIsolationError
-from collectors_dagster.tenants import AlertTarget, Retention, SystemSource, Tenant, checked_tenant_id
+from collectors_dagster.tenants import AlertTarget, Retention, SystemSource, Tenant, TenantDirectory, checked_tenant_id
 
 _SUFFIX = ".yml"
 _NOT_OURS = re.compile(r"\..*|.*~|.*\.(md|txt|bak|orig|swp|tmp)")
-
-
-@dataclass(frozen=True, slots=True)
-class TenantDirectory:
-    """All tenants at one moment.
-
-    Attributes
-    ----------
-    tenants : tuple of Tenant
-        Sorted by id; where a file is bad, its last good version.
-    problems : tuple of str
-        One line per thing that is wrong, with file and line; empty when all is well.
-    """
-
-    tenants: tuple[Tenant, ...] = ()
-    problems: tuple[str, ...] = ()
-
-    def ids(self) -> tuple[str, ...]:
-        """Return the ids, sorted."""
-        return tuple(each.id for each in self.tenants)
-
-    def find(self, tenant_id: str) -> Tenant:
-        """Return a tenant.
-
-        Raises
-        ------
-        ConfigurationError
-            If there is none of this id; the message names the nearest one.
-        """
-        for tenant in self.tenants:
-            if tenant.id == tenant_id:
-                return tenant
-        like = nearest(tenant_id, self.ids())
-        hint = f"did you mean {like}? " if like else ""
-        known = ", ".join(self.ids()) or "none"
-        raise ConfigurationError(f"there is no tenant {tenant_id[:40]!r}; {hint}known are: {known}")
 
 
 def tenant_directory(settings: Settings) -> Path:
@@ -67,6 +30,11 @@ def tenant_directory(settings: Settings) -> Path:
 def tenant_path(settings: Settings, tenant_id: str) -> Path:
     """Return where the file of a tenant lies; refuses what is no tenant id."""
     return tenant_directory(settings) / f"{checked_tenant_id(tenant_id)}{_SUFFIX}"
+
+
+def tenant_files(settings: Settings) -> tuple[Path, ...]:
+    """Return what has to be watched to follow the tenants: the directory, and what lies in it."""
+    return (tenant_directory(settings), *(_files(settings) or ()))
 
 
 def shown_tenant_path(settings: Settings, tenant_id: str) -> str:
@@ -106,14 +74,8 @@ class TenantWatcher:
         self._next_look = self._clock.monotonic()
         return self.current()
 
-    def hurry(self) -> None:
-        """Let the next :meth:`current` read everything anew; from any thread."""
-        self._fingerprint.forget()
-        self._next_look = self._clock.monotonic()
-
     def _look(self) -> None:
-        watched = (tenant_directory(self._settings), *(_files(self._settings) or ()))
-        if self._fingerprint.changed(watched):
+        if self._fingerprint.changed(tenant_files(self._settings)):
             found = self._reader.read()
             self._current = found if found != self._current else self._current
 

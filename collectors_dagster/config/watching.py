@@ -24,10 +24,6 @@ class Fingerprint:
         self._clock = clock
         self._seen: tuple[object, ...] | None = None
 
-    def forget(self) -> None:
-        """Let the next look count as a change, whatever the files look like."""
-        self._seen = None
-
     def changed(self, paths: Iterable[Path]) -> bool:
         """Say whether any of `paths` changed, came or went since the last call; the first call says yes."""
         oldest_fresh = (self._clock.now().timestamp() - _FRESH_SECONDS) * 1e9

@@ -5,26 +5,87 @@ settings file that turned bad is told in the log. Reports go to ``<home>/debug``
 """
 
 import gc
-import logging
 import sys
 import threading
-import tracemalloc
 from collections.abc import Callable, Mapping
 from pathlib import Path
-
-import psutil
-import structlog
-from pyinstrument import Profiler
+from typing import TYPE_CHECKING, Protocol
 
 from collectors_dagster.clock import Clock
-from collectors_dagster.config import Settings
-from collectors_dagster.config.settings_watcher import SettingsWatcher
+from collectors_dagster.logs import get_logger
 
-_log = structlog.get_logger()
+if TYPE_CHECKING:
+    from tracemalloc import Snapshot
+
+    from pyinstrument import Profiler
+
+# What measures is imported where it is switched on: a component that is not looked into does not pay its memory.
+
+_log = get_logger("debug")
 _METRICS_SECONDS = 10.0
 _REPORT_SECONDS = 60.0
 _KEPT_REPORTS = 5
 _SHOWN_ALLOCATIONS = 25
+
+
+class Switched(Protocol):
+    """What is switched on for one component."""
+
+    @property
+    def metrics(self) -> bool:
+        """Whether to log detailed metrics."""
+        ...
+
+    @property
+    def profile(self) -> bool:
+        """Whether to profile."""
+        ...
+
+    @property
+    def memory(self) -> bool:
+        """Whether to track allocations."""
+        ...
+
+
+class _Switches(Protocol):
+    def of(self, component: str) -> Switched: ...
+
+
+class _Level(Protocol):
+    @property
+    def level(self) -> str: ...
+
+
+class Debugged(Protocol):
+    """The settings, as far as debugging is concerned."""
+
+    @property
+    def home(self) -> Path:
+        """The data directory; reports go below it."""
+        ...
+
+    @property
+    def log(self) -> _Level:
+        """Which lines are written."""
+        ...
+
+    @property
+    def debug(self) -> _Switches:
+        """What is switched on."""
+        ...
+
+
+class Watcher(Protocol):
+    """Knows the settings as they are now."""
+
+    def current(self) -> Debugged:
+        """Return them; the same object for as long as nothing changed."""
+        ...
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One line per thing that is wrong with their files."""
+        ...
 
 
 class DebugSession:
@@ -43,14 +104,13 @@ class DebugSession:
     def __init__(
         self,
         component: str,
-        settings_watcher: SettingsWatcher,
+        settings_watcher: Watcher,
         clock: Clock,
         gauges: Callable[[], Mapping[str, float]] = dict,
         instance: str = "",
     ) -> None:
         self._instance = f"-{instance}" if instance else ""
         self._component, self._watcher, self._clock, self._gauges = component, settings_watcher, clock, gauges
-        self._process = psutil.Process()
         self._profiler: Profiler | None = None
         self._tracing = False
         self._level = settings_watcher.current().log.level
@@ -86,15 +146,17 @@ class DebugSession:
             self._profiler.stop()
             self._profiler = None
         if self._tracing:
+            import tracemalloc  # noqa: PLC0415 - see above
+
             tracemalloc.stop()
             self._tracing = False
 
-    def _follow(self) -> Settings:
+    def _follow(self) -> Debugged:
         """Take over a changed log level, and tell once when the settings files turn bad."""
         settings = self._watcher.current()
         if settings.log.level != self._level:
             self._level = settings.log.level
-            logging.getLogger().setLevel(self._level.upper())
+            _set_level(self._level)
         if self._watcher.problems != self._problems:
             self._problems = self._watcher.problems
             for line in self._problems:
@@ -102,20 +164,23 @@ class DebugSession:
         return settings
 
     def _write_metrics(self) -> None:
-        times, memory = self._process.cpu_times(), self._process.memory_info()
+        import psutil  # noqa: PLC0415 - see above
+
+        process = psutil.Process()
+        times, memory = process.cpu_times(), process.memory_info()
         _log.info(
             "debug metrics",
             cpu_user_seconds=times.user,
             cpu_system_seconds=times.system,
             rss_bytes=memory.rss,
             threads=threading.active_count(),
-            open_files=self._process.num_fds(),
+            open_files=process.num_fds(),
             objects=sum(gc.get_count()),
             modules=len(sys.modules),
             **self._gauges(),
         )
 
-    def _turn_profile(self, settings: Settings, *, on: bool) -> None:
+    def _turn_profile(self, settings: Debugged, *, on: bool) -> None:
         """Write what was profiled so far, and go on with a fresh profile if it is still wanted."""
         if self._profiler:
             self._profiler.stop()
@@ -123,11 +188,15 @@ class DebugSession:
             self._keep(settings, "profile", report)
             self._profiler = None
         if on:
+            from pyinstrument import Profiler  # noqa: PLC0415 - see above
+
             self._profiler = Profiler(interval=0.005, async_mode="disabled")
             self._profiler.start()
             self._profile_at = self._clock.monotonic() + _REPORT_SECONDS
 
-    def _turn_memory(self, settings: Settings, *, on: bool) -> None:
+    def _turn_memory(self, settings: Debugged, *, on: bool) -> None:
+        import tracemalloc  # noqa: PLC0415 - see above
+
         if self._tracing:
             self._keep(settings, "memory", _allocations(tracemalloc.take_snapshot()))
         elif on:
@@ -137,7 +206,7 @@ class DebugSession:
         self._tracing = on
         self._memory_at = self._clock.monotonic() + _REPORT_SECONDS
 
-    def _keep(self, settings: Settings, kind: str, report: str) -> None:
+    def _keep(self, settings: Debugged, kind: str, report: str) -> None:
         directory = settings.home / "debug"
         directory.mkdir(parents=True, exist_ok=True)
         stamp = self._clock.now().strftime("%Y%m%dT%H%M%S")
@@ -147,8 +216,17 @@ class DebugSession:
         _log.info("debug report", kind=kind, path=str(path))
 
 
-def _allocations(snapshot: tracemalloc.Snapshot) -> str:
+def _set_level(level: str) -> None:
+    """Let the standard library's log follow; where it is not loaded, nobody writes to it."""
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        logging.getLogger().setLevel(level.upper())
+
+
+def _allocations(snapshot: "Snapshot") -> str:
     """Return the places that hold the most memory, largest first."""
+    import tracemalloc  # noqa: PLC0415 - see above
+
     ours = snapshot.filter_traces([tracemalloc.Filter(inclusive=False, filename_pattern=tracemalloc.__file__)])
     statistics = ours.statistics("lineno")
     total = sum(each.size for each in statistics)

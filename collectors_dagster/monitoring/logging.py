@@ -15,7 +15,7 @@ import structlog
 from structlog.types import EventDict, Processor
 
 from collectors_dagster.config import Settings
-from collectors_dagster.security.redaction import RedactingFormatter, redactor_for
+from collectors_dagster.security.redaction import Redactor, redactor_for
 
 _TOO_TALKATIVE = ("httpx", "httpcore", "urllib3", "watchfiles", "alembic", "matplotlib")
 
@@ -48,6 +48,19 @@ def configure_logging(component: str, settings: Settings, run: str | None = None
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
+
+
+class RedactingFormatter(logging.Formatter):
+    """Removes secrets from what another formatter made of a record: message, arguments and traceback."""
+
+    def __init__(self, inner: logging.Formatter, redactor: Redactor) -> None:
+        super().__init__()
+        self._inner = inner
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the redacted line."""
+        return self._redactor.redact(self._inner.format(record))
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 import structlog
 
 from collectors_dagster.clock import Clock
-from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.errors import CollectorsError, IntegrationError
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.integrations.timescale.leadership import Leadership
@@ -14,7 +13,7 @@ from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.records import IncidentEventKind
 from collectors_dagster.scorer.champions import Champions
 from collectors_dagster.scorer.tenant import TenantScorer
-from collectors_dagster.tenants import Tenant
+from collectors_dagster.tenants import Tenant, TenantDirectory
 
 _LEFTOVERS_SECONDS = 60.0
 

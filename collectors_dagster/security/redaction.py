@@ -6,17 +6,13 @@ told us (the token of a stranger's answer).
 
 import base64
 import json
-import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, quote_plus
 
-from pydantic import SecretStr
-
-from collectors_dagster.config import Settings
 from collectors_dagster.security.secrets import stored_secrets
 
 REDACTED = "[redacted]"
@@ -53,7 +49,7 @@ class Redactor:
     'tried [redacted] at postgresql://me:[redacted]@db/x'
     """
 
-    def __init__(self, *secrets: str | SecretStr) -> None:
+    def __init__(self, *secrets: str) -> None:
         self._lock = threading.Lock()
         self._forms: frozenset[str] = frozenset()
         self._known: re.Pattern[str] | None = None
@@ -62,11 +58,10 @@ class Redactor:
     def __repr__(self) -> str:
         return f"Redactor({len(self._forms)} forms)"
 
-    def learn(self, *secrets: str | SecretStr) -> None:
+    def learn(self, *secrets: str) -> None:
         """Replace these from now on, also where they are encoded."""
-        plain = (each.get_secret_value() if isinstance(each, SecretStr) else each for each in secrets)
         with self._lock:
-            self._forms |= {form for secret in plain for form in _forms(secret)}
+            self._forms |= {form for secret in secrets for form in _forms(secret)}
             longest_first = sorted(self._forms, key=len, reverse=True)
             self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
@@ -112,26 +107,12 @@ class Redactor:
         return {**{name: self._redact_item(name, value) for name, value in event.items()}, **kept}
 
 
-class RedactingFormatter(logging.Formatter):
-    """Removes secrets from what another formatter made of a record: message, arguments and traceback."""
+class GrowingRedactor(Redactor):
+    """A redactor that knows these secrets, and those that lie in a directory as soon as they exist."""
 
-    def __init__(self, inner: logging.Formatter, redactor: Redactor) -> None:
-        super().__init__()
-        self._inner = inner
-        self._redactor = redactor
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the redacted line."""
-        return self._redactor.redact(self._inner.format(record))
-
-
-class SettingsRedactor(Redactor):
-    """A redactor that knows the settings' secrets, and the generated ones as soon as they exist."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(*settings.secret_values())
-        self._settings = settings
-        self._directory = settings.secret_path("x").parent
+    def __init__(self, secrets: Iterable[str], directory: Path) -> None:
+        super().__init__(*secrets)
+        self._directory = directory
         self._seen_at: int | None = None
 
     def redact(self, text: str) -> str:
@@ -139,7 +120,7 @@ class SettingsRedactor(Redactor):
         changed_at = _changed_at(self._directory)
         if changed_at != self._seen_at:
             self._seen_at = changed_at
-            self.learn(*stored_secrets(self._settings))
+            self.learn(*stored_secrets(self._directory))
         return super().redact(text)
 
 
@@ -150,9 +131,22 @@ def _changed_at(directory: Path) -> int | None:
         return None
 
 
-def redactor_for(settings: Settings) -> Redactor:
+class HoldsSecrets(Protocol):
+    """The settings, as far as a redactor is concerned."""
+
+    def secret_values(self) -> Iterable[str]:
+        """Return every secret among them."""
+        ...
+
+    @property
+    def secret_directory(self) -> Path:
+        """Where the local stack's generated secrets lie."""
+        ...
+
+
+def redactor_for(settings: HoldsSecrets) -> Redactor:
     """Return a redactor that knows every secret of the settings and of the data directory."""
-    return SettingsRedactor(settings)
+    return GrowingRedactor(settings.secret_values(), settings.secret_directory)
 
 
 def _forms(secret: str) -> Iterator[str]:

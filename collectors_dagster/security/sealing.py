@@ -8,11 +8,8 @@ import base64
 import binascii
 import os
 from collections.abc import Iterable
-from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
-
-from pydantic import SecretStr
 
 from collectors_dagster.errors import SecurityError
 
@@ -21,6 +18,14 @@ _ID_BYTES = 8
 _NONCE_BYTES = 12
 OVERHEAD_BYTES = _ID_BYTES + _NONCE_BYTES + 16
 """By how much sealing makes something longer."""
+
+
+class Secret(Protocol):
+    """Text that is shown to nobody by accident; pydantic's ``SecretStr`` is one."""
+
+    def get_secret_value(self) -> str:
+        """Return the text."""
+        ...
 
 
 class UnknownKeyError(SecurityError):
@@ -87,10 +92,12 @@ class Sealer:
 
 def key_id(key: bytes) -> bytes:
     """Return the name of a key, which tells nothing of it."""
+    from hashlib import sha256  # noqa: PLC0415  # as above
+
     return sha256(b"collectors key id" + key).digest()[:_ID_BYTES]
 
 
-def read_keys(text: SecretStr) -> list[bytes]:
+def read_keys(text: Secret) -> list[bytes]:
     """Return keys written in base64, one per line or separated by spaces or commas, the present one first.
 
     Raises
@@ -98,13 +105,17 @@ def read_keys(text: SecretStr) -> list[bytes]:
     SecurityError
         If one of them is no key; the message tells which, and how to make one, but not what it says.
     """
-    words = text.get_secret_value().replace(",", " ").split()
+    return _keys(text.get_secret_value())
+
+
+def _keys(text: str) -> list[bytes]:
+    words = text.replace(",", " ").split()
     if not words:
         raise SecurityError(f"there is no key; {_REMEDY}")
     return [_key(word, position) for position, word in enumerate(words, 1)]
 
 
-def load_sealer(keys: SecretStr | None, file: Path | None) -> Sealer | None:
+def load_sealer(keys: Secret | None, file: Path | None) -> Sealer | None:
     """Return what seals with the configured keys; None if there are none.
 
     Raises
@@ -115,7 +126,7 @@ def load_sealer(keys: SecretStr | None, file: Path | None) -> Sealer | None:
     if keys is not None and file is not None:
         raise SecurityError("keys are given both as a value and as a file; remove one of the two settings")
     if file is not None:
-        keys = _read(file)
+        return Sealer(_keys(_read(file)))
     return None if keys is None else Sealer(read_keys(keys))
 
 
@@ -132,11 +143,11 @@ def _key(word: str, position: int) -> bytes:
     return key
 
 
-def _read(path: Path) -> SecretStr:
+def _read(path: Path) -> str:
     try:
         if path.stat().st_mode & 0o077:
             raise SecurityError(f"{path}: others may read this key file; run `chmod 600 {path}`")
-        return SecretStr(path.read_text(encoding="ascii"))
+        return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
     raise SecurityError(f"{path}: the key file cannot be read: {reason}")

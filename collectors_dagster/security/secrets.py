@@ -1,21 +1,25 @@
 """Secrets that the local stack makes for itself: one file each, readable by its owner only."""
 
+import os
 import re
-import secrets
 import stat
+from base64 import urlsafe_b64encode
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-
-from collectors_dagster.config import Settings
 from collectors_dagster.config.files import write_atomically
 from collectors_dagster.errors import SecurityError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from collectors_dagster.config import Settings
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z]+)?")
 _RANDOM_BYTES = 24
 
 
-def read_or_create(settings: Settings, name: str) -> SecretStr:
+def read_or_create(settings: "Settings", name: str) -> "SecretStr":
     """Return the secret `name`, making it at the first call.
 
     Whoever asks at the same time, in whichever process, gets the same secret.
@@ -32,22 +36,23 @@ def read_or_create(settings: Settings, name: str) -> SecretStr:
     SecurityError
         If the file is readable by others, empty, not a plain file, or cannot be written; the message has the remedy.
     """
+    from pydantic import SecretStr  # noqa: PLC0415 - who only redacts, as the agent does, does not load it
+
     if not _NAME.fullmatch(name):
         raise SecurityError(f"{name[:40]!r} is no name of a secret")
     path = settings.secret_path(name)
     try:
         if not path.is_symlink() and not path.exists():
             _create(path)
-        return _read(path)
+        return SecretStr(_read(path))
     except OSError as error:
         reason = error.strerror or type(error).__name__
     raise SecurityError(f"{path}: {reason}; the data directory must be writable by this user")
 
 
-def stored_secrets(settings: Settings) -> list[SecretStr]:
-    """Return all secrets that exist, for redaction; a file that cannot be read is left out."""
-    found: list[SecretStr] = []
-    directory = settings.secret_path("x").parent
+def stored_secrets(directory: Path) -> list[str]:
+    """Return all secrets that exist, in clear, for redaction; a file that cannot be read is left out."""
+    found: list[str] = []
     for path in sorted(directory.iterdir()) if directory.is_dir() else ():
         try:
             found.append(_read(path))
@@ -59,12 +64,12 @@ def stored_secrets(settings: Settings) -> list[SecretStr]:
 def _create(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        write_atomically(path, secrets.token_urlsafe(_RANDOM_BYTES).encode(), mode=0o600, replace=False)
+        write_atomically(path, urlsafe_b64encode(os.urandom(_RANDOM_BYTES)), mode=0o600, replace=False)
     except FileExistsError:
         return  # another process was first: its secret is the one
 
 
-def _read(path: Path) -> SecretStr:
+def _read(path: Path) -> str:
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
         raise SecurityError(f"{path}: is not a plain file; remove it and what it points to, then start again")
@@ -73,4 +78,4 @@ def _read(path: Path) -> SecretStr:
     text = path.read_text(encoding="utf-8").strip()
     if not text:
         raise SecurityError(f"{path}: is empty; restore it from your backup")
-    return SecretStr(text)
+    return text

@@ -14,9 +14,9 @@ import psutil
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.config import Settings
-from collectors_dagster.config.environment import process_environment
 from collectors_dagster.config.files import write_atomically
 from collectors_dagster.config.settings import PROJECT_ROOT
+from collectors_dagster.config.surroundings import process_environment
 from collectors_dagster.errors import StartupError
 from collectors_dagster.supervisor.checks import check_machine, check_ports
 from collectors_dagster.supervisor.component import Ending, in_stop_order, selection

@@ -9,9 +9,9 @@ from typing import TextIO
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.config import Settings
-from collectors_dagster.config.environment import process_environment
 from collectors_dagster.config.files import write_atomically
 from collectors_dagster.config.settings import PROJECT_ROOT
+from collectors_dagster.config.surroundings import process_environment
 from collectors_dagster.config.tenants import load_tenants
 from collectors_dagster.errors import StartupError
 from collectors_dagster.supervisor.stack import location

@@ -10,8 +10,8 @@ from pathlib import Path
 from collectors_dagster import __version__
 from collectors_dagster.clock import Clock
 from collectors_dagster.config import Settings
-from collectors_dagster.config.environment import process_environment
 from collectors_dagster.config.settings import PROJECT_ROOT
+from collectors_dagster.config.surroundings import process_environment
 from collectors_dagster.errors import StartupError
 from collectors_dagster.security.secrets import read_or_create
 from collectors_dagster.supervisor import postgres, probes, redis

@@ -138,8 +138,9 @@ def test_hadolint_finds_nothing_in_the_image() -> None:
 def test_the_agent_needs_no_package_that_its_lock_lacks() -> None:
     program = (
         "import sys, importlib.metadata as m\n"
-        "import collectors_dagster.cli.__main__, collectors_dagster.cli.agent, collectors_dagster.agent.process\n"
-        "import collectors_dagster.monitoring.logging, collectors_dagster.cli.top, collectors_dagster.cli.top_source\n"
+        "import collectors_dagster.cli.__main__, collectors_dagster.cli.agent, collectors_dagster.agent.__main__\n"
+        "import collectors_dagster.config.agent_planning\n"
+        "import collectors_dagster.cli.top, collectors_dagster.cli.top_source\n"
         "owners = m.packages_distributions()\n"
         "print(*sorted({o for n in list(sys.modules) for o in owners.get(n.split('.')[0], [])}))"
     )

@@ -14,11 +14,10 @@ from pydantic import SecretStr
 
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.config import load_settings
-from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.records import ModelPackage, Window
 from collectors_dagster.samples import Kind, SeriesKey
-from collectors_dagster.tenants import AlertTarget, Tenant, Tier
+from collectors_dagster.tenants import AlertTarget, Tenant, TenantDirectory, Tier
 from resources.deployment import Deployment
 
 if TYPE_CHECKING:

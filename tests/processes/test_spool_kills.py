@@ -11,12 +11,11 @@ from pydantic import SecretStr
 from collectors_dagster.agent.delivery import Delivery, Policies
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.clock import ManualClock
-from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.integrations.timescale import DeliveryStore
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
-from collectors_dagster.tenants import SystemSource, Tenant
+from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
 from tests.support.spools import HEADER, open_spool, read_spool
 
 REPOSITORY = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from collectors_dagster.config.environment import process_environment
+from collectors_dagster.config.surroundings import process_environment
 from tests.support.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]

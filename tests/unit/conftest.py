@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors_dagster.config.environment import DOCUMENT_NAMES, process_environment
+from collectors_dagster.config.environment import DOCUMENT_NAMES
+from collectors_dagster.config.surroundings import process_environment
 from tests.support.project import Project
 
 

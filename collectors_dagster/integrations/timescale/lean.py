@@ -117,12 +117,12 @@ class LeanCursor:
 
 
 def array_literal(values: Sequence[object]) -> str:
-    """Return an array as PostgreSQL reads one: a tenth of the work of an ``ARRAY[...]`` of the same values.
+    r"""Return an array as PostgreSQL reads one: a tenth of the work of an ``ARRAY[...]`` of the same values.
 
     Examples
     --------
     >>> array_literal([1, None, 2.5]), array_literal(['a"b', 'c'])
-    ('{1,NULL,2.5}', '{"a\\\\"b","c"}')
+    ('{1,NULL,2.5}', '{"a\\"b","c"}')
     """
     return "{" + ",".join(map(_item, values)) + "}"
 

@@ -11,8 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 
 _BLOCK = re.compile(r"^-- name: (?P<name>\w+)\n(?P<purpose>(?:-- .+\n)+)(?P<statement>[^;]+);\n*", re.MULTILINE)
 
@@ -55,5 +54,5 @@ def query_files() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".sql") for name in names if name.endswith(".sql")))
 
 
-def _folder() -> Traversable:
-    return files("collectors_dagster.integrations.timescale") / "sql" / "queries"
+def _folder() -> Path:
+    return Path(__file__).parent / "sql" / "queries"

@@ -19,13 +19,12 @@ from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.intervals import ClosedInterval, Intervals
 from collectors_dagster.agent.spool import Spool
 from collectors_dagster.clock import ManualClock
-from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.errors import ServiceUnreachableError
 from collectors_dagster.integrations.timescale import Delivered, DeliveryBatch, DeliveryResult, DeliveryStore
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
-from collectors_dagster.tenants import SystemSource, Tenant
+from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
 from tests.support.spools import HEADER, append_seconds, open_spool, read_spool
 
 AURORA = Tenant("aurora", "Aurora", system=SystemSource(collectors=("load", "disk")))

@@ -17,7 +17,6 @@ from collectors_dagster.agent.spool import Spool
 from collectors_dagster.agent.timing import nanoseconds
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.runner import Column
-from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.errors import ConfigurationError, ServiceUnreachableError
 from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryResult, DeliveryStore, Store
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, Phase, failed_if_transient
@@ -25,7 +24,7 @@ from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.records import ClockEvent, ClockEventKind, Window
 from collectors_dagster.samples import Kind, Metric
-from collectors_dagster.tenants import SystemSource, Tenant
+from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
 from tests.support.spools import HEADER, LOAD, READS, append_seconds, limits, open_spool, sweep
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

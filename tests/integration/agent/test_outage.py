@@ -16,14 +16,12 @@ from collectors_dagster.agent.spool import Spool
 from collectors_dagster.clock import ManualClock, SystemClock
 from collectors_dagster.collectors.protocol import Reading, Series
 from collectors_dagster.collectors.runner import Runner
-from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.integrations.timescale import DeliveryStore, migrate
-from collectors_dagster.integrations.timescale.database import Connection, Database
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, Phase, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.samples import Kind, Metric
-from collectors_dagster.tenants import SystemSource, Tenant
+from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
 from tests.support.postgres import PostgresServer, restarted, running_postgres
 from tests.support.spools import HEADER, open_spool, read_spool
 
@@ -50,25 +48,16 @@ class Levels:
         """Nothing is held."""
 
 
-class CountingDatabase(Database):
-    """Counts how often a connection is asked for."""
-
-    attempts = 0
-
-    def _connect(self) -> Connection:
-        self.attempts += 1
-        return super()._connect()
-
-
-class CountingStore(DeliveryStore):
-    """A store over a database that counts."""
+class Counting:
+    """The address of a database, which counts how often a connection is made with it."""
 
     def __init__(self, conninfo: SecretStr) -> None:
-        super().__init__(conninfo, application_name="test-agent")
-        self.database = CountingDatabase(conninfo, application_name="test-agent", max_connections=2)
-        self._database = self.database
-        self._series._database = self.database
-        self.tenants._database = self.database
+        self._conninfo = conninfo
+        self.attempts = 0
+
+    def get_secret_value(self) -> str:
+        self.attempts += 1
+        return self._conninfo.get_secret_value()
 
 
 class Agent:
@@ -80,7 +69,8 @@ class Agent:
         self.identity.directory.mkdir(parents=True)
         self.spool: Spool = open_spool(self.identity.directory, self.clock)
         self._sampler = Sampler(Runner([Levels(self.clock)], self.clock), self.spool, self.clock)
-        self.store = CountingStore(conninfo)
+        self.address = Counting(conninfo)
+        self.store = DeliveryStore(self.address, application_name="test-agent")
         self.breaker = CircuitBreaker("delivery", BreakerPolicy(5, 30), classify=failed_if_transient, clock=self.clock)
         self.delivery = Delivery(
             self.identity,
@@ -182,14 +172,14 @@ def test_a_server_that_is_away_is_asked_once_a_pause_and_the_first_answer_ends_t
     agent: Agent, server: PostgresServer
 ) -> None:
     agent.live(35)
-    before = agent.store.database.attempts
+    before = agent.address.attempts
     with restarted(server):
         tried = []
         for _ in range(600):
             waiting = agent.delivery.progress.waiting_until
-            seen, now = agent.store.database.attempts, agent.clock.monotonic()
+            seen, now = agent.address.attempts, agent.clock.monotonic()
             agent.live(1)
-            tried.append(agent.store.database.attempts - seen)
+            tried.append(agent.address.attempts - seen)
             assert not (tried[-1] and now + 1 < waiting)  # never within a pause
         assert max(tried) == 1
         assert sum(tried) <= 5 + 600 / 30 + 1  # until the breaker opens, then one probe for each of its pauses
@@ -202,4 +192,4 @@ def test_a_server_that_is_away_is_asked_once_a_pause_and_the_first_answer_ends_t
     assert agent.delivery._policies.backoff.failures == 0
     agent.live(3)
     assert stored(server, "aurora") == stored(server, "borealis") == agent.due()
-    assert agent.store.database.attempts > before
+    assert agent.address.attempts > before

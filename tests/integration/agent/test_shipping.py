@@ -14,7 +14,6 @@ from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.shipping import IncidentShipper, WindowPolicy
 from collectors_dagster.agent.spool import Spool
 from collectors_dagster.clock import ManualClock
-from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.errors import ServiceUnreachableError, StorageError
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from collectors_dagster.integrations.timescale.details import DetailBatch, DetailTable
@@ -22,7 +21,7 @@ from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBr
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.records import Incident, IncidentEventKind, Severity, Window
-from collectors_dagster.tenants import SystemSource, Tenant
+from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
 from tests.support.spools import HEADER, append_seconds, open_spool
 from tests.support.store_data import checksum
 

@@ -10,7 +10,6 @@ import pytest
 from pydantic import SecretStr
 
 from collectors_dagster.clock import ManualClock
-from collectors_dagster.config.tenants import TenantDirectory
 from collectors_dagster.errors import ModelError, ServiceUnreachableError
 from collectors_dagster.features.axis import minute_axis
 from collectors_dagster.features.signals import METRICS, SIGNALS, signals_from_buckets
@@ -22,7 +21,7 @@ from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.records import Incident, IncidentEventKind, ModelState, Window
 from collectors_dagster.scorer.champions import Champions
 from collectors_dagster.scorer.scorer import Scorer
-from collectors_dagster.tenants import SystemSource, Tenant
+from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
 from tests.support.hosts import DeliveringHost
 from tests.support.postgres import PostgresServer, restarted
 from tests.support.waiting import wait_until

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from collectors_dagster.clock import ManualClock
-from collectors_dagster.config.settings_watcher import SettingsWatcher, changed_settings
+from collectors_dagster.config.settings_watcher import SettingsWatcher
 from tests.support.project import Project
 
 
@@ -62,20 +62,3 @@ def test_nothing_new_is_the_same_object(project: Project) -> None:
     for _ in range(5):
         clock.move(3)
         assert watcher.current() is before
-
-
-def test_asked_to_hurry_it_reads_at_once(project: Project) -> None:
-    watcher = SettingsWatcher(project.settings(), ManualClock())
-    watcher.current()
-    project.write("config/base.yml", "log: {level: debug}\n")
-    assert watcher.current().log.level == "info"
-    watcher.hurry()
-    assert watcher.current().log.level == "debug"
-
-
-def test_what_changed_is_named_and_never_shown(project: Project) -> None:
-    before = project.settings()
-    debug = {"components": {"agent": {"profile": True}}}
-    after = project.settings(agent={"spool_max_bytes": 2**21}, redis={"password": "s3cret"}, debug=debug)
-    assert changed_settings(before, after) == ("redis.password", "agent.spool_max_bytes", "debug.components")
-    assert changed_settings(before, before) == ()

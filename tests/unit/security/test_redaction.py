@@ -14,9 +14,9 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
-from collectors_dagster.security.redaction import REDACTED, RedactingFormatter, Redactor, redactor_for
+from collectors_dagster.monitoring.logging import RedactingFormatter
+from collectors_dagster.security.redaction import REDACTED, Redactor, redactor_for
 from collectors_dagster.security.secrets import read_or_create
 from tests.support.project import Project
 
@@ -88,7 +88,7 @@ def test_secret_too_short_to_protect_anything_blanks_no_lines() -> None:
 def test_secret_learned_later_is_removed_from_then_on() -> None:
     redactor = Redactor()
     assert redactor.redact("xyzzy-1") == "xyzzy-1"
-    redactor.learn("xyzzy-1", SecretStr("xyzzy-2"))
+    redactor.learn("xyzzy-1", "xyzzy-2")
     assert redactor.redact("xyzzy-1 xyzzy-2") == f"{REDACTED} {REDACTED}"
 
 

@@ -97,8 +97,8 @@ def test_secret_stays_out_of_representations_and_errors(project: Project) -> Non
 
 
 def test_stored_secrets_are_those_that_can_be_read(project: Project) -> None:
-    assert stored_secrets(project.settings()) == []
+    assert stored_secrets(project.settings().secret_directory) == []
     first = read_or_create(project.settings(), NAME)
     read_or_create(project.settings(), "dagster.password")
     path_of(project, "dagster.password").chmod(0o644)
-    assert stored_secrets(project.settings()) == [first]
+    assert stored_secrets(project.settings().secret_directory) == [first.get_secret_value()]
