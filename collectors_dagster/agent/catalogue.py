@@ -27,7 +27,10 @@ tenant receives those of the collectors named in its file, in the part of the ho
 ([scopes.md](scopes.md)), that are *stored* always, and the others too if its file says `detail: true`; at its own
 resolution: of a **gauge** the mean over the interval, of a **counter** the exact rate per second under the name in the
 column *in the database*. A gauge marked *max* is stored a second time with the interval's maximum, as `<name>_max`. A
-metric's name, kind and unit never change; new ones are added beside.
+counter marked *total* is stored a second time under its own name, as a gauge, with what it stood at when the interval
+ended: energy, which is paid for by the total, and errors and kills so rare that each of them counts, those too that
+happened while the agent did not run. Either takes a second place within `max_series`. A metric's name, kind and unit
+never change; new ones are added beside.
 
 What the kernel, the hardware or the platform does not tell is left out, never shown as zero. The last columns say what
 the same thing is called by the Prometheus exporter of its field (`node_exporter` for the host, NVIDIA's DCGM exporter
@@ -67,6 +70,7 @@ class Entry:
             "delivered_name": metric.delivered_name,
             "delivered_unit": metric.delivered_unit,
             "peak": metric.peak,
+            "cumulative": metric.cumulative,
             "detail": metric.detail,
             "exporter": metric.exporter,
             "opentelemetry": metric.otel,
@@ -121,16 +125,27 @@ def _row(entry: Entry) -> str:
     metric = entry.metric
     cells = (
         f"`{metric.name}`",
-        f"{metric.kind}, max" if metric.peak else metric.kind,
+        _kind(metric),
         metric.unit,
         metric.help,
-        "the same" if metric.kind is Kind.GAUGE else f"`{metric.delivered_name}`",
+        _delivered(metric),
         "with detail" if metric.detail else "always",
         _foreign(metric.exporter),
         _foreign(metric.otel),
         "yes" if entry.portable else "no",
     )
     return _as_row(cells)
+
+
+def _kind(metric: Metric) -> str:
+    marks = [word for word, is_set in (("max", metric.peak), ("total", metric.cumulative)) if is_set]
+    return ", ".join((metric.kind, *marks))
+
+
+def _delivered(metric: Metric) -> str:
+    if metric.kind is Kind.GAUGE:
+        return "the same"
+    return f"`{metric.delivered_name}`, and the same" if metric.cumulative else f"`{metric.delivered_name}`"
 
 
 def _as_row(cells: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ class Share:
     """A tenant's share of the host's series.
 
     What was admitted stays admitted for as long as it is there; a new series takes a free place or is refused. A series
-    whose maximum is delivered too takes two places.
+    whose maximum or total is delivered too takes two places.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Share:
 
 
 def _places(column: Column) -> int:
-    return 2 if column.metric.peak else 1
+    return 2 if column.metric.has_companion else 1
 
 
 def _shown(column: Column) -> str:

@@ -86,6 +86,7 @@ def test_metrics_keep_to_the_naming_rules(collector: Collector) -> None:
         assert metric.help.endswith(".")
         assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER)
         assert not (metric.peak and metric.kind is Kind.COUNTER)
+        assert not (metric.cumulative and metric.kind is Kind.GAUGE)
         assert ("bytes" in metric.name) == metric.unit.startswith("bytes")
         assert ("seconds" in metric.name) == (metric.unit == "seconds")
 
