@@ -36,7 +36,7 @@ What the kernel, the hardware or the platform does not tell is left out, never s
 the same thing is called by the Prometheus exporter of its field (`node_exporter` for the host, NVIDIA's DCGM exporter
 for GPUs, cAdvisor for cgroups, process-exporter for processes; `*` stands for several names, told apart here by a
 label; some need an option there) and in OpenTelemetry's conventions and host receiver, and whether psutil counts it
-too, which stands in on macOS, as far as that platform tells it.
+too, which stands in on macOS and Windows, as far as they tell it.
 """
 HEAD = (
     *("metric", "kind", "unit", "meaning", "in the database", "stored"),

@@ -90,11 +90,8 @@ def kills(*counts: float, resolution: float = 10.0, companions: bool = True) -> 
 def test_a_counter_whose_total_is_asked_for_is_delivered_as_a_gauge_beside_its_rate() -> None:
     (closed,) = kills(*[3.0] * 5, *[7.0] * 5)
     rate, total = closed.samples
-    assert (rate.series.metric, rate.series.kind, rate.value) == (
-        "oom_kills_per_second",
-        Kind.COUNTER,
-        pytest.approx(4 / 9),
-    )
+    assert (rate.series.metric, rate.series.kind) == ("oom_kills_per_second", Kind.COUNTER)
+    assert rate.value == pytest.approx(4 / 9)
     assert (total.series.metric, total.series.kind, total.value) == ("oom_kills_total", Kind.GAUGE, 7.0)
     assert (total.series.unit, rate.series.unit) == ("operations", "operations_per_second")
     assert total.ts == rate.ts == closed.end
