@@ -177,5 +177,27 @@ def test_a_process_that_nobody_waits_for_yet_is_a_member_without_memory(both: Bo
     assert process.stat.resident_pages == 0
 
 
+ELSEWHERE = """
+import sys
+import psutil
+sys.platform = "darwin"
+from collectors_dagster.clock import SystemClock
+from collectors_dagster.collectors import collectors_of
+from collectors_dagster.collectors.protocol import Host
+from collectors_dagster.collectors.runner import Runner
+clock = SystemClock()
+runner = Runner(collectors_of(Host(clock)), clock)
+sweep = runner.sweep()
+runner.close()
+assert not [(name, tally.errors) for name, tally in runner.tallies.items() if tally.errors]
+print(*sorted({column.collector for column in sweep.columns}))
+"""
+
+
+def test_elsewhere_than_on_linux_one_sweep_reads_what_psutil_tells() -> None:
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("clock cpu disk load memory network process\n", "")
+
+
 def _cpu(values: dict[str, float]) -> float:
     return values["process_cpu_user_seconds_total"] + values["process_cpu_system_seconds_total"]
