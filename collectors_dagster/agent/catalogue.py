@@ -23,11 +23,13 @@ Written by `python -m collectors_dagster.agent.catalogue write`; a test compares
 `collectors agent catalogue` prints the same, with `--json` for programs.
 
 The agent reads these on its host, once a second where nothing else is said, and keeps them in its flight recorder. A
-tenant receives those of the collectors named in its file, in the part of the host that it observes
-([scopes.md](scopes.md)), that are *stored* always, and the others too if its file says `detail: true`; at its own
-resolution: of a **gauge** the mean over the interval, of a **counter** the exact rate per second under the name in the
-column *in the database*. A gauge marked *max* is stored a second time with the interval's maximum, as `<name>_max`. A
-counter marked *total* is stored a second time under its own name, as a gauge, with what it stood at when the interval
+source with an interval of its own is never read more often, however short `agent.sample_interval_seconds` and whatever
+pacing asks for: that is the limit to what it costs. (Deliveries and notifications are limited by
+`patterns.rate_limiter`.) A tenant receives those of the collectors named in its file, in the part of the host that it
+observes ([scopes.md](scopes.md)), that are *stored* always, and the others too if its file says `detail: true`; at its
+own resolution: of a **gauge** the mean over the interval, of a **counter** the exact rate per second under the name in
+the column *in the database*. A gauge marked *max* is stored a second time with the interval's maximum, as `<name>_max`.
+A counter marked *total* is stored a second time under its own name, as a gauge, with what it stood at when the interval
 ended: energy, which is paid for by the total, and errors and kills so rare that each of them counts, those too that
 happened while the agent did not run. Either takes a second place within `max_series`. A metric's name, kind and unit
 never change; new ones are added beside.
@@ -115,7 +117,7 @@ def _sections() -> Iterator[str]:
     entries = catalogue()
     for source in _sources(COLLECTORS):
         summary = source.about.partition("\n")[0]
-        pace = f" Read every {source.interval_seconds:g} seconds." if source.interval_seconds else ""
+        pace = f" Read {_pace(source.interval_seconds)} at most." if source.interval_seconds else ""
         yield f"\n## {source.name}\n\n{summary}{pace}\n\n"
         yield _as_row(HEAD) + _as_row(("---",) * len(HEAD))
         yield from (_row(entry) for entry in entries if entry.collector == source.name)
@@ -135,6 +137,10 @@ def _row(entry: Entry) -> str:
         "yes" if entry.portable else "no",
     )
     return _as_row(cells)
+
+
+def _pace(seconds: float) -> str:
+    return "once a second" if seconds == 1 else f"every {seconds:g} seconds"
 
 
 def _kind(metric: Metric) -> str:
