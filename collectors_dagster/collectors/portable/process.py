@@ -41,6 +41,7 @@ NOBODY_KNOWN = "unknown"
 HAS_OPEN_FILES = hasattr(psutil.Process, "num_fds")
 """Windows counts handles, of which files are a small part."""
 UNTOLD = (READ_BYTES, WRITTEN_BYTES, BY_STATE, *(() if HAS_OPEN_FILES else (OPEN_FILES,)))
+HAS_ZOMBIES = os.name == "posix"
 STATES = {psutil.STATUS_ZOMBIE: b"Z", psutil.STATUS_DEAD: b"X"}
 """The letters that matter to :class:`Process`."""
 
@@ -54,7 +55,7 @@ class PortableProcesses(Processes):
     timeout_seconds = 2.0
 
     def __init__(self, host: Host) -> None:
-        super().__init__(host, table=PortableTable(host), details=OpenFiles(), untold=UNTOLD)
+        super().__init__(host, table=PortableTable(host), details=PortableDetails(), untold=UNTOLD)
 
 
 class PortableTable:
@@ -123,8 +124,8 @@ class PortableTable:
 
     def _take(self, handle: psutil.Process, look: Look) -> None:
         with handle.oneshot():
-            stat = self._stat(handle)
             process, _ = self._known.get(handle.pid, (None, None))
+            stat = self._stat(handle, process.stat.threads if process else 0)
             if process is None:
                 self._admit(handle, stat, look)
                 return
@@ -142,15 +143,16 @@ class PortableTable:
         self._known[handle.pid] = process, handle
         look.came.append(process)
 
-    def _stat(self, handle: psutil.Process) -> Stat:
+    def _stat(self, handle: psutil.Process, threads: int) -> Stat:
+        """Return what is read of every process; for threads, and for states, Windows would go through all of them."""
         times = handle.cpu_times()
         return Stat(
             os.fsencode(handle.name())[:NAME_BYTES],
-            STATES.get(handle.status(), b"S"),
+            STATES.get(handle.status(), b"S") if HAS_ZOMBIES else b"S",
             0,
             round(times.user * self._ticks),
             round(times.system * self._ticks),
-            handle.num_threads(),
+            threads,
             0,
             handle.memory_info().rss // self._page_bytes,
         )
@@ -174,14 +176,16 @@ class PortableTable:
         look.gone.append(process)
 
 
-class OpenFiles:
-    """How many files followed processes have open."""
+class PortableDetails:
+    """How many threads followed processes have, and how many open files."""
 
     def update(self, process: Process, number: int) -> tuple[int, int]:
-        """Count a process's open files; ``None`` if we may not know."""
+        """Count a process's threads, and its open files: ``None`` if we may not know."""
         process.detailed_at = number
         try:
-            process.open_files = psutil.Process(process.pid).num_fds() if HAS_OPEN_FILES else None
+            handle = psutil.Process(process.pid)
+            process.stat = process.stat._replace(threads=handle.num_threads())
+            process.open_files = handle.num_fds() if HAS_OPEN_FILES else None
         except psutil.NoSuchProcess:
             process.open_files = 0  # it ended in this moment, and the next look will tell
         except (psutil.AccessDenied, OSError):
