@@ -66,6 +66,8 @@ class Tally:
     ----------
     interval_seconds : float
         Between two readings, at present; 0 for every sweep.
+    last_success : datetime or None
+        Beginning of the newest sweep in which it answered.
     skipped : int
         Readings not tried because the circuit was open.
     circuit : Phase
@@ -95,7 +97,9 @@ class _Slot:
 
     def __init__(self, collector: Collector, policy: BreakerPolicy) -> None:
         self.collector = collector
+        self.read = collector.read
         self.name = collector.name
+        self.place = 0
         self.cadence = cadence_of(collector)
         self.tally = Tally(interval_seconds=self.cadence.interval_seconds)
         self.series: tuple[Series, ...] = ()
@@ -177,6 +181,9 @@ class Runner:
     ) -> None:
         slots = [_Slot(collector, policy) for collector in collectors]
         self._slots = sorted(slots, key=lambda slot: slot.waiting is not None)
+        for place, slot in enumerate(self._slots):
+            slot.place = place
+        self._waiting = [slot for slot in self._slots if slot.waiting is not None]
         self._clock = clock
         self._columns: tuple[Column, ...] = ()
 
@@ -197,19 +204,20 @@ class Runner:
 
     def sweep(self) -> Sweep:
         """Read what is due; the others' values are NaN."""
-        now = self._clock.monotonic()
+        now, moment = self._clock.monotonic(), self._clock.now()
         claims = [slot.claim(now) for slot in self._slots]
-        for slot, permit in zip(self._slots, claims, strict=True):
-            if permit is not None and slot.waiting is not None:
-                self._begin(slot, slot.waiting)
+        for slot in self._waiting:
+            if claims[slot.place] is not None:
+                self._begin(slot)
         values: array[float] = array("d")
-        changed = False
+        changed, started = False, self._clock.monotonic()
         for slot, permit in zip(self._slots, claims, strict=True):
             if permit is None:
                 values.extend(slot.blank)
                 continue
             before = slot.columns
-            values.extend(self._read(slot, permit))
+            found, started = self._read(slot, permit, started, moment)
+            values.extend(found)
             changed |= slot.columns is not before
         if changed:
             self._columns = tuple(column for slot in self._slots for column in slot.columns)
@@ -220,25 +228,36 @@ class Runner:
         for slot in self._slots:
             slot.collector.close()
 
-    def _begin(self, slot: _Slot, waiting: Waiting) -> None:
+    def _begin(self, slot: _Slot) -> None:
+        assert slot.waiting is not None
         try:
-            waiting.begin()
+            slot.waiting.begin()
         except Exception as error:  # noqa: BLE001 - as in _read, which will say whether the source is lost
             slot.fail(error)
 
-    def _read(self, slot: _Slot, permit: Permit) -> Sequence[float]:
-        started = self._clock.monotonic()
+    def _read(self, slot: _Slot, permit: Permit, started: float, moment: datetime) -> tuple[Sequence[float], float]:
+        """Return the values and the monotonic time at which they were there.
+
+        At 1 Hz every call in here finds the processor's caches cold: what is usual takes the shortest way.
+        """
         try:
-            reading = _checked(slot.collector.read(), slot.name)
+            series, values, errors = _checked(slot.read(), slot.name)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in one source must not cost another
             slot.fail(error)
-            self._end(slot, permit, started, Outcome.FAILURE)
-            return slot.blank
-        values = self._accept(slot, reading)
-        self._end(slot, permit, started, Outcome.SUCCESS)
-        return values
+            return slot.blank, self._end(slot, permit, started, Outcome.FAILURE)
+        if series is not slot.series:
+            slot.adopt(series)
+        tally = slot.tally
+        tally.points += len(slot.columns)
+        tally.last_success = moment
+        tally.last_error = None if not errors else tally.last_error
+        for trouble in errors:
+            slot.fail(trouble)
+        if len(values) > len(slot.columns):
+            values = values[: len(slot.columns)]
+        return values, self._end(slot, permit, started, Outcome.SUCCESS)
 
-    def _end(self, slot: _Slot, permit: Permit, started: float, outcome: Outcome) -> None:
+    def _end(self, slot: _Slot, permit: Permit, started: float, outcome: Outcome) -> float:
         """Time a reading, and tell the circuit; one that took too long is a failure, whatever it brought."""
         now = self._clock.monotonic()
         tally = slot.tally
@@ -248,18 +267,9 @@ class Runner:
         if tally.last_seconds > slot.cadence.timeout_seconds:
             slot.fail(_overlong(slot.name, slot.cadence.timeout_seconds))
             outcome = Outcome.FAILURE
-        slot.settle(permit, outcome, now)
-
-    def _accept(self, slot: _Slot, reading: Reading) -> Sequence[float]:
-        if reading.series is not slot.series:
-            slot.adopt(reading.series)
-        for error in reading.errors:
-            slot.fail(error)
-        slot.tally.points += len(slot.columns)
-        slot.tally.last_success = self._clock.now()
-        if not reading.errors:
-            slot.tally.last_error = None
-        return reading.values if len(slot.columns) == len(slot.series) else reading.values[: len(slot.columns)]
+        if permit is not FREE or outcome is not Outcome.SUCCESS:
+            slot.settle(permit, outcome, now)
+        return now
 
 
 def _overlong(source: str, seconds: float) -> SourceUnavailableError:

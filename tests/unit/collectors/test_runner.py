@@ -106,8 +106,8 @@ def test_each_source_is_timed_and_its_last_success_is_known() -> None:
 
     source = Scripted("slow", slow)
     runner = Runner([source], clock)
-    runner.sweep()
     succeeded_at = clock.now()
+    runner.sweep()
     source.answer = failing
     clock.sleep(1)
     runner.sweep()
