@@ -24,7 +24,7 @@ from collectors_dagster.patterns.circuit_breaker import (
 from collectors_dagster.samples import Labels, Metric
 
 MAX_SERIES = 2000
-"""Series that one collector may report; the rest is refused and counted, the sweep goes on."""
+"""Series that one collector may report; what it names last is refused and counted, the sweep goes on."""
 
 EARLY = 0.9
 """A source is due a little before its interval is over: sweeps come on a grid, give or take milliseconds."""
@@ -109,14 +109,20 @@ class _Slot:
         self._policy = policy
         self._breaker = HEALTHY
         self._due = -math.inf
+        self._told: set[str] = set()
+        self._told_before: set[str] = set()
 
     def adopt(self, series: tuple[Series, ...]) -> None:
-        """Take over a new set of series, within the limit."""
+        """Take over a new set of series, within the limit; say so once if it is reached, however often the set changes.
+
+        A collector names the most important first.
+        """
         self.series = series
+        refused_before = self.tally.refused_series
         self.tally.refused_series = max(0, len(series) - MAX_SERIES)
         self.columns = tuple(Column(self.name, one.metric, one.labels) for one in series[:MAX_SERIES])
         self.blank = array("d", [NAN]) * len(self.columns)
-        if self.tally.refused_series:
+        if self.tally.refused_series and not refused_before:
             log.warning("series refused", collector=self.name, refused=self.tally.refused_series, limit=MAX_SERIES)
 
     def claim(self, now: float) -> Permit | None:
@@ -124,8 +130,12 @@ class _Slot:
         if now < self._due:
             return None
         self._due = now + EARLY * self.tally.interval_seconds
-        if self._breaker is HEALTHY:
-            return FREE
+        permit = FREE if self._breaker is HEALTHY else self._admitted(now)
+        if permit is not None and (self._told or self._told_before):
+            self._told, self._told_before = set(), self._told
+        return permit
+
+    def _admitted(self, now: float) -> Permit | None:
         self._breaker, permit = admit(self._policy, self._breaker, now)
         self.tally.skipped += permit is None
         self.tally.circuit = self._breaker.phase
@@ -150,11 +160,12 @@ class _Slot:
         self.tally.interval_seconds = seconds
 
     def fail(self, error: Exception) -> None:
-        """Count a failure; log the first of a kind in a row."""
+        """Count a failure; log it unless the reading before told the same."""
         kind, text = type(error).__name__, str(error)
         self.tally.errors[kind] += 1
-        if self.tally.last_error != text:
+        if text not in self._told | self._told_before:
             log.warning("collector failed", collector=self.name, error_type=kind, error=text)
+        self._told.add(text)
         self.tally.last_error = text
 
 
