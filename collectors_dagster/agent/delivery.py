@@ -111,7 +111,7 @@ class Delivery:
         sealer: Sealer | None = None,
     ) -> None:
         self._sealer = sealer
-        self.quarantine = Quarantine(quarantine_directory(identity.root), quarantine_bytes)
+        self.quarantine = Quarantine(quarantine_directory(identity.root), quarantine_bytes, sealer)
         self.progress = DeliveryProgress()
         self._identity = identity
         self._connect = connect

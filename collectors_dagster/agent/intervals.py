@@ -366,7 +366,7 @@ class Intervals:
         }
         told = {dict(one.labels).get("source"): at for at, one in enumerate(columns) if one.metric.name == INTERVAL}
         due = [(index, column) for index, column in enumerate(columns) if column.collector in self._sources]
-        admitted = self._share.admit([column for _, column in due if self._detail or not column.metric.detail])
+        admitted = self._admit([column for _, column in due if self._detail or not column.metric.detail])
         for source in self._sources.values():
             own = [(index, column) for index, column in due if column.collector == source.name]
             source.tracks = [(index, self._track(column)) for index, column in own if column in admitted]
@@ -376,6 +376,15 @@ class Intervals:
             if column not in admitted:
                 track.interrupt()  # it may come back, and until the interval is over it has its share of it
         self._admitted = admitted
+
+    def _admit(self, columns: list[Column]) -> frozenset[Column]:
+        """Return those of `columns` that the tenant gets; maxima of thinned gauges go with their gauge, for nothing.
+
+        Whether a gauge is thinned is a matter of the spool: the tenant gets the same series of it either way.
+        """
+        below = {column: self._below(column) for column in columns}
+        admitted = self._share.admit([column for column, gauge in below.items() if gauge is None])
+        return admitted.union(column for column, gauge in below.items() if gauge in admitted)
 
     def _forget_tracks(self) -> None:
         """Forget the series that are no longer there, once their last interval is taken."""
@@ -403,9 +412,12 @@ class Intervals:
 
     def _gauge_below(self, column: Column) -> _Gauge | None:
         """Return the gauge whose maxima a column of a thinned observation holds."""
-        below = self._peaks.get((column.collector, column.metric.name, column.labels))
+        below = self._below(column)
         track = None if below is None else self._track(below)
         return track if isinstance(track, _Gauge) else None
+
+    def _below(self, column: Column) -> Column | None:
+        return self._peaks.get((column.collector, column.metric.name, column.labels))
 
     def _note_pause(self, before: Observation, seen: Observation) -> None:
         if seen.boot_id != before.boot_id:

@@ -55,7 +55,7 @@ class Sampler:
         """Read all collectors and append what they say."""
         instant = read_instant(self._clock)
         started = instant.mono_ns / 1e9
-        changes = [] if self._before is None else list(clock_changes(self._before, instant))
+        changes = () if self._before is None else tuple(clock_changes(self._before, instant))
         self._before = instant
         sweep = self._runner.sweep()
         self._spool.append(sweep, instant.wall_ns, instant.mono_ns, changes)

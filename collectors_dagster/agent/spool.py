@@ -248,6 +248,8 @@ class Spool:
 
     def _told(self) -> list[bytes]:
         """Return what is to be said before the next record, beside what it needs itself."""
+        if self._gap is None and not self._changes:
+            return []
         return [*([gap_payload(self._gap)] if self._gap else []), *map(clock_payload, self._changes)]
 
     def _write_with_room(self, record: Record, columns: tuple[Column, ...]) -> bool:
@@ -444,9 +446,12 @@ class _OpenSegment:
     def due(self) -> bool:
         return self._size >= SEGMENT_BYTES or self._clock.monotonic() - self._opened_at >= SEGMENT_SECONDS
 
-    def append(self, record: Record, columns: tuple[Column, ...], header: SegmentHeader, told: Iterable[bytes]) -> None:
+    def append(self, record: Record, columns: tuple[Column, ...], header: SegmentHeader, told: list[bytes]) -> None:
         """Write a record and the control records it needs, in one call; on failure nothing of it remains."""
         known = columns is self._columns
+        if known and not told:  # nearly always
+            self._put(self._framed(Record(record.seq, record.wall_ns, record.mono_ns, self._schema, record.payload)))
+            return
         schema = self._schema if known else self._schemas.get(columns, len(self._schemas) + 1)
         controls = [header_payload(header)] if not self._size else []
         controls += told

@@ -24,7 +24,7 @@ from collectors_dagster.patterns.circuit_breaker import (
 from collectors_dagster.samples import Labels, Metric
 
 MAX_SERIES = 2000
-"""Series that one collector may report; the rest is refused and counted, the sweep goes on."""
+"""Series that one collector may report; what it names last is refused and counted, the sweep goes on."""
 
 EARLY = 0.9
 """A source is due a little before its interval is over: sweeps come on a grid, give or take milliseconds."""
@@ -66,6 +66,8 @@ class Tally:
     ----------
     interval_seconds : float
         Between two readings, at present; 0 for every sweep.
+    last_success : datetime or None
+        Beginning of the newest sweep in which it answered.
     skipped : int
         Readings not tried because the circuit was open.
     circuit : Phase
@@ -95,7 +97,9 @@ class _Slot:
 
     def __init__(self, collector: Collector, policy: BreakerPolicy) -> None:
         self.collector = collector
+        self.read = collector.read
         self.name = collector.name
+        self.place = 0
         self.cadence = cadence_of(collector)
         self.tally = Tally(interval_seconds=self.cadence.interval_seconds)
         self.series: tuple[Series, ...] = ()
@@ -105,14 +109,20 @@ class _Slot:
         self._policy = policy
         self._breaker = HEALTHY
         self._due = self._read_at = -math.inf
+        self._told: set[str] = set()
+        self._told_before: set[str] = set()
 
     def adopt(self, series: tuple[Series, ...]) -> None:
-        """Take over a new set of series, within the limit."""
+        """Take over a new set of series, within the limit; say so once if it is reached, however often the set changes.
+
+        A collector names the most important first.
+        """
         self.series = series
+        refused_before = self.tally.refused_series
         self.tally.refused_series = max(0, len(series) - MAX_SERIES)
         self.columns = tuple(Column(self.name, one.metric, one.labels) for one in series[:MAX_SERIES])
         self.blank = array("d", [NAN]) * len(self.columns)
-        if self.tally.refused_series:
+        if self.tally.refused_series and not refused_before:
             log.warning("series refused", collector=self.name, refused=self.tally.refused_series, limit=MAX_SERIES)
 
     def claim(self, now: float) -> Permit | None:
@@ -120,8 +130,12 @@ class _Slot:
         if now < self._due:
             return None
         self._due, self._read_at = now + EARLY * self.tally.interval_seconds, now
-        if self._breaker is HEALTHY:
-            return FREE
+        permit = FREE if self._breaker is HEALTHY else self._admitted(now)
+        if permit is not None and (self._told or self._told_before):
+            self._told, self._told_before = set(), self._told
+        return permit
+
+    def _admitted(self, now: float) -> Permit | None:
         self._breaker, permit = admit(self._policy, self._breaker, now)
         self.tally.skipped += permit is None
         self.tally.circuit = self._breaker.phase
@@ -147,11 +161,12 @@ class _Slot:
         self.tally.interval_seconds = seconds
 
     def fail(self, error: Exception) -> None:
-        """Count a failure; log the first of a kind in a row."""
+        """Count a failure; log it unless the reading before told the same."""
         kind, text = type(error).__name__, str(error)
         self.tally.errors[kind] += 1
-        if self.tally.last_error != text:
+        if text not in self._told | self._told_before:
             log.warning("collector failed", collector=self.name, error_type=kind, error=text)
+        self._told.add(text)
         self.tally.last_error = text
 
 
@@ -178,6 +193,9 @@ class Runner:
     ) -> None:
         slots = [_Slot(collector, policy) for collector in collectors]
         self._slots = sorted(slots, key=lambda slot: slot.waiting is not None)
+        for place, slot in enumerate(self._slots):
+            slot.place = place
+        self._waiting = [slot for slot in self._slots if slot.waiting is not None]
         self._clock = clock
         self._columns: tuple[Column, ...] = ()
 
@@ -198,19 +216,20 @@ class Runner:
 
     def sweep(self) -> Sweep:
         """Read what is due; the others' values are NaN."""
-        now = self._clock.monotonic()
+        now, moment = self._clock.monotonic(), self._clock.now()
         claims = [slot.claim(now) for slot in self._slots]
-        for slot, permit in zip(self._slots, claims, strict=True):
-            if permit is not None and slot.waiting is not None:
-                self._begin(slot, slot.waiting)
+        for slot in self._waiting:
+            if claims[slot.place] is not None:
+                self._begin(slot)
         values: array[float] = array("d")
-        changed = False
+        changed, started = False, self._clock.monotonic()
         for slot, permit in zip(self._slots, claims, strict=True):
             if permit is None:
                 values.extend(slot.blank)
                 continue
             before = slot.columns
-            values.extend(self._read(slot, permit))
+            found, started = self._read(slot, permit, started, moment)
+            values.extend(found)
             changed |= slot.columns is not before
         if changed:
             self._columns = tuple(column for slot in self._slots for column in slot.columns)
@@ -221,25 +240,36 @@ class Runner:
         for slot in self._slots:
             slot.collector.close()
 
-    def _begin(self, slot: _Slot, waiting: Waiting) -> None:
+    def _begin(self, slot: _Slot) -> None:
+        assert slot.waiting is not None
         try:
-            waiting.begin()
+            slot.waiting.begin()
         except Exception as error:  # noqa: BLE001 - as in _read, which will say whether the source is lost
             slot.fail(error)
 
-    def _read(self, slot: _Slot, permit: Permit) -> Sequence[float]:
-        started = self._clock.monotonic()
+    def _read(self, slot: _Slot, permit: Permit, started: float, moment: datetime) -> tuple[Sequence[float], float]:
+        """Return the values and the monotonic time at which they were there.
+
+        At 1 Hz every call in here finds the processor's caches cold: what is usual takes the shortest way.
+        """
         try:
-            reading = _checked(slot.collector.read(), slot.name)
+            series, values, errors = _checked(slot.read(), slot.name)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in one source must not cost another
             slot.fail(error)
-            self._end(slot, permit, started, Outcome.FAILURE)
-            return slot.blank
-        values = self._accept(slot, reading)
-        self._end(slot, permit, started, Outcome.SUCCESS)
-        return values
+            return slot.blank, self._end(slot, permit, started, Outcome.FAILURE)
+        if series is not slot.series:
+            slot.adopt(series)
+        tally = slot.tally
+        tally.points += len(slot.columns)
+        tally.last_success = moment
+        tally.last_error = None if not errors else tally.last_error
+        for trouble in errors:
+            slot.fail(trouble)
+        if len(values) > len(slot.columns):
+            values = values[: len(slot.columns)]
+        return values, self._end(slot, permit, started, Outcome.SUCCESS)
 
-    def _end(self, slot: _Slot, permit: Permit, started: float, outcome: Outcome) -> None:
+    def _end(self, slot: _Slot, permit: Permit, started: float, outcome: Outcome) -> float:
         """Time a reading, and tell the circuit; one that took too long is a failure, whatever it brought."""
         now = self._clock.monotonic()
         tally = slot.tally
@@ -249,18 +279,9 @@ class Runner:
         if tally.last_seconds > slot.cadence.timeout_seconds:
             slot.fail(_overlong(slot.name, slot.cadence.timeout_seconds))
             outcome = Outcome.FAILURE
-        slot.settle(permit, outcome, now)
-
-    def _accept(self, slot: _Slot, reading: Reading) -> Sequence[float]:
-        if reading.series is not slot.series:
-            slot.adopt(reading.series)
-        for error in reading.errors:
-            slot.fail(error)
-        slot.tally.points += len(slot.columns)
-        slot.tally.last_success = self._clock.now()
-        if not reading.errors:
-            slot.tally.last_error = None
-        return reading.values if len(slot.columns) == len(slot.series) else reading.values[: len(slot.columns)]
+        if permit is not FREE or outcome is not Outcome.SUCCESS:
+            slot.settle(permit, outcome, now)
+        return now
 
 
 def _overlong(source: str, seconds: float) -> SourceUnavailableError:

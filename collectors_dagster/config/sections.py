@@ -160,7 +160,7 @@ class SystemPerformance(Section):
     max_series: int = setting(
         2000,
         unit="series",
-        about="Series delivered per tenant and host; further ones are refused and counted.",
+        about="Series stored per tenant and host, maxima included; further ones are refused and counted.",
         at_least=1,
         at_most=100_000,
     )

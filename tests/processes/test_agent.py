@@ -89,7 +89,8 @@ class Tables:
 
 def spooled(agent: AgentHome) -> list[Observation]:
     (epoch,) = [path for path in (agent.home / "agent" / "spool").iterdir() if path.is_dir()]
-    return read_spool(epoch)
+    keys = agent.environment.get("COLLECTORS__AGENT__SPOOL_KEYS")
+    return read_spool(epoch, sealer=Sealer([base64.b64decode(keys)]) if keys else None)
 
 
 def last_number(agent: AgentHome) -> int:
@@ -333,10 +334,12 @@ def test_a_second_agent_on_the_same_home_is_refused_with_a_reason(agent: AgentHo
     assert agent.stop() == 0
 
 
-def test_what_the_database_refuses_waits_in_quarantine_and_can_be_tried_again(
+def test_what_the_database_refuses_waits_sealed_in_quarantine_and_can_be_tried_again(
     agent: AgentHome, database: SecretStr
 ) -> None:
     tables = Tables(database)
+    key = base64.b64encode(bytes(range(32))).decode()
+    agent.environment["COLLECTORS__AGENT__SPOOL_KEYS"] = key
     agent.write_tenant("aurora", collectors="[load]")
     agent.deliver_to(database)
     agent.start()
@@ -354,6 +357,15 @@ def test_what_the_database_refuses_waits_in_quarantine_and_can_be_tried_again(
     assert "no_load" in listed[0]["reason"]
     refused = agent.command("quarantine", "retry", listed[0]["name"])
     assert (refused.returncode, "no_load" in refused.stderr) == (1, True)
+    folder = agent.home / "agent" / "quarantine"
+    assert not any(b"aurora" in path.read_bytes() or b"load" in path.read_bytes() for path in folder.iterdir())
+    del agent.environment["COLLECTORS__AGENT__SPOOL_KEYS"]
+    assert "agent.spool_keys" in agent.command("quarantine", "list").stdout
+    locked = agent.command("quarantine", "retry", listed[0]["name"])
+    assert (locked.returncode, "agent.spool_keys" in locked.stderr) == (1, True)
+    shutil.copy(folder / f"{listed[0]['name']}.json", folder / "spare.json")
+    assert agent.command("quarantine", "drop", "spare").stdout == "spare: dropped\n"
+    agent.environment["COLLECTORS__AGENT__SPOOL_KEYS"] = key
     execute(database, "alter table core.sample drop constraint no_load")
     seen = tables.intervals("aurora")
     wait_until(lambda: tables.intervals("aurora") > seen, seconds=30, what="delivery going on")

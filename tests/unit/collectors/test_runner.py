@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.protocol import Reading, Series
@@ -118,6 +119,24 @@ def test_series_over_the_limit_are_refused_and_counted_and_the_sweep_goes_on() -
     assert runner.tallies["crowd"].refused_series == 5
 
 
+def test_failures_that_last_are_counted_each_time_and_logged_once_each_however_many_there_are() -> None:
+    errors: tuple[SourceUnavailableError, ...]
+    errors = (SourceUnavailableError("one", source="t"), SourceUnavailableError("two", source="t"))
+    source = Scripted("a", lambda: Reading(ONE, [1.0], errors))
+    runner = Runner([source], ManualClock())
+    with capture_logs() as lines:
+        for _ in range(3):
+            runner.sweep()
+    assert [line["error"] for line in lines] == ["one", "two"]
+    assert runner.tallies["a"].errors == {"SourceUnavailableError": 6}
+    errors = ()
+    runner.sweep()
+    errors = (SourceUnavailableError("two", source="t"),)
+    with capture_logs() as lines:
+        runner.sweep()
+    assert [line["error"] for line in lines] == ["two"]
+
+
 def test_a_wrong_number_of_values_is_an_error_not_a_shifted_sweep() -> None:
     runner = Runner(
         [Scripted("bad", lambda: Reading(TWO, [1.0])), Scripted("good", lambda: Reading(ONE, [7.0]))], ManualClock()
@@ -136,8 +155,8 @@ def test_each_source_is_timed_and_its_last_success_is_known() -> None:
 
     source = Scripted("slow", slow)
     runner = Runner([source], clock)
-    runner.sweep()
     succeeded_at = clock.now()
+    runner.sweep()
     source.answer = failing
     clock.sleep(1)
     runner.sweep()
