@@ -2,7 +2,8 @@
 
 A *reading* is what a collector sees at one instant (a counter's cumulative value). A *sample* is
 what the database holds: gauges as the mean over the tenant's resolution (and the maximum where a
-peak matters), counters as the exact per-second rate over the interval's own monotonic clock.
+peak matters), counters as the exact per-second rate over the interval's own monotonic clock (and the
+counter itself where its total is asked for).
 """
 
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ class Metric:
         ``seconds``, ``bytes``, ``ratio``, ``operations``, ...
     peak : bool
         Deliver the maximum of the interval too, as ``<name>_max`` (gauges only).
+    cumulative : bool
+        Deliver the counter itself too, under its own name: its last value in the interval (counters only). For what is
+        paid for by the total, and for events so rare that each of them counts: a rate loses those that happen while
+        nobody looks, the total does not.
     detail : bool
         Recorded on the host like any other, but stored only for tenants that ask for detail.
     exporter, otel : str or None
@@ -47,6 +52,12 @@ class Metric:
     detail: bool = False
     exporter: str | None = None
     otel: str | None = None
+    cumulative: bool = False
+
+    @property
+    def has_companion(self) -> bool:
+        """Whether each of its series is delivered as two: beside it the maximum, or the total."""
+        return self.peak or self.cumulative
 
     @property
     def delivered_name(self) -> str:

@@ -4,8 +4,9 @@ An interval is ``[k*resolution, (k+1)*resolution)`` of the wall clock and is nam
 of their readings (and the maximum where a peak matters). Counters become increase divided by time, both taken over
 the monotonic readings whose later end lies in the interval: consecutive intervals share their border reading, so
 nothing is counted twice or lost. Where a counter goes back (a reset, a wrap, a device that came anew), that one step
-is left out of both sums: the rate is that of the rest, and never negative. Thinned observations count for as many
-sweeps as they stand for.
+is left out of both sums: the rate is that of the rest, and never negative. A counter whose total is asked for is
+delivered as it stands at the end of the interval too: as a gauge, so that nobody makes a rate of it again. Thinned
+observations count for as many sweeps as they stand for.
 
 A wall clock that is set back by less than an interval finds the interval still open, and goes on in it. Set back
 further, it runs through times that are stored already; what was stored first stays.
@@ -22,7 +23,7 @@ from collectors_dagster.agent.share import Share
 from collectors_dagster.agent.timing import NANOSECONDS
 from collectors_dagster.collectors.runner import EARLY, Column
 from collectors_dagster.records import ClockEvent, ClockEventKind
-from collectors_dagster.samples import Kind, Labels, Sample, SeriesKey
+from collectors_dagster.samples import Kind, Labels, Metric, Sample, SeriesKey
 from collectors_dagster.tenants import SLOWEST_SECONDS
 
 HOUR_NS = 3600 * NANOSECONDS
@@ -161,7 +162,35 @@ class _Counter:
         self.first_ns, self.first = self.last_ns, self.last
 
 
-_Track = _Gauge | _Peak | _Counter
+@dataclass(slots=True)
+class _Total:
+    """A counter that is delivered itself, beside its rate.
+
+    Attributes
+    ----------
+    latest : float
+        Its last value in the present interval, whatever made it begin anew since; NaN before the first.
+    """
+
+    series: SeriesKey
+    counter: _Counter
+    latest: float = math.nan
+
+    def add(self, seen: Observation, value: float, longest_step_ns: int) -> None:
+        self.counter.add(seen, value, longest_step_ns)
+        self.latest = value
+
+    def interrupt(self) -> None:
+        """Begin the rate anew."""
+        self.counter.interrupt()
+
+    def take(self, end: datetime) -> list[Sample]:
+        latest, self.latest = self.latest, math.nan
+        total = [] if math.isnan(latest) else [Sample(self.series, end, latest)]
+        return self.counter.take(end) + total
+
+
+_Track = _Gauge | _Peak | _Counter | _Total
 
 
 @dataclass(slots=True)
@@ -258,8 +287,8 @@ class Intervals:
         Pause between sweeps; longer pauses count as gaps.
     detail : bool
         Take metrics marked as detail too.
-    peaks : bool
-        Whether the maxima of gauges are wanted too.
+    companions : bool
+        Whether the maxima of gauges and the totals of counters are wanted too.
     share : Share or None
         Which series the tenant gets; ``None`` for all.
     """
@@ -272,11 +301,11 @@ class Intervals:
         resolution_seconds: float,
         sample_interval_seconds: float,
         detail: bool = False,
-        peaks: bool = True,
+        companions: bool = True,
         share: Share | None = None,
     ) -> None:
         self._host = host
-        self._with_peaks = peaks
+        self._companions = companions
         self._detail = detail
         self._share = share or Share()
         self._resolution_ns = round(resolution_seconds * NANOSECONDS)
@@ -376,8 +405,9 @@ class Intervals:
             self._host, column.collector, metric.delivered_name, column.labels, metric.delivered_unit, metric.kind
         )
         if metric.kind is Kind.COUNTER:
-            return _Counter(series)
-        peak = replace(series, metric=f"{metric.name}_max") if metric.peak and self._with_peaks else None
+            counter = _Counter(series)
+            return _Total(_total_of(series, metric), counter) if metric.cumulative and self._companions else counter
+        peak = replace(series, metric=f"{metric.name}_max") if metric.peak and self._companions else None
         return _Gauge(series, peak)
 
     def _gauge_below(self, column: Column) -> _Gauge | None:
@@ -438,3 +468,8 @@ class Intervals:
         notes, self._notes = self._notes, {}
         clock_events, self._clock_events = self._clock_events, ()
         return ClosedInterval(end, self._last.seq, samples, notes, clock_events)
+
+
+def _total_of(rate: SeriesKey, metric: Metric) -> SeriesKey:
+    """Return the series of a counter itself. It is no counter any more: its readings are what is wanted."""
+    return replace(rate, metric=metric.name, unit=metric.unit, kind=Kind.GAUGE)

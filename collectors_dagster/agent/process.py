@@ -299,9 +299,11 @@ def _random() -> float:
 
 @contextmanager
 def _signals(reload: threading.Event) -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM and SIGINT set; SIGHUP sets the other one."""
+    """Yield an event that SIGTERM and SIGINT set; SIGHUP, where there is one, sets the other one."""
     stop = threading.Event()
-    meanings = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
+    meanings = {signal.SIGTERM: stop, signal.SIGINT: stop}
+    if hasattr(signal, "SIGHUP"):
+        meanings[signal.SIGHUP] = reload
 
     def handle(number: int, frame: FrameType | None) -> None:
         meanings[signal.Signals(number)].set()

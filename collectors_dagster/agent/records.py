@@ -213,6 +213,7 @@ def schema_payload(schema: int, columns: Iterable[Column], *, thinned: bool = Fa
             column.metric.peak,
             column.labels,
             column.metric.detail,
+            column.metric.cumulative,
         ]
         for column in columns
     ]
@@ -275,7 +276,8 @@ def _parsed(content: dict[str, Any]) -> Told:
 
 def _column(row: list[Any]) -> Column:
     collector, name, kind, unit, peak, labels, *later = row
-    metric = Metric(name, Kind(kind), unit, "", peak=peak, detail=bool(later and later[0]))  # older ones end before
+    detail, cumulative = (*map(bool, later), False, False)[:2]  # older ones end before
+    metric = Metric(name, Kind(kind), unit, "", peak=peak, detail=detail, cumulative=cumulative)
     return Column(collector, metric, tuple((key, value) for key, value in labels))
 
 

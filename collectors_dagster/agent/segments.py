@@ -19,7 +19,7 @@ from collectors_dagster.agent.packed import (
     unpack,
 )
 from collectors_dagster.agent.records import MAGIC, SEALED, Record, head_of, scan
-from collectors_dagster.config.files import write_atomically
+from collectors_dagster.config.files import OPENS_DIRECTORIES, write_atomically
 from collectors_dagster.errors import SecurityError, SpoolError
 from collectors_dagster.security.sealing import Sealer, UnknownKeyError
 
@@ -192,7 +192,9 @@ def write_packed(
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
+    """Make the names in a directory durable, where the system can."""
+    if not OPENS_DIRECTORIES:
+        return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -15,8 +15,8 @@ class Share:
     """A tenant's share of the host's series.
 
     What was admitted stays admitted for as long as it is there; a new series takes a free place or is refused. All is
-    told in series as the database has them: a gauge that is stored with its maximum is two, and gets both places or
-    none.
+    told in series as the database has them: a gauge that is stored with its maximum is two, a counter with its
+    total likewise, and gets both places or none.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Share:
 
 
 def _places(column: Column) -> int:
-    return 2 if column.metric.peak else 1
+    return 2 if column.metric.has_companion else 1
 
 
 def _shown(column: Column) -> str:

@@ -43,6 +43,7 @@ from collectors_dagster.agent.segments import (
 from collectors_dagster.agent.thinning import PAUSE_FACTOR, thinned, thinned_summary
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Column, Sweep
+from collectors_dagster.config.files import PLAIN
 from collectors_dagster.errors import SpoolError
 from collectors_dagster.logs import get_logger
 from collectors_dagster.security.sealing import Sealer
@@ -433,7 +434,7 @@ class _OpenSegment:
         self._clock = clock
         self._sealer = sealer
         directory.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC  # append: also after a truncation
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | PLAIN  # append: also after a truncation
         self._fd = os.open(self.segment.path, flags, 0o640)
         self._size = 0
         self._schemas: dict[tuple[Column, ...], int] = {}

@@ -31,8 +31,11 @@ UNLIMITED = 2**60
 """From here on, version 1 means that there is no limit."""
 
 
-def _counter(name: str, unit: str, text: str, exporter: str | None, otel: str | None = None) -> Metric:
-    return Metric(f"cgroup_{name}_total", Kind.COUNTER, unit, text, exporter=exporter, otel=otel)
+def _counter(
+    name: str, unit: str, text: str, exporter: str | None, otel: str | None = None, *, cumulative: bool = False
+) -> Metric:
+    full_name = f"cgroup_{name}_total"
+    return Metric(full_name, Kind.COUNTER, unit, text, exporter=exporter, otel=otel, cumulative=cumulative)
 
 
 def _gauge(name: str, unit: str, text: str, exporter: str | None, otel: str | None = None) -> Metric:
@@ -76,7 +79,11 @@ MEMORY_PEAK = _gauge("memory_peak_bytes", "bytes", "Most memory ever in use.", "
 SWAP = _gauge("swap_bytes", "bytes", "Swap in use.", "container_memory_swap")
 OOM = _counter("oom", "operations", "Times that the limit was reached and memory could not be freed.", None)
 OOM_KILLS = _counter(
-    "oom_kills", "operations", "Processes killed because memory ran out.", "container_oom_events_total"
+    "oom_kills",
+    "operations",
+    "Processes killed because memory ran out.",
+    "container_oom_events_total",
+    cumulative=True,
 )
 PIDS = _gauge("pids", "threads", "Processes and threads.", "container_threads")
 PIDS_MAX = _gauge("pids_max", "threads", "Limit of processes and threads; absent without one.", "container_threads_max")

@@ -16,13 +16,14 @@ from itertools import takewhile
 from pathlib import Path
 
 from collectors_dagster.collectors.procfs import parser
+from collectors_dagster.config.files import flags
 from collectors_dagster.errors import SourceUnavailableError
 from collectors_dagster.scopes import ALL_BELOW, MOST_COMPONENTS, components_of
 
 UNIFIED = "unified"
 CONTROLLERS = ("cpu", "cpuacct", "memory", "blkio", "pids")
 """Hierarchies of version 1 that are read; others (devices, freezer) hold no figures."""
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY = os.O_RDONLY | flags("O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC")  # a host without them has no cgroups
 LONGEST_PATH = 1024
 LARGEST_FILE = 65536
 

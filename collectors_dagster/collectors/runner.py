@@ -108,7 +108,7 @@ class _Slot:
         self.waiting = collector if isinstance(collector, Waiting) else None
         self._policy = policy
         self._breaker = HEALTHY
-        self._due = -math.inf
+        self._due = self._read_at = -math.inf
         self._told: set[str] = set()
         self._told_before: set[str] = set()
 
@@ -129,7 +129,7 @@ class _Slot:
         """Return leave to read; ``None`` if it is not time yet, or the circuit is open."""
         if now < self._due:
             return None
-        self._due = now + EARLY * self.tally.interval_seconds
+        self._due, self._read_at = now + EARLY * self.tally.interval_seconds, now
         permit = FREE if self._breaker is HEALTHY else self._admitted(now)
         if permit is not None and (self._told or self._told_before):
             self._told, self._told_before = set(), self._told
@@ -155,8 +155,9 @@ class _Slot:
             self._breaker = HEALTHY
 
     def every(self, seconds: float) -> None:
-        """Read at another interval from now on."""
-        self._due = min(self._due, self._due + EARLY * (seconds - self.tally.interval_seconds))
+        """Read at another interval from now on, though never more often than the source allows."""
+        seconds = max(seconds, self.cadence.interval_seconds)
+        self._due = min(self._due, self._read_at + EARLY * seconds)
         self.tally.interval_seconds = seconds
 
     def fail(self, error: Exception) -> None:
@@ -204,7 +205,7 @@ class Runner:
         return {slot.name: slot.tally for slot in self._slots}
 
     def read_every(self, collector: str, seconds: float) -> None:
-        """Read one collector at another interval from now on.
+        """Read one collector at another interval from now on; its own is the shortest that it allows.
 
         Raises
         ------

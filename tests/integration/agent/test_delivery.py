@@ -121,6 +121,25 @@ def site(database: SecretStr, tmp_path: Path, manual_clock: ManualClock) -> Iter
     spool.close()
 
 
+KILLS = Column("memory", Metric("oom_kills_total", Kind.COUNTER, "operations", "", cumulative=True))
+
+
+def test_a_total_is_a_gauge_in_the_database_beside_the_rate_of_its_counter(site: Site) -> None:
+    delivery = site.delivery(replace(AURORA, system=SystemSource(collectors=("memory",))))
+    append_seconds(site.spool, site.clock, [(100.0,)] * 15 + [(103.0,)] * 6, columns=(KILLS,))
+    site.turn(delivery)
+    delivery.close()
+    rates, totals = site.rows(metric="oom_kills_per_second"), site.rows(metric="oom_kills_total")
+    assert [value for _, value in totals] == [100.0, 103.0]
+    assert [at for at, _ in totals] == [at for at, _ in rates]
+    query = "select metric, unit, kind from core.series where metric like 'oom_kills%' order by metric"
+    with psycopg.connect(site.conninfo.get_secret_value()) as connection:
+        assert connection.execute(query).fetchall() == [
+            ("oom_kills_per_second", "operations_per_second", "counter"),
+            ("oom_kills_total", "operations", "gauge"),
+        ]
+
+
 def test_samples_arrive_at_each_tenants_resolution(site: Site) -> None:
     delivery = site.delivery(AURORA, BOREALIS)
     site.sample(61)

@@ -20,6 +20,7 @@ CPU = Column("cpu", Metric("cpu_count", Kind.GAUGE, "cores", ""))
 PEAK = Column("cpu", Metric("processes_running", Kind.GAUGE, "processes", "", peak=True))
 PIDS = Metric("cgroup_pids", Kind.GAUGE, "threads", "")
 COUNT = Metric("process_count", Kind.GAUGE, "processes", "")
+KILLS = Column("memory", Metric("oom_kills_total", Kind.COUNTER, "operations", "", cumulative=True))
 
 
 def cgroup(path: str) -> Column:
@@ -89,6 +90,11 @@ def test_a_series_with_its_maximum_takes_two_places() -> None:
     share = Share(max_series=2)
     assert share.admit([CPU, PEAK]) == {CPU}
     assert Share(max_series=2).admit([PEAK]) == {PEAK}
+
+
+def test_a_counter_whose_total_is_delivered_too_takes_two_places() -> None:
+    assert Share(max_series=1).admit([KILLS]) == set()
+    assert Share(max_series=2).admit([KILLS, CPU]) == {KILLS}
 
 
 def test_what_is_refused_is_counted_as_what_is_delivered() -> None:
