@@ -5,8 +5,10 @@ Little-endian::
     "CDPACK1" and a line feed | summary | crc32 of the summary u32 | block | block | ...
     block:   "BLOK" or "SEAL" | length u32 | crc32 u32 | body
 
-A body is compressed (zlib), and in a ``SEAL`` block sealed after that. It holds either control records as frames, or
-up to `BLOCK_RECORDS` sample records of one schema as columns. A damaged block costs its own records only.
+A body is compressed (``patterns.compression``: a codec byte first; zlib's own first byte is one, so that segments of
+before there were other codecs are read like the others), and in a ``SEAL`` block sealed after that. It holds either
+control records as frames, or up to `BLOCK_RECORDS` sample records of one schema as columns. A damaged block costs its
+own records only.
 """
 
 import re
@@ -18,13 +20,14 @@ from itertools import groupby
 from typing import NamedTuple
 
 from collectors_dagster.agent.columns import pack_columns, unpack_columns
-from collectors_dagster.agent.records import CONTROL, FLOAT_BYTES, Record, frame, scan
-from collectors_dagster.errors import SecurityError, SpoolError
+from collectors_dagster.agent.form import Form
+from collectors_dagster.agent.records import CONTROL, FLOAT_BYTES, LARGEST_BODY, Record, frame, scan
+from collectors_dagster.errors import CompressionError, SecurityError, SpoolError, UnknownCodecError
+from collectors_dagster.patterns.compression import unpacked
 from collectors_dagster.security.sealing import Sealer, UnknownKeyError
 
 PACKED_MAGIC = b"CDPACK1\n"
 BLOCK_RECORDS = 64
-COMPRESSION = 6
 
 _SUMMARY = struct.Struct("<QQqqII")
 _CHECKSUM = struct.Struct("<I")
@@ -33,6 +36,7 @@ _ROWS = struct.Struct("<BIII")
 _PLAIN, _SEALED = b"BLOK", b"SEAL"
 _MARK = re.compile(b"BLOK|SEAL")
 _CONTROLS, _SAMPLES = 0, 1
+_KINDS = ("controls", "samples")
 SUMMARY_BYTES = len(PACKED_MAGIC) + _SUMMARY.size + _CHECKSUM.size
 
 
@@ -78,7 +82,7 @@ def summarised(records: Iterable[Record], level_seconds: int = 0) -> Summary | N
     return Summary(first.seq, last.seq, min(walls), max(walls), len(samples), level_seconds)
 
 
-def pack(first_seq: int, records: list[Record], summary: Summary, sealer: Sealer | None) -> bytes:
+def pack(first_seq: int, records: list[Record], summary: Summary, form: Form) -> bytes:
     """Return the packed form of a segment's records, none of them sealed.
 
     Parameters
@@ -89,10 +93,10 @@ def pack(first_seq: int, records: list[Record], summary: Summary, sealer: Sealer
     head = _SUMMARY.pack(*summary)
     packed = bytearray(PACKED_MAGIC + head + _CHECKSUM.pack(zlib.crc32(head)))
     for body in _bodies(records):
-        compressed = zlib.compress(body, COMPRESSION)
-        if sealer is not None:
-            compressed = sealer.seal(compressed, _context(first_seq, len(packed)))
-        mark = _PLAIN if sealer is None else _SEALED
+        compressed = form.compressor.packed(body, _KINDS[body[0]])
+        if form.sealer is not None:
+            compressed = form.sealer.seal(compressed, _context(first_seq, len(packed)))
+        mark = _PLAIN if form.sealer is None else _SEALED
         packed += _BLOCK.pack(mark, len(compressed), zlib.crc32(compressed)) + compressed
     return bytes(packed)
 
@@ -118,6 +122,8 @@ def unpack(first_seq: int, data: bytes, sealer: Sealer | None) -> Unpacked:
     ------
     UnknownKeyError
         If a block is sealed with a key that is not given: that is no damage, and nothing may be skipped for it.
+    UnknownCodecError
+        If a block is compressed with what is not known or installed here: no damage either.
     """
     records: list[Record] = []
     skipped = 0
@@ -125,9 +131,9 @@ def unpack(first_seq: int, data: bytes, sealer: Sealer | None) -> Unpacked:
         try:
             records += _records(_plain(block, first_seq, sealer)) if block is not None else []
             skipped += block is None
-        except UnknownKeyError:
+        except (UnknownKeyError, UnknownCodecError):
             raise
-        except (SpoolError, SecurityError, zlib.error, struct.error, ValueError):
+        except (SpoolError, SecurityError, CompressionError, struct.error, ValueError, IndexError):
             skipped += 1
     if not skipped and read_summary(data) is None:
         skipped = 1
@@ -174,7 +180,7 @@ def _plain(block: _Block, first_seq: int, sealer: Sealer | None) -> bytes:
         if sealer is None:
             raise UnknownKeyError("sealed, and no key is given")
         body = sealer.unseal(body, _context(first_seq, block.offset))
-    return zlib.decompress(body, bufsize=32_768)
+    return unpacked(body, LARGEST_BODY)
 
 
 def _context(first_seq: int, offset: int) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 from collectors_dagster import __version__
 from collectors_dagster.agent.delivery import Delivery, Policies
 from collectors_dagster.agent.endpoint import Endpoint
+from collectors_dagster.agent.form import Form, compressor_of
 from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id, spool_root
 from collectors_dagster.agent.lock import spool_lock
 from collectors_dagster.agent.observed import Observed
@@ -50,7 +51,7 @@ from collectors_dagster.monitoring.debug import DebugSession
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
-from collectors_dagster.security.sealing import Sealer, load_sealer
+from collectors_dagster.security.sealing import load_sealer
 from collectors_dagster.tenants import TenantDirectory
 
 log = get_logger("agent")
@@ -100,7 +101,7 @@ class Agent:
             busiest_processes=plan.agent.busiest_processes,
         )
         sealer = load_sealer(plan.agent.spool_keys, plan.agent.spool_keys_file)
-        self._spool = _spool(plan, clock, identity, host, sealer)
+        self._spool = _spool(plan, clock, identity, host, Form(sealer, compressor_of(plan.agent.spool_compression)))
         progress = SamplingProgress()
         own = Own(progress, plan.agent.sample_interval_seconds, host.proc_root)
         self._runner = Runner([*collectors_of(host), own], clock)
@@ -252,7 +253,7 @@ class Agent:
         }
 
 
-def _spool(plan: AgentPlan, clock: Clock, identity: Identity, host: Host, sealer: Sealer | None) -> Spool:
+def _spool(plan: AgentPlan, clock: Clock, identity: Identity, host: Host, form: Form) -> Spool:
     agent = plan.agent
     header = SegmentHeader(identity.agent_id, identity.epoch, read_boot_id(host.proc_root), identity.host)
     limits = SpoolLimits(
@@ -265,7 +266,7 @@ def _spool(plan: AgentPlan, clock: Clock, identity: Identity, host: Host, sealer
         fsync_interval_seconds=agent.fsync_interval_seconds,
         sample_interval_seconds=agent.sample_interval_seconds,
     )
-    return Spool(identity.directory, header, limits, clock, sealer)
+    return Spool(identity.directory, header, limits, clock, form)
 
 
 def _window_policy(plan: AgentPlan) -> WindowPolicy:

@@ -240,6 +240,11 @@ class Agent(Section):
     spool_keys_file: Path | None = setting(
         None, unit="absolute path", about="The same in a file that only its owner may read."
     )
+    spool_compression: Literal["auto", "none", "gzip", "lz4", "zstd"] = setting(
+        "auto",
+        unit="",
+        about="Codec of closed minutes; auto measures, gzip first, and loads others only if they could win.",
+    )
     fsync_interval_seconds: float = setting(
         5.0, unit="seconds", about="Data a power cut may take from the spool.", at_least=0, at_most=60
     )
