@@ -34,6 +34,8 @@ class Metric:
         Deliver the maximum of the interval too, as ``<name>_max`` (gauges only).
     detail : bool
         Recorded on the host like any other, but stored only for tenants that ask for detail.
+    sensitive : bool
+        Sealed where it is kept on the host's disk: what ``agent.sensitive`` names.
     exporter, otel : str or None
         What its Prometheus exporter (node_exporter, DCGM for GPUs, cAdvisor for cgroups, process-exporter) and
         OpenTelemetry call it; None if nothing. One may stand for several of ours, told apart by its labels.
@@ -47,6 +49,7 @@ class Metric:
     detail: bool = False
     exporter: str | None = None
     otel: str | None = None
+    sensitive: bool = False
 
     @property
     def delivered_name(self) -> str:

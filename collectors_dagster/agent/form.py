@@ -1,8 +1,11 @@
 """In which form the spool's content is written: compressed with what, sealed with which key."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from collectors_dagster.agent.sensitive import Sensitive
+from collectors_dagster.collectors.protocol import Collector
+from collectors_dagster.config.agent_plan import AgentOptions
 from collectors_dagster.errors import ConfigurationError
 from collectors_dagster.patterns.compression import Codec, CompressionPolicy, Compressor, is_available
 from collectors_dagster.security.sealing import Sealer
@@ -51,7 +54,39 @@ class Form:
     ----------
     sealer : Sealer or None
         Encrypts what is written, and opens what is encrypted.
+    whole : bool
+        It encrypts everything; otherwise what is sensitive.
     """
 
     sealer: Sealer | None = None
     compressor: Compressor = field(default_factory=automatic)
+    sensitive: Sensitive = field(default_factory=Sensitive)
+    whole: bool = True
+
+
+def form_of(options: AgentOptions, sealer: Sealer | None, collectors: Iterable[Collector]) -> Form:
+    """Return the form that the settings ask for.
+
+    Parameters
+    ----------
+    collectors : iterable of Collector
+        All that are read here: what ``agent.sensitive`` names is looked up among them.
+
+    Raises
+    ------
+    ConfigurationError
+        If a codec is not installed, what is sensitive cannot be sealed, or nothing would be.
+    """
+    sensitive, whole = Sensitive(options.sensitive), options.spool_encryption == "all"
+    if sensitive.names and sealer is None:
+        raise ConfigurationError(
+            f"agent.sensitive names {', '.join(sensitive.names)}, but there is no key to seal it with; set "
+            f"agent.spool_keys_file or agent.spool_keys, or name nothing"
+        )
+    if not whole and not sensitive.names:
+        raise ConfigurationError(
+            "agent.spool_encryption is sensitive, but agent.sensitive names nothing: nothing would be encrypted; "
+            "name sources, metrics or labels there, or set agent.spool_encryption to all"
+        )
+    sensitive.check(collectors)
+    return Form(sealer, compressor_of(options.spool_compression), sensitive, whole)

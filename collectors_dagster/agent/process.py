@@ -14,7 +14,7 @@ from typing import Any
 from collectors_dagster import __version__
 from collectors_dagster.agent.delivery import Delivery, Policies
 from collectors_dagster.agent.endpoint import Endpoint
-from collectors_dagster.agent.form import Form, compressor_of
+from collectors_dagster.agent.form import Form, form_of
 from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id, spool_root
 from collectors_dagster.agent.lock import spool_lock
 from collectors_dagster.agent.observed import Observed
@@ -101,10 +101,11 @@ class Agent:
             busiest_processes=plan.agent.busiest_processes,
         )
         sealer = load_sealer(plan.agent.spool_keys, plan.agent.spool_keys_file)
-        self._spool = _spool(plan, clock, identity, host, Form(sealer, compressor_of(plan.agent.spool_compression)))
         progress = SamplingProgress()
         own = Own(progress, plan.agent.sample_interval_seconds, host.proc_root)
-        self._runner = Runner([*collectors_of(host), own], clock)
+        collectors = [*collectors_of(host), own]
+        self._spool = _spool(plan, clock, identity, host, form_of(plan.agent, sealer, collectors))
+        self._runner = Runner(collectors, clock)
         own.tallies = self._runner.tallies
         self._sampler = Sampler(self._runner, self._spool, clock, progress=progress)
         self._peaks = ExpectedPeaks(clock)

@@ -3,7 +3,6 @@
 import os
 import re
 import zlib
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -12,16 +11,16 @@ from collectors_dagster.agent.form import Form
 from collectors_dagster.agent.packed import (
     SUMMARY_BYTES,
     Summary,
-    Unpacked,
     is_damaged,
     pack,
     read_summary,
     summarised,
     unpack,
 )
-from collectors_dagster.agent.records import MAGIC, SEALED, Record, head_of, scan
+from collectors_dagster.agent.protection import Unpacked, opened
+from collectors_dagster.agent.records import MAGIC, Record, scan
 from collectors_dagster.config.files import write_atomically
-from collectors_dagster.errors import SecurityError, SpoolError, UnknownCodecError
+from collectors_dagster.errors import SpoolError, UnknownCodecError
 from collectors_dagster.security.sealing import Sealer, UnknownKeyError
 
 OPEN_SUFFIX = ".seg"
@@ -89,39 +88,6 @@ def missing_key(segment: Segment, error: UnknownKeyError) -> str:
         f"{segment.path}: {error}; add that key behind the present one in agent.spool_keys or agent.spool_keys_file, "
         f"or move the file away to give up what is in it"
     )
-
-
-def opened(records: Iterable[Record], sealer: Sealer | None) -> Unpacked:
-    """Return the records with plain payloads; one that was changed after it was sealed is left out and counted.
-
-    Raises
-    ------
-    UnknownKeyError
-        If one is sealed with a key that is not given.
-    """
-    plain, damaged = [], 0
-    for record in records:
-        try:
-            plain.append(unsealed(record, sealer) if record.schema & SEALED else record)
-        except UnknownKeyError:
-            raise
-        except SecurityError:
-            damaged += 1
-    return Unpacked(plain, damaged)
-
-
-def sealed(record: Record, sealer: Sealer) -> Record:
-    """Return a record whose payload is sealed to its head."""
-    marked = record._replace(schema=record.schema | SEALED)
-    return marked._replace(payload=sealer.seal(record.payload, head_of(marked)))
-
-
-def unsealed(record: Record, sealer: Sealer | None) -> Record:
-    """Return a record as it was before :func:`sealed`."""
-    if sealer is None:
-        raise UnknownKeyError("sealed, and no key is given")
-    payload = sealer.unseal(record.payload, head_of(record))
-    return record._replace(schema=record.schema & ~SEALED, payload=payload)
 
 
 def summary_of(segment: Segment) -> Summary | None:

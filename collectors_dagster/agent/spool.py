@@ -13,6 +13,7 @@ from pathlib import Path
 
 from collectors_dagster.agent.form import Form
 from collectors_dagster.agent.packed import Summary
+from collectors_dagster.agent.protection import Guard
 from collectors_dagster.agent.quota import Action, Drop, Holding, Quotas, Thin, less, next_action, recorder
 from collectors_dagster.agent.records import (
     CONTROL,
@@ -37,7 +38,6 @@ from collectors_dagster.agent.segments import (
     open_path,
     pack_segment,
     read_records,
-    sealed,
     sync_directory,
     write_packed,
 )
@@ -428,6 +428,7 @@ class _OpenSegment:
         self.segment = Segment(first_seq, open_path(directory, first_seq))
         self._clock = clock
         self._form = form
+        self._guard = Guard(form)
         directory.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC  # append: also after a truncation
         self._fd = os.open(self.segment.path, flags, 0o640)
@@ -452,6 +453,7 @@ class _OpenSegment:
         records.append(record._replace(schema=schema))
         self._put(b"".join((b"" if self._size else MAGIC, *map(self._framed, records))))
         if not known:
+            self._form.sensitive.miss(columns)
             self._schemas[columns] = schema
             self._columns, self._schema = columns, schema
 
@@ -472,7 +474,7 @@ class _OpenSegment:
             self.segment.path.unlink(missing_ok=True)
 
     def _framed(self, record: Record) -> bytes:
-        return frame(record if self._form.sealer is None else sealed(record, self._form.sealer))
+        return frame(self._guard.protected(record))
 
     def _put(self, data: bytes) -> None:
         try:

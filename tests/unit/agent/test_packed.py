@@ -14,13 +14,13 @@ from collectors_dagster.agent.packed import (
     PACKED_MAGIC,
     SUMMARY_BYTES,
     Summary,
-    Unpacked,
     is_damaged,
     pack,
     read_summary,
     summarised,
     unpack,
 )
+from collectors_dagster.agent.protection import Unpacked
 from collectors_dagster.agent.records import CONTROL, Record, gap_payload, schema_payload
 from collectors_dagster.agent.records import Gap as RecordedGap
 from collectors_dagster.errors import UnknownCodecError
