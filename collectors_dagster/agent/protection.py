@@ -39,6 +39,7 @@ from collectors_dagster.patterns.compression import unpacked
 from collectors_dagster.security.sealing import Sealer, UnknownKeyError
 
 LENGTH = struct.Struct("<I")
+_INVERSE = bytes.maketrans(b"\0\1", b"\1\0")
 
 
 class Unpacked(NamedTuple):
@@ -78,7 +79,7 @@ class Guard:
         mask = self.mask_of(record)
         if mask is None:
             return sealed(record, sealer)
-        return _parted(record, *_cut(record.payload, mask), sealer) if any(mask) else record
+        return _parted(record, *_cut(record.payload, mask), sealer) if 1 in mask else record
 
     def told(self, record: Record) -> Record:
         """Learn from a control record which values are sensitive, and return it as it may be written."""
@@ -174,7 +175,7 @@ def _mask(schema: Schema, hidden: Sequence[bool]) -> bytes:
 
 def _cut(payload: bytes, mask: bytes) -> tuple[bytes, bytes]:
     words = array("Q", payload)  # not as floats: every bit stays as it is
-    shown = array("Q", compress(words, (not each for each in mask)))
+    shown = array("Q", compress(words, mask.translate(_INVERSE)))
     return LENGTH.pack(len(mask)) + mask + shown.tobytes(), array("Q", compress(words, mask)).tobytes()
 
 
