@@ -39,6 +39,8 @@ class Metric:
         nobody looks, the total does not.
     detail : bool
         Recorded on the host like any other, but stored only for tenants that ask for detail.
+    sensitive : bool
+        Sealed where it is kept on the host's disk: what ``agent.sensitive`` names.
     exporter, otel : str or None
         What its Prometheus exporter (node_exporter, DCGM for GPUs, cAdvisor for cgroups, process-exporter) and
         OpenTelemetry call it; None if nothing. One may stand for several of ours, told apart by its labels.
@@ -53,11 +55,14 @@ class Metric:
     exporter: str | None = None
     otel: str | None = None
     cumulative: bool = False
+    sensitive: bool = False
 
     @property
     def has_companion(self) -> bool:
         """Whether each of its series is delivered as two: beside it the maximum, or the total."""
         return self.peak or self.cumulative
+
+    sensitive: bool = False
 
     @property
     def delivered_name(self) -> str:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from collectors_dagster.agent.protection import opened
 from collectors_dagster.agent.records import (
     CONTROL,
     MAGIC,
@@ -15,7 +16,7 @@ from collectors_dagster.agent.records import (
     parse_control,
     scan,
 )
-from collectors_dagster.agent.segments import Segment, list_segments, missing_key, opened, read_records
+from collectors_dagster.agent.segments import Segment, list_segments, missing_key, read_records
 from collectors_dagster.agent.thinning import companions, row_of
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.config.files import PLAIN, read_at

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from collectors_dagster.agent.form import Form
 from collectors_dagster.agent.packed import Summary
+from collectors_dagster.agent.protection import Guard
 from collectors_dagster.agent.quota import Action, Drop, Holding, Quotas, Thin, less, next_action, recorder
 from collectors_dagster.agent.records import (
     CONTROL,
@@ -36,7 +38,6 @@ from collectors_dagster.agent.segments import (
     open_path,
     pack_segment,
     read_records,
-    sealed,
     sync_directory,
     write_packed,
 )
@@ -46,7 +47,6 @@ from collectors_dagster.collectors.runner import Column, Sweep
 from collectors_dagster.config.files import PLAIN
 from collectors_dagster.errors import SpoolError
 from collectors_dagster.logs import get_logger
-from collectors_dagster.security.sealing import Sealer
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Only these are mended by giving older segments up; a disk that fails otherwise keeps what it has."""
@@ -128,23 +128,21 @@ class Spool:
         ``<spool>/<epoch>``; created by the caller.
     header : SegmentHeader
         Written into each segment.
-    sealer : Sealer, optional
-        Encrypts what is written from now on.
+    form : Form
+        Of what is written from now on.
 
     Notes
     -----
     Whoever made it closes it.
     """
 
-    def __init__(
-        self, directory: Path, header: SegmentHeader, limits: SpoolLimits, clock: Clock, sealer: Sealer | None = None
-    ) -> None:
+    def __init__(self, directory: Path, header: SegmentHeader, limits: SpoolLimits, clock: Clock, form: Form) -> None:
         self.statistics = SpoolStatistics()
         self._directory = directory
         self._header = header
         self._limits = limits
         self._clock = clock
-        self._sealer = sealer
+        self._form = form
         self._released = 0
         self._open: _OpenSegment | None = None
         self._reserve = cursor_reserve(directory)
@@ -232,7 +230,7 @@ class Spool:
     def _write(self, record: Record, columns: tuple[Column, ...]) -> bool:
         try:
             if self._open is None:
-                self._open = _OpenSegment(self._directory, record.seq, self._clock, self._sealer)
+                self._open = _OpenSegment(self._directory, record.seq, self._clock, self._form)
                 sync_directory(self._directory)
             self._open.append(record, columns, self._header, self._told())
         except OSError as error:
@@ -301,7 +299,7 @@ class Spool:
             return
         segment = self._segment(self._holdings[position])
         try:
-            content = pack_segment(segment, self._sealer)
+            content = pack_segment(segment, self._form)
         except FileNotFoundError:
             self._holdings.pop(position)
             return
@@ -331,7 +329,7 @@ class Spool:
         old = action.holding
         segment = self._segment(old)
         try:
-            content = read_records(segment, self._sealer)
+            content = read_records(segment, self._form.sealer)
             interval = self._limits.sample_interval_seconds
             records = thinned(content.records, action.level_seconds, interval, continues=self._continues(old, interval))
             summary = thinned_summary(old.summary, records, action.level_seconds)
@@ -360,11 +358,11 @@ class Spool:
 
     def _rewrite(self, segment: Segment, records: list[Record], summary: Summary) -> None:
         try:
-            write_packed(segment.first_seq, self._directory, records, summary, self._sealer)
+            write_packed(segment.first_seq, self._directory, records, summary, self._form)
         except OSError:
             if not self._room.give_way():
                 raise
-            write_packed(segment.first_seq, self._directory, records, summary, self._sealer)
+            write_packed(segment.first_seq, self._directory, records, summary, self._form)
         if not segment.compressed:
             segment.path.unlink(missing_ok=True)
 
@@ -403,7 +401,7 @@ class Spool:
 
     def _gaps_in(self, holding: Holding) -> list[Gap]:
         try:
-            return gaps_in(read_records(self._segment(holding), self._sealer).records)
+            return gaps_in(read_records(self._segment(holding), self._form.sealer).records)
         except (OSError, SpoolError):
             return []
 
@@ -429,10 +427,11 @@ class Spool:
 class _OpenSegment:
     """The file being written."""
 
-    def __init__(self, directory: Path, first_seq: int, clock: Clock, sealer: Sealer | None) -> None:
+    def __init__(self, directory: Path, first_seq: int, clock: Clock, form: Form) -> None:
         self.segment = Segment(first_seq, open_path(directory, first_seq))
         self._clock = clock
-        self._sealer = sealer
+        self._form = form
+        self._guard = Guard(form)
         directory.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | PLAIN  # append: also after a truncation
         self._fd = os.open(self.segment.path, flags, 0o640)
@@ -460,6 +459,7 @@ class _OpenSegment:
         records.append(record._replace(schema=schema))
         self._put(b"".join((b"" if self._size else MAGIC, *map(self._framed, records))))
         if not known:
+            self._form.sensitive.miss(columns)
             self._schemas[columns] = schema
             self._columns, self._schema = columns, schema
 
@@ -480,7 +480,7 @@ class _OpenSegment:
             self.segment.path.unlink(missing_ok=True)
 
     def _framed(self, record: Record) -> bytes:
-        return frame(record if self._sealer is None else sealed(record, self._sealer))
+        return frame(self._guard.protected(record))
 
     def _put(self, data: bytes) -> None:
         try:

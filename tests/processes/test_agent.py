@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from collectors_dagster.agent.identity import load_identity, spool_root
 from collectors_dagster.agent.intervals import Intervals
+from collectors_dagster.agent.packed import _blocks
 from collectors_dagster.agent.positions import Positions
 from collectors_dagster.agent.reader import Observation
 from collectors_dagster.agent.records import SegmentHeader
@@ -28,6 +29,7 @@ from collectors_dagster.agent.timing import nanoseconds
 from collectors_dagster.clock import ManualClock, SystemClock
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.integrations.timescale import DeliveryStore
+from collectors_dagster.patterns.compression import unpacked
 from collectors_dagster.samples import Kind, Labels, Metric
 from collectors_dagster.security.sealing import Sealer
 from collectors_dagster.tenants import Tenant
@@ -519,6 +521,64 @@ def test_an_encrypted_agent_delivers_like_any_other(agent: AgentHome, database: 
     refused = agent.command("run")
     assert refused.returncode == 1
     assert "chmod 600" in refused.stderr
+
+
+def test_sensitive_series_are_sealed_on_disk_and_delivered_like_any_other(
+    agent: AgentHome, database: SecretStr
+) -> None:
+    tables = Tables(database)
+    agent.environment |= {
+        "COLLECTORS__AGENT__SENSITIVE": "load1, *.interface",
+        "COLLECTORS__AGENT__SPOOL_ENCRYPTION": "sensitive",
+        "COLLECTORS__AGENT__SPOOL_KEYS": base64.b64encode(bytes(range(32))).decode(),
+    }
+    agent.write_tenant("aurora", collectors="[load, network, cpu]")
+    agent.deliver_to(database)
+    agent.start()
+    wait_until(lambda: tables.intervals("aurora") >= 2, seconds=30)
+    spool = load_identity(agent.home / "agent" / "spool").directory
+    live = b"".join(path.read_bytes() for path in spool.iterdir())
+    assert agent.stop() == 0
+    packed = b"".join(unpacked(block.body, 10**8) for path in spool.glob("*.segz") for block in plain_blocks(path))
+    for on_disk in (live, packed):
+        assert b"load5" in on_disk
+        assert not [name for name in (b'load1"', b"interface") if name in on_disk]
+    delivered = tables.samples("aurora")
+    assert {"load1", "load5"} <= {metric for metric, _, _ in delivered}
+    assert "interface" in {name for _, labels, _ in delivered for name, _ in labels}
+    assert shown(agent, "--from", "-5m", "--metric", "load1", "--csv")[1:]
+    del agent.environment["COLLECTORS__AGENT__SPOOL_KEYS"]
+    assert "agent.spool_keys" in agent.command("replay", "--from", "-5m").stderr
+
+
+def plain_blocks(path: Path) -> list[Any]:
+    """Return the blocks of a packed segment that are not sealed, not even in part."""
+    return [block for block in _blocks(path.read_bytes()) if block is not None and block.mark == b"BLOK"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"SENSITIVE": "load1"},
+            "agent.sensitive names load1, but there is no key to seal it with; set agent.spool_keys",
+        ),
+        (
+            {"SENSITIVE": "laod1", "SPOOL_KEYS": base64.b64encode(bytes(32)).decode()},
+            "agent.sensitive: laod1: no source",
+        ),
+        ({"SPOOL_ENCRYPTION": "sensitive"}, "nothing would be encrypted; name sources, metrics or labels there"),
+        ({"SENSITIVE": "a b"}, "agent.sensitive"),
+    ],
+)
+def test_sensitive_series_that_could_not_be_sealed_stop_the_agent_at_its_start(
+    agent: AgentHome, settings: dict[str, str], told: str
+) -> None:
+    agent.environment |= {f"COLLECTORS__AGENT__{name}": value for name, value in settings.items()}
+    refused = agent.command("run")
+    assert refused.returncode == 1
+    assert told in refused.stderr
+    assert not list((agent.home / "agent").rglob("*.seg*"))
 
 
 def test_debug_switches_are_followed_without_a_restart(agent: AgentHome, database: SecretStr) -> None:
