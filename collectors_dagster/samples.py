@@ -62,8 +62,6 @@ class Metric:
         """Whether each of its series is delivered as two: beside it the maximum, or the total."""
         return self.peak or self.cumulative
 
-    sensitive: bool = False
-
     @property
     def delivered_name(self) -> str:
         """Name in the database.
