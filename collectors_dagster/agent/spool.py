@@ -217,6 +217,7 @@ class Spool:
             if action is not None:
                 self._do(action)
                 return True
+            self._count()
         if self._clock.monotonic() < self._reserve_due or (self._reserve.is_whole() and self._room.is_whole()):
             return False
         return self._hold_reserves()
