@@ -15,8 +15,8 @@ from collectors_dagster.agent.records import (
     parse_control,
     scan,
 )
+from collectors_dagster.agent.rows import companions, row_of
 from collectors_dagster.agent.segments import Segment, list_segments, missing_key, opened, read_records
-from collectors_dagster.agent.thinning import companions, row_of
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.errors import SpoolError
 from collectors_dagster.logs import get_logger
