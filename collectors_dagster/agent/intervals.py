@@ -32,6 +32,8 @@ LATE_FACTOR = 1.5
 """A pause longer than this many sampling intervals is a gap: nothing was seen in it."""
 LONGEST_STEP = 2.5
 """A counter's readings further apart than this many of its source's intervals belong to no common interval."""
+BEGINS_ANEW = -math.inf
+"""A thinned counter's value that says: what follows cannot be compared with what came before."""
 INTERVAL = "collector_interval_seconds"
 """The gauge by which sweeps say how often a source is read at present; its label ``source`` names the collector."""
 
@@ -140,6 +142,9 @@ class _Counter:
     def add(self, seen: Observation, value: float, longest_step_ns: int) -> None:
         mono_ns = seen.mono_ns
         if not (value >= self.last and 0 < mono_ns - self.last_ns <= longest_step_ns + seen.span_ns):
+            if value == BEGINS_ANEW:
+                self.interrupt()
+                return
             self._fold()
             self.first_ns, self.first = mono_ns, value
         self.last_ns, self.last = mono_ns, value
@@ -258,11 +263,22 @@ class _Source:
 
     def _follow_interval(self, values: tuple[float, ...]) -> None:
         told = values[self.interval_at] if self.interval_at is not None else math.nan
-        if 0.0 <= told <= SLOWEST_SECONDS:
-            sweeps = math.ceil(EARLY * told * NANOSECONDS / self.sample_ns)  # as the runner counts: whole sweeps
-            self.interval_ns = self.sample_ns * max(1, sweeps)
-        elif self.interval_ns == 0:
-            self.interval_ns = self.sample_ns
+        self.interval_ns = source_interval_ns(told, self.interval_ns, self.sample_ns)
+
+
+def source_interval_ns(told: float, before_ns: int, sample_ns: int) -> int:
+    """Return how often a source is read, given what a sweep tells of it in seconds, and what held before (0: nothing).
+
+    Examples
+    --------
+    >>> second = 10**9
+    >>> source_interval_ns(10.0, 0, second), source_interval_ns(math.nan, 0, second)
+    (9000000000, 1000000000)
+    """
+    if 0.0 <= told <= SLOWEST_SECONDS:
+        sweeps = math.ceil(EARLY * told * NANOSECONDS / sample_ns)  # as the runner counts: whole sweeps
+        return sample_ns * max(1, sweeps)
+    return before_ns or sample_ns
 
 
 def following_bucket(present: int | None, own: int) -> int:

@@ -140,6 +140,7 @@ class Agent:
     def run(self, stop: threading.Event) -> None:
         """Sample in this thread and deliver in another until `stop` is set."""
         self._follow()
+        self._spool.release(self._delivery.delivered_seq)  # before the first look at what must give way
         courier = threading.Thread(target=self._deliver, args=(stop,), name="delivery", daemon=True)
         courier.start()
         threading.Thread(target=self._watch, args=(stop,), name="settings", daemon=True).start()

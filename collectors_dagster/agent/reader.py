@@ -16,8 +16,8 @@ from collectors_dagster.agent.records import (
     parse_control,
     scan,
 )
+from collectors_dagster.agent.rows import companions, row_of
 from collectors_dagster.agent.segments import Segment, list_segments, missing_key, read_records
-from collectors_dagster.agent.thinning import companions, row_of
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.config.files import PLAIN, read_at
 from collectors_dagster.errors import SpoolError

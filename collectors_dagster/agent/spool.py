@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from collectors_dagster.agent.continuity import PAUSE_FACTOR, Before, last_sweep
 from collectors_dagster.agent.form import Form
 from collectors_dagster.agent.packed import Summary
 from collectors_dagster.agent.protection import Guard
@@ -41,7 +42,7 @@ from collectors_dagster.agent.segments import (
     sync_directory,
     write_packed,
 )
-from collectors_dagster.agent.thinning import PAUSE_FACTOR, thinned, thinned_summary
+from collectors_dagster.agent.thinning import thinned, thinned_summary
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Column, Sweep
 from collectors_dagster.config.files import PLAIN
@@ -216,6 +217,7 @@ class Spool:
             if action is not None:
                 self._do(action)
                 return True
+            self._count()
         if self._clock.monotonic() < self._reserve_due or (self._reserve.is_whole() and self._room.is_whole()):
             return False
         return self._hold_reserves()
@@ -331,7 +333,7 @@ class Spool:
         try:
             content = read_records(segment, self._form.sealer)
             interval = self._limits.sample_interval_seconds
-            records = thinned(content.records, action.level_seconds, interval, continues=self._continues(old, interval))
+            records = thinned(content.records, action.level_seconds, interval, self._before(old, interval))
             summary = thinned_summary(old.summary, records, action.level_seconds)
             if summary is None:
                 return False
@@ -348,13 +350,19 @@ class Spool:
             self._holdings[position] = packed
         return packed is not None
 
-    def _continues(self, holding: Holding, interval_seconds: float) -> bool:
-        """Tell whether a segment begins where the one before it ends."""
+    def _before(self, holding: Holding, interval_seconds: float) -> Before | None:
+        """Return the last sweep before a segment, if it is there, and whether the segment goes on where it ends."""
         position = self._position(holding.first_seq)
-        before = self._holdings[position - 1].summary if position else None
-        if before is None or before.last_seq + 1 != holding.summary.first_seq:
-            return False
-        return holding.summary.from_ns - before.to_ns <= PAUSE_FACTOR * interval_seconds * 1e9
+        if not position:
+            return None
+        before = self._holdings[position - 1]
+        pause_ns = holding.summary.from_ns - before.summary.to_ns
+        adjoins = before.summary.last_seq + 1 == holding.summary.first_seq
+        adjoins = adjoins and pause_ns <= PAUSE_FACTOR * interval_seconds * 1e9
+        try:
+            return last_sweep(read_records(self._segment(before), self._form.sealer).records, adjoins=adjoins)
+        except (OSError, SpoolError):
+            return None
 
     def _rewrite(self, segment: Segment, records: list[Record], summary: Summary) -> None:
         try:

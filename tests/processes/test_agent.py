@@ -183,6 +183,10 @@ def acknowledges(tables: Tables, number: int) -> bool:
     return tables.acked() >= number
 
 
+def has_intervals(tables: Tables, number: int) -> bool:
+    return tables.intervals("aurora") >= number
+
+
 def reaches(agent: AgentHome, number: int) -> bool:
     return last_number(agent) >= number
 
@@ -201,6 +205,24 @@ def test_with_the_database_away_it_keeps_everything_and_delivers_later(agent: Ag
     wait_until(lambda: tables.intervals("aurora") >= 6, seconds=30, what="the backlog")
     assert agent.stop() == 0
     check_complete(agent, tables)
+
+
+def test_after_a_restart_without_the_database_what_is_delivered_is_not_taken_for_a_backlog(
+    agent: AgentHome, database: SecretStr
+) -> None:
+    tables = Tables(database)
+    agent.write_tenant("aurora")
+    agent.deliver_to(database)
+    for run in (1, 2):
+        agent.start()
+        wait_until(partial(has_intervals, tables, 2 * run), seconds=30, what="delivery")
+        assert agent.stop() == 0
+    agent.deliver_to(database, port=free_port())
+    agent.start()
+    wait_until(lambda: (agent.status()["delivery"]["last_error"] or "") != "", seconds=30, what="a failure")
+    wait_until(lambda: agent.status()["spool"]["undelivered_segments"] == 1, seconds=30, what="the count")
+    assert agent.status()["spool"]["segments"] == 2
+    assert agent.stop() == 0
 
 
 def test_it_survives_a_database_that_stops_and_comes_back(

@@ -374,6 +374,64 @@ def test_what_is_delivered_to_all_may_be_dropped(site: Site) -> None:
     delivery.close()
 
 
+def test_what_is_delivered_counts_as_delivered_after_a_restart_without_the_database(site: Site) -> None:
+    def away() -> DeliveryStore:
+        raise ServiceUnreachableError("away", service="postgresql", operation="connect")
+
+    before = site.delivery(AURORA, BOREALIS)
+    site.sample(600)
+    before.turn()
+    known = before.delivered_seq
+    before.close()
+    after = site.delivery(AURORA, BOREALIS, connect=away)
+    after.turn()
+    assert after.delivered_seq == known > 550
+    site.spool.close()
+    held = sum(path.stat().st_size for path in site.identity.directory.glob("*.segz"))
+    site.spool = open_spool(site.identity.directory, site.clock, limits=limits(max_bytes=held // 3))
+    site.spool.release(after.delivered_seq)
+    for _ in range(10):
+        site.spool.tend()
+    given_up = site.spool.statistics
+    assert (given_up.thinned_segments, given_up.dropped_segments, given_up.undelivered_segments) == (0, 0, 1)
+    after.close()
+
+
+def test_what_is_delivered_counts_as_delivered_after_a_crash_without_the_database(site: Site) -> None:
+    before = site.delivery()
+    site.sample(61)
+    for _ in range(2):
+        before.turn()
+        site.clock.sleep(15)
+    after = site.delivery(connect=lambda: Unsteady(site.conninfo, application_name="test-agent"))
+    assert after.delivered_seq == before.delivered_seq == 59
+    before.close()
+
+
+def test_a_change_of_settings_while_the_database_is_away_leaves_what_is_delivered(site: Site) -> None:
+    delivery = site.delivery()
+    site.sample(61)
+    delivery.turn()
+    less = replace(AURORA, system=replace(AURORA.system, collectors=("load",)))
+    delivery.follow(TenantDirectory((less,)), site.spool.next_seq)
+    assert delivery.delivered_seq == 59
+    delivery.close()
+
+
+def test_a_store_that_was_set_back_is_believed(site: Site) -> None:
+    before = site.delivery()
+    site.sample(61)
+    before.turn()
+    before.close()
+    site.execute("delete from core.agent_cursor")
+    site.execute("delete from core.sample")
+    after = site.delivery(connect=lambda: Unsteady(site.conninfo, application_name="test-agent"))
+    assert after.delivered_seq == 59
+    after.turn()
+    assert [at for at, _ in site.rows()] == [10, 20, 30, 40, 50, 60]
+    after.close()
+
+
 def test_a_heartbeat_shows_in_the_database(site: Site) -> None:
     delivery = site.delivery()
     delivery.heartbeat("0.1.0", START, {"spool": {"bytes": 7}})

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from collectors_dagster.agent.intervals import Intervals
 from collectors_dagster.agent.reader import Observation
+from collectors_dagster.agent.rows import companions
 from collectors_dagster.agent.share import Share
-from collectors_dagster.agent.thinning import companions
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.samples import Kind, Labels, Metric
 from collectors_dagster.scopes import ProcessSelector, Scope
