@@ -360,6 +360,16 @@ class Intervals:
         self._bucket = None
         return closed
 
+    def lost(self, from_ns: int, to_ns: int, last_seq: int) -> ClosedInterval:
+        """Return what to book for records up to `last_seq` that are missing before the next observation."""
+        for source in self._sources.values():
+            self._miss(source.name, from_ns, to_ns - from_ns)
+            source.excuse(to_ns)
+        if self._last is not None:  # primed: the pause since then is booked here, and not once more
+            self._last = self._last._replace(wall_ns=to_ns - self._sample_ns)
+        notes, self._notes = self._notes, {}
+        return ClosedInterval(_EPOCH + timedelta(microseconds=to_ns // 1000), last_seq, [], notes)
+
     def _take(self, seen: Observation) -> None:
         if seen.columns is not self._columns:
             self._plan(seen.columns)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from collectors_dagster.agent.continuity import PAUSE_FACTOR, Before, last_sweep
 from collectors_dagster.agent.form import Form
+from collectors_dagster.agent.given_up import GivenUp, Stretch
 from collectors_dagster.agent.packed import Summary
 from collectors_dagster.agent.protection import Guard
 from collectors_dagster.agent.quota import Action, Drop, Holding, Quotas, Thin, less, next_action, recorder
@@ -147,6 +148,7 @@ class Spool:
         self._released = 0
         self._open: _OpenSegment | None = None
         self._reserve = cursor_reserve(directory)
+        self._given_up = GivenUp(directory, round(PAUSE_FACTOR * limits.sample_interval_seconds * 1e9))
         self._room = room_reserve(directory)
         self._reserve_due = clock.monotonic()
         self._gap = self._reserve.noted()
@@ -386,6 +388,7 @@ class Spool:
         except OSError as error:
             self.statistics.last_error = f"{self._directory}: {error.strerror}"
             return
+        self._given_up.keep()
         position = self._position(dropped.first_seq)
         if position is not None:
             self._holdings.pop(position)
@@ -406,6 +409,7 @@ class Spool:
             lost[0].reason,
         )
         self._reserve.note(self._gap)
+        self._given_up.add(Stretch(summary.first_seq, summary.last_seq, summary.from_ns, summary.to_ns))
 
     def _gaps_in(self, holding: Holding) -> list[Gap]:
         try:

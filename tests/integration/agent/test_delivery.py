@@ -25,7 +25,7 @@ from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.records import ClockEvent, ClockEventKind, Window
 from collectors_dagster.samples import Kind, Metric
 from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
-from tests.support.spools import HEADER, LOAD, READS, append_seconds, limits, open_spool, sweep
+from tests.support.spools import HEADER, LOAD, READS, append_seconds, limits, open_spool, read_spool, sweep
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 AURORA = Tenant("aurora", "Aurora", system=SystemSource(collectors=("load", "disk")))
@@ -475,6 +475,40 @@ def test_thinned_samples_are_delivered_as_if_nothing_had_been_given_up(site: Sit
     assert row == (pytest.approx(0.0), 0)
     restarted.close()
     delivery.close()
+
+
+@pytest.mark.parametrize("recorder_hours", [0.0, 24.0])
+@pytest.mark.parametrize("crash", [None, "before", "after"])
+def test_what_was_given_up_before_a_restart_is_a_gap_once(site: Site, recorder_hours: float, crash: str | None) -> None:
+    """With a recorder of no hours nothing from before the hole is there any more."""
+
+    def restarted() -> Delivery:
+        return site.delivery(connect=lambda: Unsteady(site.conninfo, application_name="test-agent"))
+
+    delivery = site.delivery()
+    site.sample(95)
+    delivery.turn()
+    acked = delivery.delivered_seq
+    delivery.close()
+    site.spool.release(acked)
+    site.spool._limits = limits(max_hours=0.05, recorder_hours=recorder_hours)
+    site.sample(600)
+    first = next(seen for seen in read_spool(site.identity.directory) if seen.seq > acked)
+    missing = first.seq - (acked + 1)
+    assert missing > 300
+    if crash:
+        cut = site.delivery(connect=lambda: Unsteady(site.conninfo, application_name="test-agent"))
+        cut.ask(lambda store: setattr(store, "cut", crash))
+        cut.turn()
+    for _ in range(2):
+        again = restarted()
+        site.clock.sleep(40)
+        again.turn()
+        again.close()
+        with psycopg.connect(site.conninfo.get_secret_value()) as connection:
+            query = "select collector, sum(gap_seconds)::float8 from core.delivery group by 1 order by 1"
+            booked = connection.execute(query).fetchall()
+        assert booked == [("disk", pytest.approx(missing)), ("load", pytest.approx(missing))]
 
 
 def settle(site: Site, max_bytes: int) -> None:

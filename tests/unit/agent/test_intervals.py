@@ -331,15 +331,18 @@ def test_fresh_samples_that_go_first_are_those_of_a_reading_in_order(
 
 def test_where_the_clock_was_just_set_back_no_border_is_taken_for_certain() -> None:
     """The interval of the look at 9.8 is still open: whoever begins there must not believe that it ends with it."""
-    seen = [observation(seq + 1, at, 0.0, 0.0) for seq, at in enumerate([8.5, 9.5, 10.5, 9.8, 10.8, 11.8, 20.5])]
+    ats = [58.5, 59.5, 60.5, 59.8, 60.8, 61.8, 120.5]
+    seen = [observation(seq + 1, at, 0.0, 0.0) for seq, at in enumerate(ats)]
     whole = closed_by(intervals(), seen)
     assert [closed.last_seq for closed in whole] == [2, 6]
     assert fresh_start(seen[3:], 10 * SECOND) == 6
 
 
 def test_the_newest_complete_interval_goes_first() -> None:
-    seen = seconds([(0.0, 0.0)] * 58)
-    assert fresh_start(seen[-look_back_records(10.0, 1.0) :], 10 * SECOND) == 40
+    """At a border of minutes, too: what lies on both sides may be thinned to minutes."""
+    seen = seconds([(0.0, 0.0)] * 258)
+    assert fresh_start(seen[-look_back_records(10.0, 1.0) :], 10 * SECOND) == 240
+    assert fresh_start(seen[-look_back_records(10.0, 1.0) - 10 : -10], 10 * SECOND) == 180
     assert fresh_start(seen[-12:], 10 * SECOND) is None
 
 
