@@ -10,8 +10,9 @@ schema 0 marks a control record, whose payload is JSON. The highest bit of `sche
 
 ``{"segment": {"version", "agent_id", "epoch", "boot_id", "host"}}``
     always the first record;
-``{"schema": n, "columns": [[collector, metric, kind, unit, peak, labels, detail], ...]}``
-    before the first record of that schema in the segment, so that every segment can be read alone; with
+``{"schema": n, "columns": [[collector, metric, kind, unit, companion, labels, detail], ...]}``
+    before the first record of that schema in the segment, so that every segment can be read alone (`companion`: a
+    gauge is delivered with its maximum, a counter with its total); with
     ``"thinned": true`` its records stand for several sweeps (``thinning``);
 ``{"gap": {"from_ns", "to_ns", "records", "reason"}}``
     records that could not be written, or were given up;
@@ -210,10 +211,9 @@ def schema_payload(schema: int, columns: Iterable[Column], *, thinned: bool = Fa
             column.metric.name,
             column.metric.kind,
             column.metric.unit,
-            column.metric.peak,
+            column.metric.has_companion,
             column.labels,
             column.metric.detail,
-            column.metric.cumulative,
         ]
         for column in columns
     ]
@@ -275,9 +275,9 @@ def _parsed(content: dict[str, Any]) -> Told:
 
 
 def _column(row: list[Any]) -> Column:
-    collector, name, kind, unit, peak, labels, *later = row
-    detail, cumulative = (*map(bool, later), False, False)[:2]  # older ones end before
-    metric = Metric(name, Kind(kind), unit, "", peak=peak, detail=detail, cumulative=cumulative)
+    collector, name, kind, unit, companion, labels, *later = row
+    metric = Metric(name, Kind(kind), unit, "", detail=bool(later and later[0]))  # older ones end before
+    metric = metric.with_companion() if companion else metric
     return Column(collector, metric, tuple((key, value) for key, value in labels))
 
 
