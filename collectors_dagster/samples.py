@@ -6,7 +6,7 @@ peak matters), counters as the exact per-second rate over the interval's own mon
 counter itself where its total is asked for).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -61,6 +61,11 @@ class Metric:
     def has_companion(self) -> bool:
         """Whether each of its series is delivered as two: beside it the maximum, or the total."""
         return self.peak or self.cumulative
+
+    def with_companion(self) -> "Metric":
+        """Return the metric with what such a one may have beside it: a gauge its maximum, a counter its total."""
+        is_counter = self.kind is Kind.COUNTER
+        return replace(self, peak=not is_counter, cumulative=is_counter)
 
     @property
     def delivered_name(self) -> str:

@@ -11,8 +11,9 @@ is (``protection``). Control records:
 
 ``{"segment": {"version", "agent_id", "epoch", "boot_id", "host"}}``
     always the first record;
-``{"schema": n, "columns": [[collector, metric, kind, unit, peak, labels, detail, sensitive], ...]}``
-    before the first record of that schema in the segment, so that every segment can be read alone; with
+``{"schema": n, "columns": [[collector, metric, kind, unit, companion, labels, detail, sensitive], ...]}``
+    before the first record of that schema in the segment, so that every segment can be read alone (`companion`: a
+    gauge is delivered with its maximum, a counter with its total; `sensitive` only where it is true); with
     ``"thinned": true`` its records stand for several sweeps (``thinning``);
 ``{"gap": {"from_ns", "to_ns", "records", "reason"}}``
     records that could not be written, or were given up;
@@ -216,10 +217,9 @@ def schema_payload(schema: int, columns: Iterable[Column], *, thinned: bool = Fa
             column.metric.name,
             column.metric.kind,
             column.metric.unit,
-            column.metric.peak,
+            column.metric.has_companion,
             column.labels,
             column.metric.detail,
-            column.metric.cumulative,
             *([True] if column.metric.sensitive else []),
         ]
         for column in columns
@@ -282,9 +282,10 @@ def _parsed(content: dict[str, Any]) -> Told:
 
 
 def _column(row: list[Any]) -> Column:
-    collector, name, kind, unit, peak, labels, *later = row
-    detail, cumulative, sensitive = (*map(bool, later), False, False, False)[:3]  # older ones end before
-    metric = Metric(name, Kind(kind), unit, "", peak=peak, detail=detail, cumulative=cumulative, sensitive=sensitive)
+    collector, name, kind, unit, companion, labels, *later = row
+    detail, sensitive = (*map(bool, later), False, False)[:2]  # older ones end before
+    metric = Metric(name, Kind(kind), unit, "", detail=detail, sensitive=sensitive)
+    metric = metric.with_companion() if companion else metric
     return Column(collector, metric, tuple((key, value) for key, value in labels))
 
 
