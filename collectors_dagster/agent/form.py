@@ -63,6 +63,12 @@ class Form:
     sensitive: Sensitive = field(default_factory=Sensitive)
     whole: bool = True
 
+    def as_json(self) -> dict[str, object]:
+        """Return what people and programs may know of it: what is encrypted, and the codec of each kind of block."""
+        encrypted = "nothing" if self.sealer is None else "all" if self.whole else "sensitive"
+        codecs = {kind: codec.name.lower() for kind, codec in self.compressor.chosen().items()}
+        return {"encrypted": encrypted, "compression": codecs}
+
 
 def form_of(options: AgentOptions, sealer: Sealer | None, collectors: Iterable[Collector]) -> Form:
     """Return the form that the settings ask for.

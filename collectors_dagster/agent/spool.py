@@ -130,21 +130,23 @@ class Spool:
         ``<spool>/<epoch>``; created by the caller.
     header : SegmentHeader
         Written into each segment.
-    form : Form
-        Of what is written from now on.
+    form : Form, optional
+        Of what is written from now on; plain, and compressed with what saves most, if it is not given.
 
     Notes
     -----
     Whoever made it closes it.
     """
 
-    def __init__(self, directory: Path, header: SegmentHeader, limits: SpoolLimits, clock: Clock, form: Form) -> None:
+    def __init__(
+        self, directory: Path, header: SegmentHeader, limits: SpoolLimits, clock: Clock, form: Form | None = None
+    ) -> None:
         self.statistics = SpoolStatistics()
         self._directory = directory
         self._header = header
         self._limits = limits
         self._clock = clock
-        self._form = form
+        self._form = form or Form()
         self._released = 0
         self._open: _OpenSegment | None = None
         self._reserve = cursor_reserve(directory)
@@ -168,6 +170,11 @@ class Spool:
     def next_seq(self) -> int:
         """The number that the next record will carry."""
         return self._next_seq
+
+    @property
+    def form(self) -> Form:
+        """How it is written."""
+        return self._form
 
     def append(self, sweep: Sweep, wall_ns: int, mono_ns: int, changes: Iterable[ClockChange] = ()) -> int | None:
         """Write one sweep; return its sequence number, or ``None`` if it was lost (the disk is full or failing).

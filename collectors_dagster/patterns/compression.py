@@ -139,10 +139,9 @@ class Compressor:
         packed = _CODECS[choice.codec].pack(payload)
         return packed if pays(self.policy, len(packed), len(payload)) else _stored(payload)
 
-    def chosen(self, kind: str) -> Codec | None:
-        """Return what was measured to be best for a kind; None if nothing was measured yet."""
-        choice = self._choices.get(kind)
-        return None if choice is None else choice.codec
+    def chosen(self) -> dict[str, Codec]:
+        """Return what was measured to be best, by kind of payload."""
+        return {kind: choice.codec for kind, choice in list(self._choices.items())}  # a list: others may add meanwhile
 
     def _measure(self, payload: bytes, kind: str) -> bytes:
         found: dict[Codec, bytes] = {}

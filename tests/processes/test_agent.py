@@ -558,9 +558,11 @@ def test_sensitive_series_are_sealed_on_disk_and_delivered_like_any_other(
     agent.deliver_to(database)
     agent.start()
     wait_until(lambda: tables.intervals("aurora") >= 2, seconds=30)
+    assert agent.status()["spool"]["encrypted"] == "sensitive"
     spool = load_identity(agent.home / "agent" / "spool").directory
     live = b"".join(path.read_bytes() for path in spool.iterdir())
     assert agent.stop() == 0
+    assert agent.status()["spool"]["compression"]["controls"] == "gzip"
     packed = b"".join(unpacked(block.body, 10**8) for path in spool.glob("*.segz") for block in plain_blocks(path))
     for on_disk in (live, packed):
         assert b"load5" in on_disk
