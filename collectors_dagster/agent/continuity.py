@@ -1,8 +1,8 @@
 """Where the counters of a segment begin anew: a reset, a pause, a device that came. Pure.
 
 What is thinned must show the same beginnings as what was seen (``intervals`` looks for them reading by reading): the
-last reading before each and the first one after it are kept. Of a source that is read less often than the host, the
-last reading before a segment may not be known any more: then the counter is in doubt, and begins anew.
+last reading before each and the first one after it are kept. From one segment to the next only the last sweep is known:
+a counter of a source that is read less often than the host, and was not read in it, is in doubt and begins anew.
 """
 
 from collections.abc import Iterable
@@ -90,6 +90,7 @@ def breaks_in(reads: Iterable[Read], sample_interval_seconds: float, before: Bef
             found.begins.add(number)
         readings.compare(number, row, read.schema, found)
         previous, number = row, number + 1
+    readings.end(number - 1, found)
     return found
 
 
@@ -134,6 +135,12 @@ class _Readings:
         if self._is_first:  # whatever was before, its first row is kept; what was not in it may have been before
             self._is_first = False
             self._last = [last or _UNKNOWN for last in self._last]
+
+    def end(self, number: int, found: Breaks) -> None:
+        """Put counters in doubt that were read, but not in the last row: what follows does not know their reading."""
+        for (_, column), last in zip(self._columns, self._last, strict=True):
+            if last is not None and last.row not in {number, _BEFORE}:
+                found.doubts.setdefault(number, set()).add(column)
 
     def _begin(self, before: Before) -> None:
         self._adopt(before.schema)

@@ -213,6 +213,18 @@ def test_a_reset_on_the_border_of_two_segments_is_seen(counter: Column) -> None:
     assert set(told) == {RATE}
 
 
+def test_a_reset_behind_a_thinned_minute_is_seen_in_one_that_is_not_thinned() -> None:
+    host = Host(slow_seconds=5, phase=0)  # read at 60, 65 and 70; only the first and the last of them are kept
+    for second in range(71):
+        if second in {60, 69}:
+            host.segments.append([])
+            host.schema = ()
+        if second == 69:
+            host.resets[SLOW] = 1.0
+        host.happen("sweep", FAST, 1)
+    assert {one.value for one in rates(observed(thinned_in_order(host.segments, [(), (10,)])), 10)} == {RATE}
+
+
 def test_a_reset_together_with_a_change_of_the_series_is_seen() -> None:
     host = Host(slow_seconds=10)
     for second in range(60):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors_dagster.agent.continuity import last_sweep
-from collectors_dagster.agent.intervals import Intervals
+from collectors_dagster.agent.intervals import BEGINS_ANEW, Intervals
 from collectors_dagster.agent.reader import Observation
 from collectors_dagster.agent.records import CONTROL, Record, Schema, parse_control, schema_payload
 from collectors_dagster.agent.rows import Row, companions, row_of
@@ -139,7 +139,7 @@ def test_what_was_not_measured_stays_unmeasured_and_does_not_spoil_the_mean() ->
     nan = math.nan
     kept = rows_in(thinned(recorded([(nan, 1.0, 0), (4.0, 2.0, 1), (nan, nan, 2)]), 10, 1.0, JUST_BEFORE))
     assert kept[0].values[0] == 4.0
-    assert math.isnan(kept[0].values[1])
+    assert kept[0].values[1] == BEGINS_ANEW
     silent = rows_in(thinned(recorded([(nan, 1.0, 0)]), 10, 1.0, None))
     assert math.isnan(silent[0].values[0])
     assert math.isnan(silent[0].peaks[0])
