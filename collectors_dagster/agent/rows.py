@@ -43,7 +43,7 @@ def companions(columns: Iterable[Column]) -> tuple[Column, ...]:
 
     Examples
     --------
-    >>> from collectors_dagster.samples import Metric
+    >>> from collectors_dagster.samples import Kind, Metric
     >>> load = Column("load", Metric("load1", Kind.GAUGE, "processes", "", peak=True))
     >>> [column.metric.name for column in companions([load])]
     ['load1_max']
