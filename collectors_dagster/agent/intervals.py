@@ -183,7 +183,8 @@ class _Total:
 
     def add(self, seen: Observation, value: float, longest_step_ns: int) -> None:
         self.counter.add(seen, value, longest_step_ns)
-        self.latest = value
+        if value != BEGINS_ANEW:
+            self.latest = value
 
     def interrupt(self) -> None:
         """Begin the rate anew."""

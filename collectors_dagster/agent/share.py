@@ -82,4 +82,6 @@ def _places(column: Column) -> int:
 
 
 def _shown(column: Column) -> str:
+    if column.metric.sensitive:  # the log is plain where the spool is not
+        return f"a sensitive series of {column.collector}"
     return " ".join((column.metric.name, *(f"{name}={value}" for name, value in column.labels)))

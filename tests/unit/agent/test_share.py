@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +143,15 @@ def test_a_tenant_keeps_its_series_when_the_spool_goes_from_thinned_to_whole_and
         seen += [{sample.series for sample in closed.samples}] if closed else []
     assert all(series == seen[0] for series in seen)
     assert share.refused_total == share.refused_series
+
+
+def test_the_log_names_what_is_refused_but_not_what_is_sensitive() -> None:
+    secret = replace(COUNT, sensitive=True)
+    column = Column("process", secret, (("cgroup", "/shop"), ("executable", "sh"), ("user", "erika")))
+    with structlog.testing.capture_logs() as told:
+        Share(Scope(), max_series=1).admit((CPU, cgroup("/bank")))
+        Share(Scope(), max_series=1).admit((CPU, column))
+    assert [line["example"] for line in told] == ["cgroup_pids cgroup=/bank", "a sensitive series of process"]
 
 
 def test_what_is_outside_the_scope_is_not_refused() -> None:
