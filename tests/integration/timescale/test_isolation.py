@@ -14,7 +14,6 @@ from collectors_dagster.samples import Sample
 from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.store_data import AURORA, BOREALIS, DAY, LOAD1, after, day_of_samples
 
-VIEWS = ("metrics", "metrics_detail", "metrics_hourly", "series")
 LEAK = """
     create function pg_temp.leak(tenant text) returns boolean language plpgsql cost 0.0000001 as $$
     begin
@@ -22,32 +21,6 @@ LEAK = """
         return true;
     end $$
 """
-
-
-@pytest.fixture
-def role(postgres: PostgresServer) -> Iterator[str]:
-    """Yield a login role without any right of its own."""
-    name = f"member_{uuid4().hex[:8]}"
-    postgres.execute(f"create role {{}} login password '{PASSWORD}'", name)
-    yield name
-    postgres.execute("drop role {}", name)
-
-
-@pytest.fixture
-def member(
-    postgres: PostgresServer, store: Store, delivery_store: DeliveryStore, database: SecretStr, role: str
-) -> Iterator[psycopg.Connection]:
-    """Yield a connection of a role that is a member of aurora, where borealis has data too."""
-    store.tenants.sync([AURORA, BOREALIS])
-    for tenant in ("aurora", "borealis"):
-        store.samples.write_window(tenant, "demo", DAY, **day_of_samples())  # type: ignore[arg-type]
-        store.rollups.hourly(tenant, DAY, "run-1")
-        delivery_store.details.write(DetailBatch("agent-1", tenant, [Sample(LOAD1, after(1), 1.0)], after(60)))
-    with psycopg.connect(database.get_secret_value()) as owner:
-        owner.execute("insert into core.tenant_member values (%s, %s)", [role, store.tenants.key("aurora")])
-    name = database.get_secret_value().rsplit("/", 1)[1]
-    with psycopg.connect(postgres.conninfo(name, role).get_secret_value(), autocommit=True) as connection:
-        yield connection
 
 
 @pytest.mark.parametrize("view", VIEWS)
