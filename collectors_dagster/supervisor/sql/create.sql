@@ -1,5 +1,5 @@
 -- Runs once, in single-user mode, one statement a line: the roles, and the database that each owns.
-create role collectors login password '$collectors';
+create role collectors login createrole password '$collectors';
 create role dagster login password '$dagster';
 create role mlflow login password '$mlflow';
 create database collectors owner collectors;
