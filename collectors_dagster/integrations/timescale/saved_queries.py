@@ -92,8 +92,7 @@ def run_query(conninfo: SecretStr, query: SavedQuery, window: Window) -> Iterato
         ):
             connection.read_only = True
             cursor.itersize = ROWS_AT_ONCE
-            # One statement: what the server is sent with values apart cannot hold two.
-            cursor.execute(sql.SQL(query.statement), {"start": window.start, "end": window.end})  # type: ignore[arg-type]
+            cursor.execute(sql.SQL(query.statement), {"start": window.start, "end": window.end})
             columns: Sequence[psycopg.Column] = cursor.description or ()
             yield Result(tuple(column.name for column in columns), cursor)
     except psycopg.Error as error:

@@ -280,6 +280,7 @@ def _known(cursor: Cursor, role: str, tenant_id: str) -> bool:
 def _create(cursor: Cursor, role: str, password: SecretStr | None) -> Login:
     chosen = SecretStr(token_urlsafe(24)) if password is None else checked_password(password)
     database = _close_database(cursor)
+    cursor.execute(QUERIES["strengthen"])
     verifier = cursor.connection.pgconn.encrypt_password(
         chosen.get_secret_value().encode(), role.encode(), b"scram-sha-256"
     )

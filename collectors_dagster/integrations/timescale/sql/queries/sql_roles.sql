@@ -64,3 +64,7 @@ where m.created_here and m.role_name like 'sql\_query\_%%' and m.expires_at < no
 -- name: cut_off
 -- Ends a role's sessions.
 select pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where usename = %(role)s::name;
+
+-- name: strengthen
+-- Makes a chosen password's verifier dear to guess from, where the server says how dear (PostgreSQL 16).
+select set_config(name, '4096', true) from pg_catalog.pg_settings where name = 'scram_iterations';
