@@ -159,7 +159,9 @@ def test_the_database_is_durable_local_and_asks_for_a_password(running: LocalSta
 
 def test_the_database_lets_us_make_logins_and_lets_them_hold_nothing_up(running: LocalStack) -> None:
     with running.connect() as connection:
-        ours = connection.execute("select rolcreaterole, rolsuper from pg_roles where rolname = current_user").fetchone()
+        ours = connection.execute(
+            "select rolcreaterole, rolsuper from pg_roles where rolname = current_user"
+        ).fetchone()
         assert ours == (True, False)
         for function in ("pg_advisory_lock(bigint)", "lo_from_bytea(oid, bytea)"):
             rights = connection.execute(

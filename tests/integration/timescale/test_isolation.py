@@ -388,16 +388,20 @@ def test_no_setting_opens_anything(member: psycopg.Connection) -> None:
     for name, kind, smallest, largest, choices, setting in settings:
         values = {"bool": ["on", "off"], "enum": choices or []}.get(kind, [smallest, largest, setting, "borealis"])
         for value in filter(None, values):
-            found = seen(
-                member,
-                [
-                    "begin",
-                    f"select set_config('{name}', '{value}', true)",
-                    *(f"select tenant_id, metric_name from api.{view}" for view in ("series", "metrics_hourly")),
-                    "select count(*) from core.sample",
-                    "rollback",
-                ],
-            ).replace("('borealis',)", "").replace('"borealis"', "")
+            found = (
+                seen(
+                    member,
+                    [
+                        "begin",
+                        f"select set_config('{name}', '{value}', true)",
+                        *(f"select tenant_id, metric_name from api.{view}" for view in ("series", "metrics_hourly")),
+                        "select count(*) from core.sample",
+                        "rollback",
+                    ],
+                )
+                .replace("('borealis',)", "")
+                .replace('"borealis"', "")
+            )
             assert foreign(found) == [], (name, value)
             tried += 1
     assert tried > 250
@@ -456,7 +460,9 @@ def explained(connection: psycopg.Connection, view: str, filtered: str, word: st
         statements = ["begin", f"set local enable_{off} to off"] if off else ["begin"]
         text = filtered.format(f"'{word}'")
         # Costs depend on nothing that a guess could change, except the planner's estimates of it.
-        explain = f"explain (analyze, verbose, timing off, summary off, buffers off) select * from api.{view} where {text}"
+        explain = (
+            f"explain (analyze, verbose, timing off, summary off, buffers off) select * from api.{view} where {text}"
+        )
         found.append(seen(connection, [*statements, explain, "rollback"]).replace(word, "?"))
     return found
 
@@ -562,7 +568,9 @@ def test_two_logins_of_two_tenants_see_each_their_own(
 ) -> None:
     login = store.sql_roles.grant("borealis")
     assert login.password is not None
-    with psycopg.connect(login_url(database, login.role, login.password.get_secret_value()).get_secret_value()) as other:
+    with psycopg.connect(
+        login_url(database, login.role, login.password.get_secret_value()).get_secret_value()
+    ) as other:
         assert {row[0] for row in other.execute("select tenant_id from metrics")} == {"borealis"}
         assert foreign(seen(other, ["select * from metrics"])) == ["borealis", "vault", "987654"]
     assert {row[0] for row in member.execute("select tenant_id from metrics")} == {"aurora"}

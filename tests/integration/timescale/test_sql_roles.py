@@ -337,9 +337,7 @@ def test_set_role_would_be_no_border(filled: Store, postgres: PostgresServer, da
         connection.execute("set role analyst")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("select * from core.tenant")
-        connection.execute(
-            "do $$ begin perform set_config('role', 'none', false); perform * from core.tenant; end $$"
-        )
+        connection.execute("do $$ begin perform set_config('role', 'none', false); perform * from core.tenant; end $$")
 
 
 def test_what_a_killed_query_left_is_dropped_by_the_next(filled: Store, postgres: PostgresServer) -> None:
