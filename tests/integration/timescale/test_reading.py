@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-import pyarrow.parquet as pq
 import psycopg
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from collectors_dagster.cli.__main__ import main
 from collectors_dagster.errors import ConfigurationError, StorageError
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
-from collectors_dagster.integrations.timescale.reading import BLOCK_ROWS, Block, Resolution, Selection
+from collectors_dagster.integrations.timescale.reading import BLOCK_ROWS, Resolution, Selection
 from collectors_dagster.records import Window
 from collectors_dagster.samples import SeriesKey
 from tests.support.environment import clean_environment
@@ -357,12 +357,16 @@ def test_the_buckets_of_the_models_ask_the_index(much: int, database: SecretStr)
 
 
 DASHBOARDS = [
-    "select date_trunc('minute', timestamp), avg(metric_value), max(metric_value) from api.metrics "
-    "where series_id = any (array(select series_id from api.series where metric_name = 'load1' and host = 'host-3')) "
-    "and timestamp >= '2026-01-05 00:10Z' and timestamp < '2026-01-05 00:20Z' group by 1",
-    "select bucket, avg_value from api.metrics_hourly "
-    "where series_id = any (array(select series_id from api.series where metric_name = 'load1' and host = 'host-3')) "
-    "and bucket >= '2026-01-05Z' and bucket < '2026-01-06Z'",
+    """
+    select date_trunc('minute', timestamp), avg(metric_value), max(metric_value) from api.metrics
+    where series_id = any (array(select series_id from api.series where metric_name = 'load1' and host = 'host-3'))
+      and timestamp >= '2026-01-05 00:10Z' and timestamp < '2026-01-05 00:20Z' group by 1
+    """,
+    """
+    select bucket, avg_value from api.metrics_hourly
+    where series_id = any (array(select series_id from api.series where metric_name = 'load1' and host = 'host-3'))
+      and bucket >= '2026-01-05Z' and bucket < '2026-01-06Z'
+    """,
 ]
 
 

@@ -278,7 +278,10 @@ def test_the_other_tenant_gets_its_own(run: Run, filled: Store) -> None:
 
 
 def test_a_query_of_ones_own_is_a_file(run: Run, filled: Store, tmp_path: Path) -> None:
-    text = "-- How many rows.\nselect count(*) as rows from metrics where timestamp < %(end)s and metric_name like 'm%%';\n"
+    text = (
+        "-- How many rows.\n"
+        "select count(*) as rows from metrics where timestamp < %(end)s and metric_name like 'm%%';\n"
+    )
     (tmp_path / "config" / "queries" / "counted.sql").write_text(text)
     assert "counted          How many rows." in run("db queries").out
     assert run("db query counted --tenant aurora --from 2026-01-05 --to 2026-01-06 --csv").out == "rows\n286\n"
