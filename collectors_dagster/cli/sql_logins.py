@@ -38,8 +38,13 @@ def grant_sql(
     as_json: AsJson = False,
 ) -> None:
     """Let somebody read this tenant's rows by SQL (docs/sql.md); a random password is shown once and kept nowhere."""
+    from collectors_dagster.config.tenants import load_tenants
+
     password = _password(password_file, prompt=prompt)
+    configured = {one.id: one for one in load_tenants(load_settings()).tenants}
     with _store() as store:
+        if tenant_id in configured:  # a new tenant's login need not wait until somebody told the database of it
+            store.tenants.introduce(configured[tenant_id])
         login = store.sql_roles.grant(tenant_id, role, password)
     seen = {"tenant": tenant_id, **_shown(login, given=password is not None)}
     said = f"role {login.role} sees tenant {tenant_id}" + ("" if login.password else " too; its password stays")

@@ -189,6 +189,13 @@ def test_an_unknown_tenant_is_refused(run: Run, filled: Store) -> None:
     assert "tenant 'nobody' is not in the database" in answer.err
 
 
+def test_a_tenant_that_was_just_added_can_have_a_login_at_once(run: Run, filled: Store, database: SecretStr) -> None:
+    assert run("tenant add acme").code == 0
+    login = json.loads(run("tenant grant-sql acme --json").out)
+    assert tenants(database, login["role"], SecretStr(login["password"])) == set()
+    assert [one.tenant_id for one in filled.sql_roles.members()] == ["acme"]
+
+
 def test_a_server_that_lets_us_make_no_roles_says_the_remedy(
     filled: Store, postgres: PostgresServer, database: SecretStr
 ) -> None:
