@@ -88,7 +88,13 @@ def spool_status(spool: Spool, now: datetime) -> dict[str, Any]:
         "segments": told.pop("recorder_segments"),
         "bytes": told.pop("recorder_bytes"),
     }
-    return {"next_seq": spool.next_seq, "oldest_age_seconds": _age(oldest_ns, now), **told, "recorder": recorder}
+    return {
+        "next_seq": spool.next_seq,
+        "oldest_age_seconds": _age(oldest_ns, now),
+        **told,
+        "recorder": recorder,
+        **spool.form.as_json(),
+    }
 
 
 def delivery_status(delivery: Delivery) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def test_the_agent_loads_nothing_large() -> None:
         "import sys, collectors_dagster.agent.__main__\n"
         "large = {'asyncio', 'cryptography', 'dotenv', 'hashlib', 'importlib.resources', 'logging', 'numpy', 'psutil',"
         " 'psycopg', 'pydantic', 'pyinstrument', 'random', 'rich', 'ssl', 'structlog', 'tempfile', 'tracemalloc',"
-        " 'typer', 'yaml'}\n"
+        " 'typer', 'yaml', 'lz4', 'zstandard'}\n"
         "print(sorted(large & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -26,11 +26,12 @@ RECORDS = st.lists(
     max_size=6,
 )
 NAMES = st.text(max_size=12)
+ALONE = st.builds(Metric, NAMES, st.sampled_from(Kind), NAMES, st.just(""), detail=st.booleans())
 COLUMNS = st.lists(
     st.builds(
         Column,
         NAMES,
-        st.builds(Metric, NAMES, st.sampled_from(Kind), NAMES, st.just(""), peak=st.booleans(), detail=st.booleans()),
+        ALONE | ALONE.map(Metric.with_companion),
         st.lists(st.tuples(NAMES, NAMES), max_size=2).map(tuple),
     ),
     max_size=4,
