@@ -29,7 +29,7 @@ ENTRIES = {
     "tenant": Entry("collectors_dagster.cli.tenant", "Add, list, show and remove tenants; their database logins."),
     "agent": Entry("collectors_dagster.cli.agent", "The sampler of this host."),
     "scorer": Entry("collectors_dagster.cli.scorer", "The stream scorer."),
-    "db": Entry("collectors_dagster.cli.db", "Migrate and examine the store; query and export it; logins of the staff."),
+    "db": Entry("collectors_dagster.cli.db", "Migrate, examine, query and export the store; logins of the staff."),
     "demo": Entry("collectors_dagster.cli.demo", "A synthetic tenant with planted incidents."),
     "run": Entry("collectors_dagster.cli.run", "Run the pipeline by hand."),
 }
