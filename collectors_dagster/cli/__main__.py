@@ -26,10 +26,10 @@ ENTRIES = {
     "down": Entry(_STACK, "Stop exactly what `up` started.", is_group=False),
     "status": Entry(_STACK, "Show every component: state, address, what to look at.", is_group=False),
     "logs": Entry(_STACK, "Show the components' logs.", is_group=False),
-    "tenant": Entry("collectors_dagster.cli.tenant", "Add, list, show and remove tenants."),
+    "tenant": Entry("collectors_dagster.cli.tenant", "Add, list, show and remove tenants; their database logins."),
     "agent": Entry("collectors_dagster.cli.agent", "The sampler of this host."),
     "scorer": Entry("collectors_dagster.cli.scorer", "The stream scorer."),
-    "db": Entry("collectors_dagster.cli.db", "Migrate and examine the store."),
+    "db": Entry("collectors_dagster.cli.db", "Migrate, examine, query and export the store; logins of the staff."),
     "demo": Entry("collectors_dagster.cli.demo", "A synthetic tenant with planted incidents."),
     "run": Entry("collectors_dagster.cli.run", "Run the pipeline by hand."),
 }

@@ -1,4 +1,4 @@
-"""`collectors db`: the schema of the store.
+"""`collectors db`: the schema of the store, and what is in it.
 
 Exit codes: 0 done, 1 refused or failed (one line with the remedy), 2 the command line itself is wrong.
 """
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from collectors_dagster.cli import db_reading, sql_logins
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.config import load_settings
 from collectors_dagster.integrations.timescale.migrations import MigrationReport
@@ -16,6 +17,10 @@ from collectors_dagster.integrations.timescale.migrations import migrate as appl
 from collectors_dagster.integrations.timescale.migrations import status as read_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(sql_logins.staff, name="staff")
+app.command()(db_reading.queries)
+app.command()(db_reading.query)
+app.command()(db_reading.export)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 

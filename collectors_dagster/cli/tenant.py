@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from collectors_dagster.cli import sql_logins
 from collectors_dagster.config import Settings, load_settings
 from collectors_dagster.config.tenant_schema import KNOWN_COLLECTORS, checked_tenant_file
 from collectors_dagster.config.tenants import load_tenants, remove_tenant, shown_tenant_path, write_tenant
@@ -22,6 +23,9 @@ from collectors_dagster.scopes import Scope
 from collectors_dagster.tenants import AlertTarget, Tenant, Tier
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.command("grant-sql")(sql_logins.grant_sql)
+app.command("revoke-sql")(sql_logins.revoke_sql)
+app.command("list-sql")(sql_logins.list_sql)
 
 TenantId = Annotated[str, typer.Argument(help="2-40 lower-case letters, digits and inner hyphens, e.g. acme-eu.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

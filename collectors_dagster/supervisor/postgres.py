@@ -115,6 +115,7 @@ class EmbeddedPostgres:
         try:
             self._run("initdb", *words, *locale)
             self._say(aside, "create.sql")
+            self._harden(aside)
         finally:
             secret.unlink(missing_ok=True)
         self._write(aside / "collectors.passwords", self._fingerprint())
@@ -124,13 +125,19 @@ class EmbeddedPostgres:
         given = self.place.data / "collectors.passwords"
         if not given.exists() or given.read_text() != self._fingerprint():
             self._say(self.place.data, "passwords.sql")
+            self._harden(self.place.data)
             self._write(given, self._fingerprint())
 
     def _say(self, data: Path, name: str) -> None:
-        text = (files("collectors_dagster.supervisor.sql") / name).read_text()
+        text = _set_up(name)
         script = "".join(line + "\n" for line in text.splitlines() if not line.startswith("--"))
         quoted = {role: _quoted(password) for role, password in self.passwords.items()}
         self._run("postgres", "--single", "-D", str(data), "postgres", script=Template(script).substitute(quoted))
+
+    def _harden(self, data: Path) -> None:
+        """Take from everybody what only a superuser can take, in the store's database."""
+        lines = [line.strip() for line in _hardening().splitlines() if not line.startswith("--")]
+        self._run("postgres", "--single", "-D", str(data), "collectors", script=" ".join(lines) + "\n")
 
     def _run(self, program: str, *arguments: str, script: str = "") -> None:
         done = subprocess.run(  # noqa: S603 - our own words
@@ -167,7 +174,8 @@ class EmbeddedPostgres:
             os.chown(path, self.place.account.uid, self.place.account.gid)
 
     def _fingerprint(self) -> str:
-        return hashlib.sha256("\n".join(self.passwords[role] for role in ROLES).encode()).hexdigest()
+        given = [*(self.passwords[role] for role in ROLES), _set_up("passwords.sql"), _hardening()]
+        return hashlib.sha256("\n".join(given).encode()).hexdigest()
 
     def _check_version(self) -> None:
         mark = self.place.data / "PG_VERSION"
@@ -297,6 +305,14 @@ def _directory_of(pid: int) -> str:
 def _first_number(path: Path) -> int:
     first = path.read_text().partition("\n")[0].strip()
     return int(first) if first.isdigit() else 0
+
+
+def _set_up(name: str) -> str:
+    return (files("collectors_dagster.supervisor.sql") / name).read_text()
+
+
+def _hardening() -> str:
+    return (files("collectors_dagster.integrations.timescale") / "sql" / "harden.sql").read_text()
 
 
 def _quoted(value: str) -> str:

@@ -157,6 +157,22 @@ def test_the_database_is_durable_local_and_asks_for_a_password(running: LocalSta
         )
 
 
+def test_the_database_lets_us_make_logins_and_lets_them_hold_nothing_up(running: LocalStack) -> None:
+    with running.connect() as connection:
+        ours = connection.execute(
+            "select rolcreaterole, rolsuper from pg_roles where rolname = current_user"
+        ).fetchone()
+        assert ours == (True, False)
+        for function in ("pg_advisory_lock(bigint)", "lo_from_bytea(oid, bytea)"):
+            rights = connection.execute(
+                "select has_function_privilege(%s, 'execute'), has_function_privilege('public', %s, 'execute')",
+                [function, function],
+            ).fetchone()
+            assert rights == (True, False)
+        open_to_all = "select datname from pg_database where has_database_privilege('public', datname, 'connect')"
+        assert connection.execute(open_to_all).fetchall() == [("template0",)]  # which takes no connections
+
+
 def test_a_second_up_changes_nothing(running: LocalStack) -> None:
     before = {name: running.pid(name) for name in ("supervisor", "postgres")}
     again = running.up("postgres")

@@ -84,7 +84,7 @@ def running_postgres() -> Iterator[PostgresServer]:
         _initialise(home, server)
         _start(server)
         try:
-            server.execute(f"create role collectors login password '{PASSWORD}'")
+            server.execute(f"create role collectors login createrole password '{PASSWORD}'")
             yield server
         finally:
             _command(server, "pg_ctl", "stop", "-m", "immediate", "-w")

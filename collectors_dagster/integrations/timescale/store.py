@@ -19,10 +19,12 @@ from collectors_dagster.integrations.timescale.retention import RetentionPolicy
 from collectors_dagster.integrations.timescale.rollups import RollupTable
 from collectors_dagster.integrations.timescale.scores import ScoreTable
 from collectors_dagster.integrations.timescale.series import SeriesTable
+from collectors_dagster.integrations.timescale.sql_roles import SqlRoleTable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 
 if TYPE_CHECKING:
     from collectors_dagster.integrations.timescale.features import FeatureTable
+    from collectors_dagster.integrations.timescale.reading import SeriesReader
     from collectors_dagster.integrations.timescale.samples import SampleTable
 
 
@@ -61,6 +63,7 @@ class Store:
         self.forecasts = ForecastTable(database, tenants)
         self.health = HealthTable(database, tenants)
         self.planted = PlantedTable(database, tenants)
+        self.sql_roles = SqlRoleTable(database, tenants, conninfo)
         self.retention = RetentionPolicy(database, tenants, backend)
 
     @cached_property
@@ -69,6 +72,13 @@ class Store:
         from collectors_dagster.integrations.timescale.samples import SampleTable  # noqa: PLC0415  # numpy
 
         return SampleTable(self._database, self.tenants, SeriesTable(self._database), self._backend)
+
+    @cached_property
+    def reader(self) -> "SeriesReader":
+        """The series in bulk; as with the samples."""
+        from collectors_dagster.integrations.timescale.reading import SeriesReader  # noqa: PLC0415  # numpy
+
+        return SeriesReader(self._database, self.tenants)
 
     @cached_property
     def features(self) -> "FeatureTable":

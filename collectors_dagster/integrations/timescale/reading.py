@@ -1,0 +1,238 @@
+"""A tenant's series in bulk, at any resolution, in blocks of bounded size.
+
+All resolutions name times in the same way: a window holds what lies in ``[start, end)``, a bucket is named
+by its start. (A sample's own time is the end of the interval it stands for.)
+"""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collectors_dagster.errors import ConfigurationError
+from collectors_dagster.frames import Times
+from collectors_dagster.integrations.timescale.database import Cursor, Database
+from collectors_dagster.integrations.timescale.packing import EPOCH, HEADER, TRAILER
+from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.integrations.timescale.series import labels_from
+from collectors_dagster.integrations.timescale.tenants import TenantTable
+from collectors_dagster.records import Window
+from collectors_dagster.samples import Kind, SeriesKey
+
+QUERIES = load_queries("reading")
+
+SNAPSHOT = b"set transaction isolation level repeatable read read only"
+"""The whole transaction sees one state of the database; must be its first statement."""
+BLOCK_ROWS = 131_072
+"""Rows of a block, at most."""
+SERIES_AT_ONCE = 2_000
+"""Series of one statement: the server sorts no more than a day of these."""
+_MEAN = (("avg", ">f8"), ("min", ">f8"), ("max", ">f8"), ("count", ">i8"))
+
+
+class Resolution(StrEnum):
+    """How fine."""
+
+    RAW = "raw"
+    MINUTE = "1m"
+    HOUR = "1h"
+    DAY = "1d"
+
+    @property
+    def width(self) -> timedelta | None:
+        """Length of a bucket; None for samples."""
+        return _LEVELS[self].width
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the numbers in each row."""
+        return tuple(name for name, _ in _LEVELS[self].columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """How one resolution is read.
+
+    Attributes
+    ----------
+    slice : timedelta
+        How much time one statement covers.
+    """
+
+    query: bytes
+    columns: tuple[tuple[str, str], ...]
+    width: timedelta | None
+    slice: timedelta
+
+
+_DAY = timedelta(days=1)
+_LEVELS = {
+    Resolution.RAW: _Level(QUERIES["raw"], (("value", ">f8"),), None, _DAY),
+    Resolution.MINUTE: _Level(QUERIES["minute"], _MEAN, timedelta(minutes=1), _DAY),
+    Resolution.HOUR: _Level(QUERIES["hour"], _MEAN, timedelta(hours=1), 31 * _DAY),
+    Resolution.DAY: _Level(QUERIES["day"], _MEAN, _DAY, 366 * _DAY),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some rows of some series.
+
+    Attributes
+    ----------
+    series_id : shape (n,)
+        Keys of :attr:`Selection.series`.
+    ts : shape (n,), datetime64[us]
+        Times of samples, starts of buckets, UTC.
+    numbers : mapping
+        An array of shape (n,) for each of the resolution's columns.
+    """
+
+    series_id: NDArray[np.int32]
+    ts: Times
+    numbers: Mapping[str, NDArray[np.generic]]
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Whose series, of which metrics and hosts (None: all), when, how fine."""
+
+    tenant_id: str
+    window: Window
+    resolution: Resolution = Resolution.RAW
+    metrics: Sequence[str] | None = None
+    hosts: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One state of the database: the selected series, and their rows while the reading is open.
+
+    Attributes
+    ----------
+    series : mapping
+        By the keys in :attr:`Block.series_id`.
+    blocks : iterator
+        Each at most :data:`BLOCK_ROWS` rows. Within a slice of time (a day of samples) rows come by series
+        and time.
+    """
+
+    series: Mapping[int, SeriesKey]
+    blocks: Iterator[Block]
+
+
+class SeriesReader:
+    """``core.sample``, ``core.sample_1h`` and ``core.sample_1d``, for reading much."""
+
+    def __init__(self, database: Database, tenants: TenantTable) -> None:
+        self._database = database
+        self._tenants = tenants
+
+    @contextmanager
+    def open(self, selection: Selection) -> Iterator[Reading]:
+        """Yield a reading; its blocks end with the block of code.
+
+        Memory is bounded by one block and the list of series, whatever the window.
+
+        Raises
+        ------
+        ConfigurationError
+            If the window is empty, or does not begin and end with a bucket.
+        """
+        _refuse_broken(selection)
+        key = self._tenants.key(selection.tenant_id)
+        with self._database.transaction(f"read the series of tenant {selection.tenant_id!r}") as cursor:
+            cursor.execute(SNAPSHOT)
+            cursor.execute(QUERIES["patience"])
+            series = _series(cursor, key, selection)
+            blocks = _blocks(cursor, key, selection, sorted(series))
+            try:
+                yield Reading(series, blocks)
+            finally:
+                blocks.close()  # a COPY in the middle is cancelled before the transaction ends
+
+
+def _refuse_broken(selection: Selection) -> None:
+    window, width = selection.window, selection.resolution.width
+    said = f"{window.start.isoformat()} to {window.end.isoformat()}"
+    if window.start >= window.end:
+        raise ConfigurationError(f"the window {said} is empty: it must end after it starts")
+    origin = datetime(2000, 1, 1, tzinfo=UTC)
+    if width and ((window.start - origin) % width or (window.end - origin) % width):
+        raise ConfigurationError(
+            f"the window {said} cuts a bucket of {selection.resolution}: choose times that are whole buckets, in UTC"
+        )
+
+
+def _series(cursor: Cursor, tenant_key: int, selection: Selection) -> dict[int, SeriesKey]:
+    wanted = {
+        "tenant_key": tenant_key,
+        "metrics": None if selection.metrics is None else list(selection.metrics),
+        "hosts": None if selection.hosts is None else list(selection.hosts),
+    }
+    return {
+        series_id: SeriesKey(host, collector, metric, labels_from(labels), unit, Kind(kind))
+        for series_id, host, collector, metric, labels, unit, kind in cursor.execute(QUERIES["series"], wanted)
+    }
+
+
+def _blocks(
+    cursor: Cursor, tenant_key: int, selection: Selection, series_ids: Sequence[int]
+) -> Generator[Block, None, None]:
+    level = _LEVELS[selection.resolution]
+    for start, end in _slices(selection.window, level.slice):
+        for i in range(0, len(series_ids), SERIES_AT_ONCE):
+            wanted = {"tenant_key": tenant_key, "series_ids": series_ids[i : i + SERIES_AT_ONCE]}
+            yield from _copied(cursor, level, wanted | {"start": start, "end": end})
+
+
+def _slices(window: Window, length: timedelta) -> Iterator[tuple[datetime, datetime]]:
+    """Cut a window at the multiples of a length, so that a slice of samples lies in one partition."""
+    origin = datetime(2000, 1, 1, tzinfo=UTC)
+    start = window.start
+    while start < window.end:
+        end = min(start + length - (start - origin) % length, window.end)
+        yield start, end
+        start = end
+
+
+def _copied(cursor: Cursor, level: _Level, wanted: Mapping[str, object]) -> Iterator[Block]:
+    row = _row_type(level)
+    most = BLOCK_ROWS * row.itemsize
+    kept = bytearray()
+    begun = False
+    with cursor.copy(b"copy (" + level.query + b") to stdout (format binary)", wanted) as copy:
+        for part in copy:
+            kept += part
+            if not begun and len(kept) >= len(HEADER):
+                del kept[: len(HEADER)]
+                begun = True
+            while len(kept) >= most:
+                yield _block(bytes(kept[:most]), row, level)
+                del kept[:most]
+    whole = len(kept) - len(TRAILER)
+    if whole > 0:
+        yield _block(bytes(kept[:whole]), row, level)
+
+
+def _row_type(level: _Level) -> np.dtype[np.void]:
+    """Return the layout of a row in the binary COPY format: a count, then each field behind its size."""
+    fields = [("series_id", ">i4"), ("ts", ">i8"), *level.columns]
+    sized = [part for name, kind in fields for part in ((f"{name} size", ">i4"), (name, kind))]
+    return np.dtype([("fields", ">i2"), *sized])
+
+
+def _block(content: bytes, row: np.dtype[np.void], level: _Level) -> Block:
+    rows = np.frombuffer(content, dtype=row)
+    return Block(
+        series_id=rows["series_id"].astype(np.int32),
+        ts=EPOCH + rows["ts"].astype("timedelta64[us]"),
+        numbers={name: rows[name].astype(np.dtype(kind).newbyteorder("=")) for name, kind in level.columns},
+    )
