@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import SecretStr
 
 from collectors_dagster.integrations.timescale.alerts import AlertLedger
-from collectors_dagster.integrations.timescale.backend import PlainPostgres
+from collectors_dagster.integrations.timescale.backend import FoundBackend
 from collectors_dagster.integrations.timescale.database import Database
 from collectors_dagster.integrations.timescale.failures import FailureLedger
 from collectors_dagster.integrations.timescale.forecasts import ForecastTable
@@ -47,13 +47,13 @@ class Store:
         max_connections: int = 4,
     ) -> None:
         database = Database(conninfo, application_name=application_name, max_connections=max_connections)
-        backend = PlainPostgres()
+        backend = FoundBackend()
         tenants = TenantTable(database)
         self._database = database
         self._backend = backend
         self.tenants = tenants
         self.ledger = LoadLedger(database, tenants)
-        self.rollups = RollupTable(database, tenants)
+        self.rollups = RollupTable(database, tenants, backend)
         self.scores = ScoreTable(database, tenants)
         self.incidents = IncidentTable(database, tenants)
         self.alerts = AlertLedger(database)

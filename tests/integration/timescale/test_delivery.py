@@ -21,6 +21,8 @@ from tests.support.postgres import PostgresServer
 from tests.support.store_data import AURORA, BOREALIS, LOAD1, NOON, READS, after, batch, checksum, forecast_point
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.every_edition
+
 
 @pytest.fixture
 def agent(delivery_store: DeliveryStore) -> DeliveryStore:

@@ -14,6 +14,8 @@ from collectors_dagster.samples import Sample
 from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.store_data import AURORA, BOREALIS, DAY, LOAD1, after, day_of_samples
 
+pytestmark = pytest.mark.every_edition
+
 VIEWS = ("metrics", "metrics_detail", "metrics_hourly", "series")
 LEAK = """
     create function pg_temp.leak(tenant text) returns boolean language plpgsql cost 0.0000001 as $$

@@ -28,6 +28,8 @@ from tests.support.store_data import (
     scored_minute,
 )
 
+pytestmark = pytest.mark.every_edition
+
 TENTH = datetime(2026, 1, 10, 15, 30, tzinfo=UTC)
 
 

@@ -14,6 +14,8 @@ from collectors_dagster.integrations.timescale.rollups import RollupResult
 from collectors_dagster.records import Window
 from tests.support.store_data import AURORA, BOREALIS, DAY, LOAD1, READS, after, checksum, day_of_samples
 
+pytestmark = pytest.mark.every_edition
+
 RAW = """
     select series_id, date_trunc(%s, ts), array_agg(value order by ts)
     from core.sample where ts >= '2026-01-05 00:00+00' and ts < '2026-01-06 00:00+00'

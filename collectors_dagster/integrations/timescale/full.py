@@ -1,0 +1,53 @@
+"""TimescaleDB under its own licence: chunks may be compressed, aggregates are kept by the server.
+
+A continuous aggregate is refreshed for all tenants at once, and what retention took from the samples would be taken
+from the aggregates with it: no refresh reaches behind the horizon of the tenant that keeps the least.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from collectors_dagster.integrations.timescale.apache import TimescaleApache
+from collectors_dagster.integrations.timescale.backend import Level, Sessions
+from collectors_dagster.integrations.timescale.connection import Cursor
+from collectors_dagster.integrations.timescale.edition import Edition
+from collectors_dagster.integrations.timescale.queries import load_queries
+
+QUERIES = load_queries("full")
+
+
+class TimescaleFull(TimescaleApache):
+    """A hypertable with a column store for samples; continuous aggregates."""
+
+    edition = Edition.FULL
+    computes_aggregates = False
+
+    def before_write(self, cursor: Cursor, instants: Iterable[datetime]) -> None:
+        """Let this transaction decompress what it must: our batches are bounded by themselves."""
+        cursor.execute(QUERIES["lift_limit"])
+
+    def refresh(self, database: Sessions, level: Level, start: datetime, end: datetime) -> None:
+        """Refresh one level, not before the horizon and not after the last whole bucket.
+
+        A bucket that is not over yet must not be materialised: what comes later would be hidden behind it. Until then
+        the server adds it up whenever it is asked for.
+        """
+        with database.session(f"refresh {level} aggregates") as cursor:
+            cursor.execute(QUERIES["wait_longer"])
+            cursor.execute(QUERIES["lock_session"])
+            row = cursor.execute(QUERIES[f"bounds_{level}"], {"start": start, "end": end}).fetchone()
+            assert row is not None
+            if row[0] < row[1]:
+                cursor.execute(QUERIES[f"refresh_{level}"], {"start": row[0], "end": row[1]})
+
+    def drop_raw(self, cursor: Cursor, tenant_key: int, before: datetime) -> tuple[int, int]:
+        """Drop and delete while nobody refreshes: a refresh must know the new horizon, or find the rows."""
+        cursor.execute(QUERIES["lift_limit"])
+        cursor.execute(QUERIES["lock"])
+        return super().drop_raw(cursor, tenant_key, before)
+
+    def drop_hourly(self, cursor: Cursor, tenant_key: int, before: datetime) -> int:
+        """Delete from what the server keeps the aggregate in."""
+        row = cursor.execute(QUERIES["drop_hourly"], {"tenant_key": tenant_key, "before": before}).fetchone()
+        assert row is not None
+        return int(row[0])
