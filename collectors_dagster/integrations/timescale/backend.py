@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from collectors_dagster.errors import MigrationError
 from collectors_dagster.integrations.timescale.connection import Cursor
 from collectors_dagster.integrations.timescale.edition import Edition, edition_of_schema
 from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.strategies.chunks import Chunk
 
 QUERIES = load_queries("backend")
 
@@ -57,6 +58,18 @@ class Backend(Protocol):
         """Return the bytes of all our tables with their indexes."""
         ...
 
+    def chunks(self, cursor: Cursor, now: datetime) -> list[Chunk]:
+        """Return the chunks that can be compressed, oldest first, and note what was written to them by `now`."""
+        ...
+
+    def compress(self, cursor: Cursor, chunk: Chunk) -> int:
+        """Compress a chunk in the caller's transaction; return its bytes afterwards."""
+        ...
+
+    def adapt_chunks(self, cursor: Cursor, now: datetime) -> tuple[timedelta | None, timedelta | None]:
+        """Choose the length of new chunks for the rate of the last day; return what it was and is."""
+        ...
+
 
 class FoundBackend:
     """The edition of a database that is asked for once, by the first who needs it."""
@@ -97,13 +110,15 @@ def read_edition(cursor: Cursor) -> Edition:
 
 def backend_of(edition: Edition) -> Backend:
     """Return the operations of an edition."""
-    from collectors_dagster.integrations.timescale.apache import TimescaleApache  # noqa: PLC0415  # they import us
-    from collectors_dagster.integrations.timescale.full import TimescaleFull  # noqa: PLC0415
-    from collectors_dagster.integrations.timescale.plain import PlainPostgres  # noqa: PLC0415
+    # They import this module, and an agent needs only one of them.
+    if edition is Edition.PLAIN:
+        from collectors_dagster.integrations.timescale.plain import PlainPostgres  # noqa: PLC0415
 
-    kinds: dict[Edition, type[Backend]] = {
-        Edition.PLAIN: PlainPostgres,
-        Edition.APACHE: TimescaleApache,
-        Edition.FULL: TimescaleFull,
-    }
-    return kinds[edition]()
+        return PlainPostgres()
+    if edition is Edition.APACHE:
+        from collectors_dagster.integrations.timescale.apache import TimescaleApache  # noqa: PLC0415
+
+        return TimescaleApache()
+    from collectors_dagster.integrations.timescale.full import TimescaleFull  # noqa: PLC0415
+
+    return TimescaleFull()

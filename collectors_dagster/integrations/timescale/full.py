@@ -12,6 +12,7 @@ from collectors_dagster.integrations.timescale.backend import Level, Sessions
 from collectors_dagster.integrations.timescale.connection import Cursor
 from collectors_dagster.integrations.timescale.edition import Edition
 from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.strategies.chunks import Chunk
 
 QUERIES = load_queries("full")
 
@@ -49,5 +50,19 @@ class TimescaleFull(TimescaleApache):
     def drop_hourly(self, cursor: Cursor, tenant_key: int, before: datetime) -> int:
         """Delete from what the server keeps the aggregate in."""
         row = cursor.execute(QUERIES["drop_hourly"], {"tenant_key": tenant_key, "before": before}).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def chunks(self, cursor: Cursor, now: datetime) -> list[Chunk]:
+        """Return all chunks of the samples. One that is new to us counts as written to now."""
+        cursor.execute(QUERIES["forget_activity"])
+        cursor.execute(QUERIES["note_activity"], {"now": now})
+        return [Chunk(*row) for row in cursor.execute(QUERIES["chunks"])]
+
+    def compress(self, cursor: Cursor, chunk: Chunk) -> int:
+        """Compress a chunk, or what came to it since it was compressed."""
+        cursor.execute(QUERIES["limit_waiting"])
+        cursor.execute(QUERIES["compress"], {"chunk": chunk.name})
+        row = cursor.execute(QUERIES["chunk_size"], {"chunk": chunk.name}).fetchone()
         assert row is not None
         return int(row[0])

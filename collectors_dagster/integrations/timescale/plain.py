@@ -1,12 +1,14 @@
 """PostgreSQL alone."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
+from collectors_dagster.errors import StorageError
 from collectors_dagster.integrations.timescale.backend import Level, Sessions
 from collectors_dagster.integrations.timescale.connection import Cursor
 from collectors_dagster.integrations.timescale.edition import Edition
 from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.strategies.chunks import Chunk
 
 QUERIES = load_queries("plain")
 
@@ -41,3 +43,17 @@ class PlainPostgres:
         row = cursor.execute(QUERIES["size"]).fetchone()
         assert row is not None
         return int(row[0])
+
+    def chunks(self, cursor: Cursor, now: datetime) -> list[Chunk]:
+        """Return none: nothing can be compressed here."""
+        return []
+
+    def compress(self, cursor: Cursor, chunk: Chunk) -> int:
+        """Refuse."""
+        raise StorageError(
+            f"cannot compress {chunk.name}: the {self.edition} edition of the database has no compression"
+        )
+
+    def adapt_chunks(self, cursor: Cursor, now: datetime) -> tuple[timedelta | None, timedelta | None]:
+        """Do nothing: partitions are days."""
+        return None, None

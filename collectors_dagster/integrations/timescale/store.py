@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from collectors_dagster.integrations.timescale.alerts import AlertLedger
 from collectors_dagster.integrations.timescale.backend import FoundBackend
+from collectors_dagster.integrations.timescale.compression import ChunkCompression
 from collectors_dagster.integrations.timescale.database import Database
 from collectors_dagster.integrations.timescale.failures import FailureLedger
 from collectors_dagster.integrations.timescale.forecasts import ForecastTable
@@ -61,6 +62,7 @@ class Store:
         self.forecasts = ForecastTable(database, tenants)
         self.health = HealthTable(database, tenants)
         self.planted = PlantedTable(database, tenants)
+        self.compression = ChunkCompression(database, backend)
         self.retention = RetentionPolicy(database, tenants, backend)
 
     @cached_property

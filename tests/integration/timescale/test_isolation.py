@@ -129,7 +129,7 @@ def test_the_documents_columns_live_on(member: psycopg.Connection) -> None:
 def test_hourly_values_are_those_of_the_raw_rows(member: psycopg.Connection) -> None:
     hourly = member.execute(
         "select metric_name, bucket, round(avg_value::numeric, 9), max_value, min_value "
-        "from api.metrics_hourly order by 1, 2"
+        "from api.metrics_hourly where bucket < '2026-01-06 00:00+00' order by 1, 2"
     ).fetchall()
     raw = member.execute(
         "select metric_name, date_trunc('hour', timestamp), round(avg(metric_value)::numeric, 9), max(metric_value), "

@@ -13,3 +13,22 @@ select (
     from timescaledb_information.hypertables h
     where h.hypertable_schema = 'core'
 )::bigint;
+
+-- name: interval
+-- How much time a new chunk of the samples holds.
+select time_interval from timescaledb_information.dimensions
+where hypertable_schema = 'core' and hypertable_name = 'sample';
+
+-- name: rate
+-- Samples in a day and their series, by the last 24 whole hours if at least six of them have any, and a third of what
+-- the planner believes to be cached: a quarter of the memory on a server that is set up for it.
+select case when count(distinct bucket) >= 6 then sum(n) * 24 / count(distinct bucket) else 0 end::double precision,
+       count(distinct series_id),
+       pg_size_bytes(current_setting('effective_cache_size')) / 3
+from core.sample_1h
+where bucket >= date_bin('1 hour', %(now)s::timestamptz, '2000-01-01 00:00+00') - interval '24 hours'
+  and bucket < date_bin('1 hour', %(now)s::timestamptz, '2000-01-01 00:00+00');
+
+-- name: set_interval
+-- Says how much time new chunks hold; those that are there stay as they are.
+select set_chunk_time_interval('core.sample', %(interval)s::interval);
