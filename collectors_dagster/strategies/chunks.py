@@ -29,6 +29,8 @@ class Chunk:
         Whether it was compressed, and whether rows came to it or changed since then.
     bytes : int
         With indexes, compressed or not.
+    loose_bytes : int
+        What of them is not compressed.
     changed_at : datetime
         When it was last seen to have been written to.
     """
@@ -39,7 +41,13 @@ class Chunk:
     compressed: bool
     partial: bool
     bytes: int
+    loose_bytes: int
     changed_at: datetime
+
+    @property
+    def mostly_loose(self) -> bool:
+        """Whether so much of a compressed chunk was written again that it is better compressed anew as a whole."""
+        return self.compressed and self.loose_bytes * 4 > self.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ def verdict(chunk: Chunk, rule: CompressionRule, now: datetime) -> Verdict:
     >>> from datetime import UTC
     >>> noon, hour = datetime(2026, 1, 2, 12, tzinfo=UTC), timedelta(hours=1)
     >>> rule = CompressionRule(after=6 * hour, quiet=2 * hour, patience=168 * hour)
-    >>> chunk = Chunk("a", noon - 36 * hour, noon - 12 * hour, False, False, 1, noon - 3 * hour)
+    >>> chunk = Chunk("a", noon - 36 * hour, noon - 12 * hour, False, False, 9, 9, noon - 3 * hour)
     >>> verdict(chunk, rule, noon).value
     'compress'
     """

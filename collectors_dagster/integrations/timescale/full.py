@@ -62,6 +62,8 @@ class TimescaleFull(TimescaleApache):
     def compress(self, cursor: Cursor, chunk: Chunk) -> int:
         """Compress a chunk, or what came to it since it was compressed."""
         cursor.execute(QUERIES["limit_waiting"])
+        if chunk.mostly_loose:  # adding to what is compressed would keep the room of what was replaced
+            cursor.execute(QUERIES["decompress"], {"chunk": chunk.name})
         cursor.execute(QUERIES["compress"], {"chunk": chunk.name})
         row = cursor.execute(QUERIES["chunk_size"], {"chunk": chunk.name}).fetchone()
         assert row is not None

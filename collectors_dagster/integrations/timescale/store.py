@@ -10,6 +10,7 @@ from collectors_dagster.integrations.timescale.alerts import AlertLedger
 from collectors_dagster.integrations.timescale.backend import FoundBackend
 from collectors_dagster.integrations.timescale.compression import ChunkCompression
 from collectors_dagster.integrations.timescale.database import Database
+from collectors_dagster.integrations.timescale.edition import Edition
 from collectors_dagster.integrations.timescale.failures import FailureLedger
 from collectors_dagster.integrations.timescale.forecasts import ForecastTable
 from collectors_dagster.integrations.timescale.health import HealthTable
@@ -64,6 +65,11 @@ class Store:
         self.planted = PlantedTable(database, tenants)
         self.compression = ChunkCompression(database, backend)
         self.retention = RetentionPolicy(database, tenants, backend)
+
+    def edition(self) -> Edition:
+        """Return the edition of the database that the schema was made for."""
+        with self._database.transaction("find the edition") as cursor:
+            return self._backend.of(cursor).edition
 
     @cached_property
     def samples(self) -> "SampleTable":

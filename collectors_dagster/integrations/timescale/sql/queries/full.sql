@@ -59,7 +59,7 @@ where a.writes <> excluded.writes;
 -- name: chunks
 -- The chunks of the samples, oldest first. Bit 8 of a chunk's status says that rows came after it was compressed.
 select format('%I.%I', c.chunk_schema, c.chunk_name), c.range_start, c.range_end, c.is_compressed, (k.status & 8) <> 0,
-       d.total_bytes, a.changed_at
+       d.total_bytes, pg_total_relation_size(format('%I.%I', c.chunk_schema, c.chunk_name)::regclass), a.changed_at
 from timescaledb_information.chunks c
 join _timescaledb_catalog.chunk k on k.schema_name = c.chunk_schema and k.table_name = c.chunk_name
 join chunks_detailed_size('core.sample') d on d.chunk_schema = c.chunk_schema and d.chunk_name = c.chunk_name
@@ -71,9 +71,13 @@ order by c.range_start;
 -- Gives up early if others hold the chunk, but lets the work itself take its time.
 select set_config('lock_timeout', '3s', true), set_config('statement_timeout', '30min', true);
 
+-- name: decompress
+-- Makes a chunk rows again.
+select decompress_chunk(%(chunk)s::regclass);
+
 -- name: compress
 -- Compresses a chunk, or what came to it since.
-select compress_chunk(%(chunk)s::regclass, if_not_compressed => true);
+select compress_chunk(%(chunk)s::regclass);
 
 -- name: chunk_size
 -- Bytes of a chunk with its indexes, compressed or not.
