@@ -1,7 +1,8 @@
 """TimescaleDB under the Apache licence: the server makes and finds chunks, the rest is as on PostgreSQL alone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from collectors_dagster.integrations.timescale.connection import Cursor
 from collectors_dagster.integrations.timescale.edition import Edition
@@ -39,3 +40,8 @@ class TimescaleApache(PlainPostgres):
         if wanted != current:
             cursor.execute(QUERIES["set_interval"], {"interval": wanted})
         return current, wanted
+
+
+def read_jobs(cursor: Cursor) -> Sequence[tuple[Any, ...]]:
+    """Return the server's background jobs: number, procedure, whether it works on our tables, last outcome."""
+    return cursor.execute(QUERIES["jobs"]).fetchall()

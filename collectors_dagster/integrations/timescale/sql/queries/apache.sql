@@ -32,3 +32,13 @@ where bucket >= date_bin('1 hour', %(now)s::timestamptz, '2000-01-01 00:00+00') 
 -- name: set_interval
 -- Says how much time new chunks hold; those that are there stay as they are.
 select set_chunk_time_interval('core.sample', %(interval)s::interval);
+
+-- name: jobs
+-- Background jobs that concern our tables or failed the last time: number, procedure, table, outcome.
+select j.job_id, j.proc_name::text, j.hypertable_schema = 'core' or exists (
+           select from timescaledb_information.continuous_aggregates a
+           where a.view_schema = 'core' and a.materialization_hypertable_name = j.hypertable_name
+       ), coalesce(s.last_run_status, '')
+from timescaledb_information.jobs j
+left join timescaledb_information.job_stats s using (job_id)
+order by j.job_id;
