@@ -1,6 +1,8 @@
 """Fixtures for all: a real PostgreSQL and Redis per test session, a fresh migrated database per test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -30,23 +32,35 @@ settings.load_profile("collectors")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests of the store that are marked so on every edition of the database."""
     if metafunc.definition.get_closest_marker("every_edition") and "edition" in metafunc.fixturenames:
-        metafunc.parametrize("edition", EDITIONS, scope="session")
+        metafunc.parametrize("edition", EDITIONS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def edition() -> Edition:
     """Return the edition of the database."""
     return Edition.PLAIN
 
 
 @pytest.fixture(scope="session")
-def postgres(edition: Edition) -> Iterator[PostgresServer]:
-    """Yield a server (one per test worker and edition) that holds a migrated template database."""
-    need_edition(edition)
-    with running_postgres(edition) as server:
-        server.create_database(TEMPLATE)
-        migrate(server.conninfo(TEMPLATE), clock=SystemClock())
+def servers() -> Iterator[Callable[[Edition], PostgresServer]]:
+    """Yield the servers (one per test worker and edition) that hold a migrated template database."""
+    with ExitStack() as running:
+
+        @cache
+        def server(edition: Edition) -> PostgresServer:
+            started = running.enter_context(running_postgres(edition))
+            started.create_database(TEMPLATE)
+            migrate(started.conninfo(TEMPLATE), clock=SystemClock())
+            return started
+
         yield server
+
+
+@pytest.fixture
+def postgres(servers: Callable[[Edition], PostgresServer], edition: Edition) -> PostgresServer:
+    """Return the server of this test's edition."""
+    need_edition(edition)
+    return servers(edition)
 
 
 @pytest.fixture

@@ -118,8 +118,13 @@ def chunk_interval(rows_per_day: float, series: int, memory_bytes: int) -> timed
     >>> str(chunk_interval(1.3e6, 150, 10**9)), str(chunk_interval(130e6, 15_000, 10**9))
     ('1 day, 0:00:00', '2:00:00')
     """
-    enough = USUAL * (ROWS_PER_SERIES * series / rows_per_day)
-    room = USUAL * (memory_bytes / (ROW_BYTES * rows_per_day))
+    enough = _days(ROWS_PER_SERIES * series / rows_per_day)
+    room = _days(memory_bytes / (ROW_BYTES * rows_per_day))
     wanted = next((step for step in STEPS if step >= max(enough, USUAL)), STEPS[-1])
     fitting = [step for step in STEPS if step <= min(wanted, room)]
     return fitting[-1] if fitting else STEPS[0]
+
+
+def _days(number: float) -> timedelta:
+    """Return so many days, and no more than matters."""
+    return USUAL * min(number, 1000.0)

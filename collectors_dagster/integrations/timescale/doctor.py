@@ -249,7 +249,7 @@ def _sessions(facts: Facts) -> Finding:
         return Finding(
             "sessions",
             State.WARNING,
-            f"{facts.waiting} wait for a lock for 10 s or longer; the longest idle transaction: {facts.idle_seconds:.0f} s",
+            f"{facts.waiting} wait for a lock for 10 s; the longest idle transaction: {facts.idle_seconds:.0f} s",
             "find who blocks with pg_blocking_pids(), and end it",
         )
     if facts.connections * 10 > facts.most_connections * 8:
