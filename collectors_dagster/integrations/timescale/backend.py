@@ -1,6 +1,6 @@
 """What differs between the editions of the database, in one place. Knows no driver and no numpy: the agent needs it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
@@ -44,6 +44,10 @@ class Backend(Protocol):
 
     def refresh(self, database: Sessions, level: Level, start: datetime, end: datetime) -> None:
         """Bring the server's own aggregates of whole buckets up to date with what is committed."""
+        ...
+
+    def add_up(self, cursor: Cursor, level: Level, scope: Mapping[str, object]) -> None:
+        """Add up for one tenant what `refresh` leaves out; `scope` holds its key, and start and end of whole buckets."""
         ...
 
     def drop_raw(self, cursor: Cursor, tenant_key: int, before: datetime) -> tuple[int, int]:

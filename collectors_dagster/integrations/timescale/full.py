@@ -1,10 +1,11 @@
 """TimescaleDB under its own licence: chunks may be compressed, aggregates are kept by the server.
 
 A continuous aggregate is refreshed for all tenants at once, and what retention took from the samples would be taken
-from the aggregates with it: no refresh reaches behind the horizon of the tenant that keeps the least.
+from the aggregates with it: no refresh reaches behind the horizon of the tenant that keeps the least. What the others
+got late from before that is added up for each of them alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from collectors_dagster.integrations.timescale.apache import TimescaleApache
@@ -40,6 +41,10 @@ class TimescaleFull(TimescaleApache):
             assert row is not None
             if row[0] < row[1]:
                 cursor.execute(QUERIES[f"refresh_{level}"], {"start": row[0], "end": row[1]})
+
+    def add_up(self, cursor: Cursor, level: Level, scope: Mapping[str, object]) -> None:
+        """Add up one tenant's buckets from before the horizon of those that keep less."""
+        cursor.execute(QUERIES[f"add_up_{level}"], scope)
 
     def drop_raw(self, cursor: Cursor, tenant_key: int, before: datetime) -> tuple[int, int]:
         """Drop and delete while nobody refreshes: a refresh must know the new horizon, or find the rows."""

@@ -1,6 +1,6 @@
 """PostgreSQL alone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 
 from collectors_dagster.errors import StorageError
@@ -25,6 +25,9 @@ class PlainPostgres:
         cursor.execute(QUERIES["ensure_partitions"], {"days": days})
 
     def refresh(self, database: Sessions, level: Level, start: datetime, end: datetime) -> None:
+        """Do nothing: aggregates are computed."""
+
+    def add_up(self, cursor: Cursor, level: Level, scope: Mapping[str, object]) -> None:
         """Do nothing: aggregates are computed."""
 
     def drop_raw(self, cursor: Cursor, tenant_key: int, before: datetime) -> tuple[int, int]:

@@ -78,6 +78,7 @@ def _added_up(cursor: Cursor, backend: Backend, level: Level, scope: dict[str, o
         cursor.execute(QUERIES[f"delete_{level}"], scope)
         cursor.execute(QUERIES[f"insert_{level}"], scope)
     else:
+        backend.add_up(cursor, level, scope)
         cursor.execute(QUERIES[f"count_{level}"], scope)
     row = cursor.fetchone()
     assert row is not None

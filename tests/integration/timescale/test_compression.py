@@ -164,6 +164,27 @@ def test_what_one_tenant_forgot_stays_in_the_aggregates_when_another_is_refreshe
     assert len(before) == 2 * 2 * 10 * 24
 
 
+def test_late_samples_are_in_the_aggregates_of_who_keeps_more_than_the_others(
+    filled: Store, delivery_store: DeliveryStore, database: SecretStr
+) -> None:
+    """Its day lies before the horizon of another tenant, where the server may not add up for all."""
+    filled.rollups.daily("borealis", DAY, "run-1")
+    filled.retention.apply("aurora", 1, 2, NIGHT + 72 * HOUR)
+    before = hours(database)
+    delivery_store.deliver(batch(1, 20, tenant_id="borealis"))
+    filled.rollups.hourly("borealis", DAY, "run-2")
+    filled.rollups.daily("borealis", DAY, "run-2")
+    with psycopg.connect(database.get_secret_value()) as connection:
+        late = connection.execute(
+            "select h.n, h.min, h.max, h.last, d.n from core.sample_1h h "
+            "join core.sample_1d d using (tenant_key, series_id) join core.series using (series_id) where metric = 'load1'"
+        ).fetchall()
+        kept = connection.execute("select count(*) from core.sample_1h where tenant_key = 1").fetchone()
+    assert late == [(20, 1.0, 20.0, 20.0, 20)]
+    assert [row for row in hours(database) if row in before] == before
+    assert kept == (0,)
+
+
 def test_new_chunks_are_cut_for_the_measured_rate(filled: Store, edition: Edition) -> None:
     report = filled.compression.apply(RULE, NIGHT)
     expected = {Edition.PLAIN: (None, None)}.get(edition, (24 * HOUR, 24 * HOUR))

@@ -22,7 +22,7 @@ LEVELS = ("hourly", "daily")
 BUILT: dict[str, dict[str, tuple[str, ...]]] = {
     "retention": {"prune": (*DERIVED, *BOOKS, *AGENTS)},
     "rollups": {"delete": LEVELS, "insert": LEVELS, "count": LEVELS},
-    "full": {"bounds": LEVELS, "refresh": LEVELS},
+    "full": {"bounds": LEVELS, "refresh": LEVELS, "add_up": LEVELS},
 }
 """Queries whose names are put together from a list in the module."""
 

@@ -70,19 +70,70 @@ where h.tenant_key = any (array(select m.tenant_key from core.tenant_member m wh
 
 grant select on api.metrics_hourly to public;
 
--- Forgets a tenant's hours before an instant, where the server keeps them.
+-- Where the server keeps an aggregate.
+create function core.kept_in(aggregate text) returns regclass
+language sql stable as $$
+    select format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)::regclass
+    from timescaledb_information.continuous_aggregates
+    where view_schema = 'core' and view_name = aggregate
+$$;
+
+-- Forgets a tenant's hours before an instant.
 create function core.drop_hourly_aggregates(for_tenant integer, before timestamptz) returns bigint
 language plpgsql as $$
 declare
-    kept_in regclass;
     touched bigint;
 begin
-    select format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)::regclass into strict kept_in
-    from timescaledb_information.continuous_aggregates
-    where view_schema = 'core' and view_name = 'sample_1h';
-    execute format('delete from %s where tenant_key = $1 and bucket < %L', kept_in, before) using for_tenant;
+    execute format('delete from %s where tenant_key = $1 and bucket < %L', core.kept_in('sample_1h'), before)
+    using for_tenant;
     get diagnostics touched = row_count;
     return touched;
+end
+$$;
+
+-- No refresh reaches behind the horizon of the tenant that keeps the least: it would take the others' aggregates of
+-- that time away or count what is not there any more. What another tenant, which keeps more, got late is added up here
+-- for that tenant alone.
+create function core.add_up_hours(for_tenant integer, starts_at timestamptz, ends_at timestamptz) returns void
+language plpgsql as $$
+declare
+    until timestamptz := least(ends_at, (select max(raw_kept_from) from core.tenant));
+    kept_in regclass := core.kept_in('sample_1h');
+begin
+    if until > starts_at then
+        execute format('delete from %s where tenant_key = $1 and bucket >= %L and bucket < %L', kept_in, starts_at, until)
+        using for_tenant;
+        execute format(
+            'insert into %s (tenant_key, series_id, bucket, n, sum, min, max, sumsq, last)
+             select tenant_key, series_id, time_bucket(''1 hour'', ts), count(*), sum(value), min(value), max(value),
+                    sum(case when abs(value) < ''1e-150'' then 0 else value * value end), last(value, ts)
+             from core.sample
+             where tenant_key = $1 and ts >= %L and ts < %L
+             group by 1, 2, 3', kept_in, starts_at, until)
+        using for_tenant;
+    end if;
+end
+$$;
+
+-- The same for days, from the hours.
+create function core.add_up_days(for_tenant integer, starts_at timestamptz, ends_at timestamptz) returns void
+language plpgsql as $$
+declare
+    until timestamptz := least(ends_at, (select max(hourly_kept_from) from core.tenant));
+    kept_in regclass := core.kept_in('sample_1d');
+begin
+    if until > starts_at then
+        execute format('delete from %s where tenant_key = $1 and bucket >= %L and bucket < %L', kept_in, starts_at, until)
+        using for_tenant;
+        execute format(
+            'insert into %s (tenant_key, series_id, bucket, n, sum, min, max, sumsq, last)
+             select tenant_key, series_id, time_bucket(''1 day'', bucket), sum(n)::bigint, sum(sum), min(min), max(max),
+                    sum(sumsq), last(last, bucket)
+             from core.sample_1h
+             where tenant_key = $1 and bucket >= %L and bucket < %L
+             group by 1, 2, 3', kept_in, starts_at, until)
+        using for_tenant;
+    end if;
 end
 $$;
 

@@ -83,3 +83,11 @@ select compress_chunk(%(chunk)s::regclass);
 -- Bytes of a chunk with its indexes, compressed or not.
 select total_bytes from chunks_detailed_size('core.sample')
 where format('%%I.%%I', chunk_schema, chunk_name) = %(chunk)s::text;
+
+-- name: add_up_hourly
+-- Adds up a tenant's own late samples from before the others' horizon.
+select core.add_up_hours(%(tenant_key)s::integer, %(start)s::timestamptz, %(end)s::timestamptz);
+
+-- name: add_up_daily
+-- The same for days.
+select core.add_up_days(%(tenant_key)s::integer, %(start)s::timestamptz, %(end)s::timestamptz);
