@@ -47,7 +47,7 @@ class Backend(Protocol):
         ...
 
     def add_up(self, cursor: Cursor, level: Level, scope: Mapping[str, object]) -> None:
-        """Add up for one tenant what `refresh` leaves out; `scope` holds its key, and start and end of whole buckets."""
+        """Add up for one tenant what `refresh` leaves out; `scope` is its key, and start and end of whole buckets."""
         ...
 
     def drop_raw(self, cursor: Cursor, tenant_key: int, before: datetime) -> tuple[int, int]:

@@ -177,7 +177,8 @@ def test_late_samples_are_in_the_aggregates_of_who_keeps_more_than_the_others(
     with psycopg.connect(database.get_secret_value()) as connection:
         late = connection.execute(
             "select h.n, h.min, h.max, h.last, d.n from core.sample_1h h "
-            "join core.sample_1d d using (tenant_key, series_id) join core.series using (series_id) where metric = 'load1'"
+            "join core.sample_1d d using (tenant_key, series_id) join core.series using (series_id) "
+            "where metric = 'load1'"
         ).fetchall()
         kept = connection.execute("select count(*) from core.sample_1h where tenant_key = 1").fetchone()
     assert late == [(20, 1.0, 20.0, 20.0, 20)]
