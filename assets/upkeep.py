@@ -138,7 +138,7 @@ def shown_compression(report: CompressionReport) -> Metadata:
         for one in reversed(report.chunks)
     ]
     return {
-        "edition": dg.MetadataValue.text(report.edition),
+        "edition": dg.MetadataValue.text(report.edition.value),
         "compression": dg.MetadataValue.text(WITHOUT_COMPRESSION.get(report.edition, "by chunk, when it is at rest")),
         "chunks_compressed": dg.MetadataValue.int(len(report.compressed)),
         "bytes_before": dg.MetadataValue.int(report.bytes_before),
