@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+from collectors_dagster.agent.form import Form
 from collectors_dagster.agent.quota import Quotas
 from collectors_dagster.agent.records import SegmentHeader
 from collectors_dagster.agent.sampling import Sampler
@@ -29,7 +30,7 @@ def sample(names: tuple[str, ...], directory: Path) -> dict[str, float]:
     """Sample at 1 Hz for a minute in this process; return what it took. Run in a process that does nothing else."""
     collectors = [one for one in collectors_of(Host(CLOCK)) if one.name in names]
     directory.mkdir(parents=True)
-    spool = Spool(directory, SegmentHeader("bench", "bench", "boot", "host"), SpoolLimits(QUOTAS, 5.0), CLOCK)
+    spool = Spool(directory, SegmentHeader("bench", "bench", "boot", "host"), SpoolLimits(QUOTAS, 5.0), CLOCK, Form())
     sampler = Sampler(Runner(collectors, CLOCK), spool, CLOCK)
     stop = threading.Event()
     marks: list[tuple[float, int]] = []

@@ -23,6 +23,7 @@ from pydantic import SecretStr
 
 from bench.report import Goal, Report, main
 from collectors_dagster.agent.delivery import Delivery, Policies
+from collectors_dagster.agent.form import Form
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.quota import Quotas
 from collectors_dagster.agent.records import SegmentHeader
@@ -68,7 +69,7 @@ def sweep(second: float) -> Sweep:
 
 def opened(identity: Identity, clock: Clock) -> Spool:
     header = SegmentHeader(identity.agent_id, identity.epoch, "boot", identity.host)
-    return Spool(identity.directory, header, LIMITS, clock)
+    return Spool(identity.directory, header, LIMITS, clock, Form())
 
 
 def fill(identity: Identity) -> None:

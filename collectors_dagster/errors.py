@@ -11,6 +11,8 @@
     │   ├─ SourceUnavailableError *         it is absent or did not answer in time
     │   └─ InvalidSampleError               it answered nonsense
     ├─ SpoolError                           the agent's spool is damaged or full
+    ├─ CompressionError                     packed bytes are damaged, or would become too large
+    │   └─ UnknownCodecError                they were packed by something that is not known or installed here
     ├─ IntegrationError                     another system failed us (``service``, ``operation``)
     │   ├─ ServiceUnreachableError *
     │   ├─ ServiceTimeoutError *
@@ -86,6 +88,14 @@ class InvalidSampleError(CollectionError):
 
 class SpoolError(CollectorsError):
     """The agent's spool is damaged, full or owned by another process."""
+
+
+class CompressionError(CollectorsError):
+    """Packed bytes are damaged, or would become larger than expected."""
+
+
+class UnknownCodecError(CompressionError):
+    """They were packed with a codec that this version, or this installation, does not know."""
 
 
 class IntegrationError(CollectorsError):

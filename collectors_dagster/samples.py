@@ -2,7 +2,8 @@
 
 A *reading* is what a collector sees at one instant (a counter's cumulative value). A *sample* is
 what the database holds: gauges as the mean over the tenant's resolution (and the maximum where a
-peak matters), counters as the exact per-second rate over the interval's own monotonic clock.
+peak matters), counters as the exact per-second rate over the interval's own monotonic clock (and the
+counter itself where its total is asked for).
 """
 
 from dataclasses import dataclass
@@ -32,8 +33,14 @@ class Metric:
         ``seconds``, ``bytes``, ``ratio``, ``operations``, ...
     peak : bool
         Deliver the maximum of the interval too, as ``<name>_max`` (gauges only).
+    cumulative : bool
+        Deliver the counter itself too, under its own name: its last value in the interval (counters only). For what is
+        paid for by the total, and for events so rare that each of them counts: a rate loses those that happen while
+        nobody looks, the total does not.
     detail : bool
         Recorded on the host like any other, but stored only for tenants that ask for detail.
+    sensitive : bool
+        Sealed where it is kept on the host's disk: what ``agent.sensitive`` names.
     exporter, otel : str or None
         What its Prometheus exporter (node_exporter, DCGM for GPUs, cAdvisor for cgroups, process-exporter) and
         OpenTelemetry call it; None if nothing. One may stand for several of ours, told apart by its labels.
@@ -47,6 +54,13 @@ class Metric:
     detail: bool = False
     exporter: str | None = None
     otel: str | None = None
+    cumulative: bool = False
+    sensitive: bool = False
+
+    @property
+    def has_companion(self) -> bool:
+        """Whether each of its series is delivered as two: beside it the maximum, or the total."""
+        return self.peak or self.cumulative
 
     @property
     def delivered_name(self) -> str:

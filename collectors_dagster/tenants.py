@@ -79,7 +79,7 @@ class SystemSource:
     scope : Scope
         The part of the host that is observed.
     max_series : int
-        Series that are delivered per host; further ones are refused and counted.
+        Series that are stored per host, maxima of gauges included; further ones are refused and counted.
     """
 
     enabled: bool = True

@@ -23,17 +23,22 @@ Written by `python -m collectors_dagster.agent.catalogue write`; a test compares
 `collectors agent catalogue` prints the same, with `--json` for programs.
 
 The agent reads these on its host, once a second where nothing else is said, and keeps them in its flight recorder. A
-tenant receives those of the collectors named in its file, in the part of the host that it observes
-([scopes.md](scopes.md)), that are *stored* always, and the others too if its file says `detail: true`; at its own
-resolution: of a **gauge** the mean over the interval, of a **counter** the exact rate per second under the name in the
-column *in the database*. A gauge marked *max* is stored a second time with the interval's maximum, as `<name>_max`. A
-metric's name, kind and unit never change; new ones are added beside.
+source with an interval of its own is never read more often, however short `agent.sample_interval_seconds` and whatever
+pacing asks for: that is the limit to what it costs. (Deliveries and notifications are limited by
+`patterns.rate_limiter`.) A tenant receives those of the collectors named in its file, in the part of the host that it
+observes ([scopes.md](scopes.md)), that are *stored* always, and the others too if its file says `detail: true`; at its
+own resolution: of a **gauge** the mean over the interval, of a **counter** the exact rate per second under the name in
+the column *in the database*. A gauge marked *max* is stored a second time with the interval's maximum, as `<name>_max`.
+A counter marked *total* is stored a second time under its own name, as a gauge, with what it stood at when the interval
+ended: energy, which is paid for by the total, and errors and kills so rare that each of them counts, those too that
+happened while the agent did not run. Either takes a second place within `max_series`. A metric's name, kind and unit
+never change; new ones are added beside.
 
 What the kernel, the hardware or the platform does not tell is left out, never shown as zero. The last columns say what
 the same thing is called by the Prometheus exporter of its field (`node_exporter` for the host, NVIDIA's DCGM exporter
 for GPUs, cAdvisor for cgroups, process-exporter for processes; `*` stands for several names, told apart here by a
 label; some need an option there) and in OpenTelemetry's conventions and host receiver, and whether psutil counts it
-too, which stands in on macOS, as far as that platform tells it.
+too, which stands in on macOS and Windows, as far as they tell it.
 """
 HEAD = (
     *("metric", "kind", "unit", "meaning", "in the database", "stored"),
@@ -67,6 +72,7 @@ class Entry:
             "delivered_name": metric.delivered_name,
             "delivered_unit": metric.delivered_unit,
             "peak": metric.peak,
+            "cumulative": metric.cumulative,
             "detail": metric.detail,
             "exporter": metric.exporter,
             "opentelemetry": metric.otel,
@@ -111,7 +117,7 @@ def _sections() -> Iterator[str]:
     entries = catalogue()
     for source in _sources(COLLECTORS):
         summary = source.about.partition("\n")[0]
-        pace = f" Read every {source.interval_seconds:g} seconds." if source.interval_seconds else ""
+        pace = f" Read {_pace(source.interval_seconds)} at most." if source.interval_seconds else ""
         yield f"\n## {source.name}\n\n{summary}{pace}\n\n"
         yield _as_row(HEAD) + _as_row(("---",) * len(HEAD))
         yield from (_row(entry) for entry in entries if entry.collector == source.name)
@@ -121,16 +127,31 @@ def _row(entry: Entry) -> str:
     metric = entry.metric
     cells = (
         f"`{metric.name}`",
-        f"{metric.kind}, max" if metric.peak else metric.kind,
+        _kind(metric),
         metric.unit,
         metric.help,
-        "the same" if metric.kind is Kind.GAUGE else f"`{metric.delivered_name}`",
+        _delivered(metric),
         "with detail" if metric.detail else "always",
         _foreign(metric.exporter),
         _foreign(metric.otel),
         "yes" if entry.portable else "no",
     )
     return _as_row(cells)
+
+
+def _pace(seconds: float) -> str:
+    return "once a second" if seconds == 1 else f"every {seconds:g} seconds"
+
+
+def _kind(metric: Metric) -> str:
+    marks = [word for word, is_set in (("max", metric.peak), ("total", metric.cumulative)) if is_set]
+    return ", ".join((metric.kind, *marks))
+
+
+def _delivered(metric: Metric) -> str:
+    if metric.kind is Kind.GAUGE:
+        return "the same"
+    return f"`{metric.delivered_name}`, and the same" if metric.cumulative else f"`{metric.delivered_name}`"
 
 
 def _as_row(cells: Iterable[str]) -> str:

@@ -45,6 +45,8 @@ LONGEST_TURN_SECONDS = 2.0
 POISON_TRIES = 3
 """So often the store may refuse a batch for its content before the batch is put into quarantine."""
 POISON_PAUSE_SECONDS = 1.0
+KEEP_SECONDS = 10.0
+"""So often at most what is delivered is noted on disk: a restart without the database knows it up to here."""
 
 T = TypeVar("T")
 
@@ -111,7 +113,7 @@ class Delivery:
         sealer: Sealer | None = None,
     ) -> None:
         self._sealer = sealer
-        self.quarantine = Quarantine(quarantine_directory(identity.root), quarantine_bytes)
+        self.quarantine = Quarantine(quarantine_directory(identity.root), quarantine_bytes, sealer)
         self.progress = DeliveryProgress()
         self._identity = identity
         self._connect = connect
@@ -120,6 +122,7 @@ class Delivery:
         self._sample_interval = sample_interval_seconds
         self._batch_samples = batch_samples
         self._positions = Positions(identity.directory)
+        self._keep_due = clock.monotonic() + KEEP_SECONDS
         self._directory = TenantDirectory()
         self._due: dict[str, Tenant] = {}
         self._lanes: dict[str, TenantLanes] = {}
@@ -149,6 +152,9 @@ class Delivery:
         """Send what is complete, fresh samples first; on failure, leave the store alone for a while."""
         self.progress.turns += 1
         began = self._clock.monotonic()
+        if began >= self._keep_due:
+            self._keep_due = began + KEEP_SECONDS
+            self._keep_positions()
         if began < self.progress.waiting_until:
             return
         try:
@@ -228,6 +234,7 @@ class Delivery:
 
     def close(self) -> None:
         """Close the lanes and the store."""
+        self._keep_positions()
         for tenant_id in list(self._lanes):
             self._end(tenant_id)
         if self._store is not None:
@@ -235,7 +242,12 @@ class Delivery:
 
     def _acked(self, tenant_id: str) -> int:
         lanes = self._lanes.get(tenant_id)
-        return lanes.acked_seq if lanes else self._positions.first_seq(tenant_id) - 1
+        return lanes.acked_seq if lanes else self._positions.acked_seq(tenant_id)
+
+    def _keep_positions(self) -> None:
+        for tenant_id, lanes in self._lanes.items():
+            self._positions.note(tenant_id, lanes.acked_seq)
+        self._positions.keep()
 
     def _look_after_fresh(self) -> None:
         """Send every tenant's fresh samples, with a share for the backlog."""
@@ -361,7 +373,9 @@ class Delivery:
         lanes.progress.quarantined_batches += 1
 
     def _end(self, tenant_id: str) -> None:
-        self._lanes.pop(tenant_id).close()
+        lanes = self._lanes.pop(tenant_id)
+        self._positions.note(tenant_id, lanes.acked_seq)
+        lanes.close()
         self.progress.tenants.pop(tenant_id, None)
 
     def _opened(self) -> DeliveryStore:

@@ -1,12 +1,10 @@
 """How much memory this process holds."""
 
-import resource
+import mmap
 from pathlib import Path
 
 from collectors_dagster.collectors.procfs import ProcFile, natural
 from collectors_dagster.errors import CollectionError
-
-PAGE_BYTES = resource.getpagesize()
 
 
 class Footprint:
@@ -22,11 +20,13 @@ class Footprint:
         self._statm = ProcFile(proc / "self/statm", source=source, single=True)
 
     def resident_bytes(self) -> float:
-        """Return what is resident; elsewhere than on Linux, the most that ever was."""
+        """Return what is resident."""
         try:
-            return float(natural(self._statm.read().split()[1]) * PAGE_BYTES)
+            return float(natural(self._statm.read().split()[1]) * mmap.PAGESIZE)
         except CollectionError:
-            return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+            from collectors_dagster.collectors.portable.memory import resident_bytes  # noqa: PLC0415 - large on Linux
+
+            return resident_bytes()
 
     def close(self) -> None:
         """Close the file."""

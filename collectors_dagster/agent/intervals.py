@@ -4,8 +4,9 @@ An interval is ``[k*resolution, (k+1)*resolution)`` of the wall clock and is nam
 of their readings (and the maximum where a peak matters). Counters become increase divided by time, both taken over
 the monotonic readings whose later end lies in the interval: consecutive intervals share their border reading, so
 nothing is counted twice or lost. Where a counter goes back (a reset, a wrap, a device that came anew), that one step
-is left out of both sums: the rate is that of the rest, and never negative. Thinned observations count for as many
-sweeps as they stand for.
+is left out of both sums: the rate is that of the rest, and never negative. A counter whose total is asked for is
+delivered as it stands at the end of the interval too: as a gauge, so that nobody makes a rate of it again. Thinned
+observations count for as many sweeps as they stand for.
 
 A wall clock that is set back by less than an interval finds the interval still open, and goes on in it. Set back
 further, it runs through times that are stored already; what was stored first stays.
@@ -22,7 +23,7 @@ from collectors_dagster.agent.share import Share
 from collectors_dagster.agent.timing import NANOSECONDS
 from collectors_dagster.collectors.runner import EARLY, Column
 from collectors_dagster.records import ClockEvent, ClockEventKind
-from collectors_dagster.samples import Kind, Labels, Sample, SeriesKey
+from collectors_dagster.samples import Kind, Labels, Metric, Sample, SeriesKey
 from collectors_dagster.tenants import SLOWEST_SECONDS
 
 HOUR_NS = 3600 * NANOSECONDS
@@ -31,6 +32,8 @@ LATE_FACTOR = 1.5
 """A pause longer than this many sampling intervals is a gap: nothing was seen in it."""
 LONGEST_STEP = 2.5
 """A counter's readings further apart than this many of its source's intervals belong to no common interval."""
+BEGINS_ANEW = -math.inf
+"""A thinned counter's value that says: what follows cannot be compared with what came before."""
 INTERVAL = "collector_interval_seconds"
 """The gauge by which sweeps say how often a source is read at present; its label ``source`` names the collector."""
 
@@ -139,6 +142,9 @@ class _Counter:
     def add(self, seen: Observation, value: float, longest_step_ns: int) -> None:
         mono_ns = seen.mono_ns
         if not (value >= self.last and 0 < mono_ns - self.last_ns <= longest_step_ns + seen.span_ns):
+            if value == BEGINS_ANEW:
+                self.interrupt()
+                return
             self._fold()
             self.first_ns, self.first = mono_ns, value
         self.last_ns, self.last = mono_ns, value
@@ -161,7 +167,35 @@ class _Counter:
         self.first_ns, self.first = self.last_ns, self.last
 
 
-_Track = _Gauge | _Peak | _Counter
+@dataclass(slots=True)
+class _Total:
+    """A counter that is delivered itself, beside its rate.
+
+    Attributes
+    ----------
+    latest : float
+        Its last value in the present interval, whatever made it begin anew since; NaN before the first.
+    """
+
+    series: SeriesKey
+    counter: _Counter
+    latest: float = math.nan
+
+    def add(self, seen: Observation, value: float, longest_step_ns: int) -> None:
+        self.counter.add(seen, value, longest_step_ns)
+        self.latest = value
+
+    def interrupt(self) -> None:
+        """Begin the rate anew."""
+        self.counter.interrupt()
+
+    def take(self, end: datetime) -> list[Sample]:
+        latest, self.latest = self.latest, math.nan
+        total = [] if math.isnan(latest) else [Sample(self.series, end, latest)]
+        return self.counter.take(end) + total
+
+
+_Track = _Gauge | _Peak | _Counter | _Total
 
 
 @dataclass(slots=True)
@@ -229,11 +263,22 @@ class _Source:
 
     def _follow_interval(self, values: tuple[float, ...]) -> None:
         told = values[self.interval_at] if self.interval_at is not None else math.nan
-        if 0.0 <= told <= SLOWEST_SECONDS:
-            sweeps = math.ceil(EARLY * told * NANOSECONDS / self.sample_ns)  # as the runner counts: whole sweeps
-            self.interval_ns = self.sample_ns * max(1, sweeps)
-        elif self.interval_ns == 0:
-            self.interval_ns = self.sample_ns
+        self.interval_ns = source_interval_ns(told, self.interval_ns, self.sample_ns)
+
+
+def source_interval_ns(told: float, before_ns: int, sample_ns: int) -> int:
+    """Return how often a source is read, given what a sweep tells of it in seconds, and what held before (0: nothing).
+
+    Examples
+    --------
+    >>> second = 10**9
+    >>> source_interval_ns(10.0, 0, second), source_interval_ns(math.nan, 0, second)
+    (9000000000, 1000000000)
+    """
+    if 0.0 <= told <= SLOWEST_SECONDS:
+        sweeps = math.ceil(EARLY * told * NANOSECONDS / sample_ns)  # as the runner counts: whole sweeps
+        return sample_ns * max(1, sweeps)
+    return before_ns or sample_ns
 
 
 def following_bucket(present: int | None, own: int) -> int:
@@ -258,8 +303,8 @@ class Intervals:
         Pause between sweeps; longer pauses count as gaps.
     detail : bool
         Take metrics marked as detail too.
-    peaks : bool
-        Whether the maxima of gauges are wanted too.
+    companions : bool
+        Whether the maxima of gauges and the totals of counters are wanted too.
     share : Share or None
         Which series the tenant gets; ``None`` for all.
     """
@@ -272,11 +317,11 @@ class Intervals:
         resolution_seconds: float,
         sample_interval_seconds: float,
         detail: bool = False,
-        peaks: bool = True,
+        companions: bool = True,
         share: Share | None = None,
     ) -> None:
         self._host = host
-        self._with_peaks = peaks
+        self._companions = companions
         self._detail = detail
         self._share = share or Share()
         self._resolution_ns = round(resolution_seconds * NANOSECONDS)
@@ -315,6 +360,16 @@ class Intervals:
         self._bucket = None
         return closed
 
+    def lost(self, from_ns: int, to_ns: int, last_seq: int) -> ClosedInterval:
+        """Return what to book for records up to `last_seq` that are missing before the next observation."""
+        for source in self._sources.values():
+            self._miss(source.name, from_ns, to_ns - from_ns)
+            source.excuse(to_ns)
+        if self._last is not None:  # primed: the pause since then is booked here, and not once more
+            self._last = self._last._replace(wall_ns=to_ns - self._sample_ns)
+        notes, self._notes = self._notes, {}
+        return ClosedInterval(_EPOCH + timedelta(microseconds=to_ns // 1000), last_seq, [], notes)
+
     def _take(self, seen: Observation) -> None:
         if seen.columns is not self._columns:
             self._plan(seen.columns)
@@ -337,7 +392,7 @@ class Intervals:
         }
         told = {dict(one.labels).get("source"): at for at, one in enumerate(columns) if one.metric.name == INTERVAL}
         due = [(index, column) for index, column in enumerate(columns) if column.collector in self._sources]
-        admitted = self._share.admit([column for _, column in due if self._detail or not column.metric.detail])
+        admitted = self._admit([column for _, column in due if self._detail or not column.metric.detail])
         for source in self._sources.values():
             own = [(index, column) for index, column in due if column.collector == source.name]
             source.tracks = [(index, self._track(column)) for index, column in own if column in admitted]
@@ -347,6 +402,15 @@ class Intervals:
             if column not in admitted:
                 track.interrupt()  # it may come back, and until the interval is over it has its share of it
         self._admitted = admitted
+
+    def _admit(self, columns: list[Column]) -> frozenset[Column]:
+        """Return those of `columns` that the tenant gets; maxima of thinned gauges go with their gauge, for nothing.
+
+        Whether a gauge is thinned is a matter of the spool: the tenant gets the same series of it either way.
+        """
+        below = {column: self._below(column) for column in columns}
+        admitted = self._share.admit([column for column, gauge in below.items() if gauge is None])
+        return admitted.union(column for column, gauge in below.items() if gauge in admitted)
 
     def _forget_tracks(self) -> None:
         """Forget the series that are no longer there, once their last interval is taken."""
@@ -367,15 +431,19 @@ class Intervals:
             self._host, column.collector, metric.delivered_name, column.labels, metric.delivered_unit, metric.kind
         )
         if metric.kind is Kind.COUNTER:
-            return _Counter(series)
-        peak = replace(series, metric=f"{metric.name}_max") if metric.peak and self._with_peaks else None
+            counter = _Counter(series)
+            return _Total(_total_of(series, metric), counter) if metric.cumulative and self._companions else counter
+        peak = replace(series, metric=f"{metric.name}_max") if metric.peak and self._companions else None
         return _Gauge(series, peak)
 
     def _gauge_below(self, column: Column) -> _Gauge | None:
         """Return the gauge whose maxima a column of a thinned observation holds."""
-        below = self._peaks.get((column.collector, column.metric.name, column.labels))
+        below = self._below(column)
         track = None if below is None else self._track(below)
         return track if isinstance(track, _Gauge) else None
+
+    def _below(self, column: Column) -> Column | None:
+        return self._peaks.get((column.collector, column.metric.name, column.labels))
 
     def _note_pause(self, before: Observation, seen: Observation) -> None:
         if seen.boot_id != before.boot_id:
@@ -426,3 +494,8 @@ class Intervals:
         notes, self._notes = self._notes, {}
         clock_events, self._clock_events = self._clock_events, ()
         return ClosedInterval(end, self._last.seq, samples, notes, clock_events)
+
+
+def _total_of(rate: SeriesKey, metric: Metric) -> SeriesKey:
+    """Return the series of a counter itself. It is no counter any more: its readings are what is wanted."""
+    return replace(rate, metric=metric.name, unit=metric.unit, kind=Kind.GAUGE)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from collectors_dagster.agent.given_up import hole_between, read_given_up
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.intervals import ClosedInterval, Intervals, border_records
 from collectors_dagster.agent.reader import Observation, SpoolReader
@@ -76,6 +77,7 @@ class Lane:
         )
         self._waiting: list[ClosedInterval] = []
         self._exhausted = False
+        self._began = False
         self._batch: DeliveryBatch | None = None
         self._batched = 0
 
@@ -138,6 +140,9 @@ class Lane:
     def _seen(self, seen: Observation) -> ClosedInterval | None:
         if self._exhausted:
             return None
+        if not self._began and seen.seq > self.acked_seq:
+            self._began = True
+            self._look_before(seen)
         if self.until_seq is not None and seen.seq > self.until_seq:
             self._exhausted = True
             return self._intervals.finish()
@@ -146,6 +151,14 @@ class Lane:
             return None
         self.last_seen_seq = seen.seq
         return self._intervals.add(seen)
+
+    def _look_before(self, seen: Observation) -> None:
+        """Book what was given up between what is delivered and the first record that is not."""
+        end_seq = seen.seq if self.until_seq is None else min(seen.seq, self.until_seq + 1)
+        known = read_given_up(self._identity.directory)
+        hole = hole_between(known, self.acked_seq, end_seq, seen.wall_ns - seen.span_ns)
+        if hole is not None:
+            self._waiting.append(self._intervals.lost(hole.from_ns, hole.to_ns, hole.last_seq))
 
     def _take(self, intervals: int) -> None:
         """Make the batch of the first waiting intervals; the last one of the stretch reaches to its end."""

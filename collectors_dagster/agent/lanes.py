@@ -7,11 +7,12 @@ store's cursor knows which ranges are delivered, so that a crash of any moment f
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 
 from collectors_dagster.agent.fresh import fresh_start, look_back_records
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.lane import BATCH_SAMPLES, Lane
-from collectors_dagster.agent.reader import Observation, SpoolReader
+from collectors_dagster.agent.reader import SpoolReader
 from collectors_dagster.agent.segments import list_segments
 from collectors_dagster.agent.timing import NANOSECONDS
 from collectors_dagster.integrations.timescale.delivery import Delivered, DeliveryBatch, DeliveryResult
@@ -174,12 +175,10 @@ class TenantLanes:
         if not segments or segments[-1].first_seq <= self.fresh.last_seen_seq:
             return None
         first = segments[-1].first_seq - look_back_records(resolution, self._sample_interval)
-        return fresh_start(self._newest(max(0, first)), round(resolution * NANOSECONDS))
-
-    def _newest(self, from_seq: int) -> list[Observation]:
-        reader = SpoolReader(self._identity.directory, from_seq, self._sealer)
+        reader = SpoolReader(self._identity.directory, max(0, first), self._sealer)
         try:
-            return [seen for found in iter(reader.read, []) for seen in found]
+            newest = chain.from_iterable(iter(reader.read, []))  # one segment after the other: memory is counted
+            return fresh_start(newest, round(resolution * NANOSECONDS))
         finally:
             reader.close()
 

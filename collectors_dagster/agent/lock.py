@@ -1,12 +1,16 @@
 """One agent per spool."""
 
-import fcntl
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from collectors_dagster.config.files import PLAIN
 from collectors_dagster.errors import SpoolError
+
+BEHIND = 1 << 30
+"""Windows locks bytes, and nobody else can read them: so one is locked that is not written."""
 
 
 @contextmanager
@@ -30,15 +34,36 @@ def spool_lock(root: Path) -> Iterator[None]:
 
 def _opened(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        return os.open(path, os.O_RDWR | os.O_CREAT | PLAIN, 0o640)
     except OSError as error:
         raise SpoolError(f"{path} cannot be opened: {error.strerror}; change its rights") from error
 
 
 def _acquire(descriptor: int, root: Path) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
     except OSError:
         owner = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
         message = f"the spool {root} is in use by the agent with process id {owner}; stop it, or use another home"
         raise SpoolError(message) from None
+
+
+def _lock(descriptor: int) -> None:
+    """Take the lock without waiting.
+
+    Raises
+    ------
+    OSError
+        If another process holds it.
+    """
+    try:
+        fcntl = importlib.import_module("fcntl")
+    except ImportError:
+        msvcrt = importlib.import_module("msvcrt")
+        os.lseek(descriptor, BEHIND, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+from collectors_dagster.agent.form import Form
 from collectors_dagster.agent.quota import Quotas
 from collectors_dagster.agent.records import SegmentHeader
 from collectors_dagster.agent.sampling import Sampler
@@ -87,7 +88,7 @@ def measure(host: Host, clock: Clock, *, seconds: float, interval_seconds: float
     collectors = collectors_of(host)
     header = SegmentHeader("measuring", "measuring", "", "")
     with tempfile.TemporaryDirectory(prefix="collectors-bench-") as scratch:
-        spool = Spool(Path(scratch), header, ROOMY, clock)
+        spool = Spool(Path(scratch), header, ROOMY, clock, Form())
         sampler = Sampler(Runner(collectors, clock), spool, clock)
         for _ in range(SETTLING_SWEEPS):  # opens files, finds columns
             sampler.sweep()

@@ -1,4 +1,9 @@
-"""Where each tenant's delivery began: durable, because the database may be away when a tenant appears."""
+"""Where each tenant's delivery began, and how far it is known to be: durable, because the database may be away.
+
+The first is truth: a tenant is due nothing from before. The second is a memory of what the store said last, so that
+after a restart without the database what is delivered still counts as delivered. Nothing is sent or left out by it:
+where delivery goes on, the store alone says.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -29,16 +34,39 @@ def admitted(begun: Mapping[str, int], tenants: Iterable[str], next_seq: int, *,
 
 
 class Positions:
-    """The file ``<spool>/<epoch>/tenants.json``."""
+    """The files ``tenants.json`` and ``delivered.json`` in ``<spool>/<epoch>``."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "tenants.json"
+        self._acked_path = directory / "delivered.json"
         self._reserve = cursor_reserve(directory)
-        self._begun = self._read()
+        self._begun = _read(self._path)
+        self._acked = {tenant: seq for tenant, seq in _read(self._acked_path).items() if tenant in self._begun}
+        self._kept = dict(self._acked)
 
     def first_seq(self, tenant_id: str) -> int:
         """Return the first number that a tenant is due."""
         return self._begun[tenant_id]
+
+    def acked_seq(self, tenant_id: str) -> int:
+        """Return up to where everything was delivered, or not due, when the store was asked last."""
+        begun = self._begun[tenant_id]
+        return max(begun - 1, self._acked.get(tenant_id, 0))
+
+    def note(self, tenant_id: str, acked_seq: int) -> None:
+        """Remember how far the store says that a tenant is; :meth:`keep` makes it durable."""
+        if tenant_id in self._begun:
+            self._acked[tenant_id] = acked_seq
+
+    def keep(self) -> None:
+        """Write what was noted; if that fails, a restart takes more for undelivered than is."""
+        if self._acked == self._kept:
+            return
+        try:
+            write_atomically(self._acked_path, json.dumps(self._acked).encode(), mode=0o640)
+        except OSError:  # a full disk: no room is kept for this
+            return
+        self._kept = dict(self._acked)
 
     def admit(self, tenants: Iterable[str], next_seq: int, *, complete: bool) -> None:
         """Take over the present tenants, durably; without any room only for as long as this process lives."""
@@ -46,6 +74,7 @@ class Positions:
         if found == self._begun:
             return
         self._begun = found
+        self._acked = {tenant: seq for tenant, seq in self._acked.items() if tenant in found}
         try:
             self._write(json.dumps(found).encode())
         except OSError as error:
@@ -60,9 +89,10 @@ class Positions:
                 raise
             write_atomically(self._path, content, mode=0o640)
 
-    def _read(self) -> dict[str, int]:
-        try:
-            content = json.loads(self._path.read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return {str(tenant): int(first) for tenant, first in content.items()}
+
+def _read(path: Path) -> dict[str, int]:
+    try:
+        content = json.loads(path.read_bytes())
+        return {str(tenant): int(seq) for tenant, seq in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}

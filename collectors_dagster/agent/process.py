@@ -14,6 +14,7 @@ from typing import Any
 from collectors_dagster import __version__
 from collectors_dagster.agent.delivery import Delivery, Policies
 from collectors_dagster.agent.endpoint import Endpoint
+from collectors_dagster.agent.form import Form, form_of
 from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id, spool_root
 from collectors_dagster.agent.lock import spool_lock
 from collectors_dagster.agent.observed import Observed
@@ -50,7 +51,7 @@ from collectors_dagster.monitoring.debug import DebugSession
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
-from collectors_dagster.security.sealing import Sealer, load_sealer
+from collectors_dagster.security.sealing import load_sealer
 from collectors_dagster.tenants import TenantDirectory
 
 log = get_logger("agent")
@@ -100,10 +101,11 @@ class Agent:
             busiest_processes=plan.agent.busiest_processes,
         )
         sealer = load_sealer(plan.agent.spool_keys, plan.agent.spool_keys_file)
-        self._spool = _spool(plan, clock, identity, host, sealer)
         progress = SamplingProgress()
         own = Own(progress, plan.agent.sample_interval_seconds, host.proc_root)
-        self._runner = Runner([*collectors_of(host), own], clock)
+        collectors = [*collectors_of(host), own]
+        self._spool = _spool(plan, clock, identity, host, form_of(plan.agent, sealer, collectors))
+        self._runner = Runner(collectors, clock)
         own.tallies = self._runner.tallies
         self._sampler = Sampler(self._runner, self._spool, clock, progress=progress)
         self._peaks = ExpectedPeaks(clock)
@@ -138,6 +140,7 @@ class Agent:
     def run(self, stop: threading.Event) -> None:
         """Sample in this thread and deliver in another until `stop` is set."""
         self._follow()
+        self._spool.release(self._delivery.delivered_seq)  # before the first look at what must give way
         courier = threading.Thread(target=self._deliver, args=(stop,), name="delivery", daemon=True)
         courier.start()
         threading.Thread(target=self._watch, args=(stop,), name="settings", daemon=True).start()
@@ -252,7 +255,7 @@ class Agent:
         }
 
 
-def _spool(plan: AgentPlan, clock: Clock, identity: Identity, host: Host, sealer: Sealer | None) -> Spool:
+def _spool(plan: AgentPlan, clock: Clock, identity: Identity, host: Host, form: Form) -> Spool:
     agent = plan.agent
     header = SegmentHeader(identity.agent_id, identity.epoch, read_boot_id(host.proc_root), identity.host)
     limits = SpoolLimits(
@@ -265,7 +268,7 @@ def _spool(plan: AgentPlan, clock: Clock, identity: Identity, host: Host, sealer
         fsync_interval_seconds=agent.fsync_interval_seconds,
         sample_interval_seconds=agent.sample_interval_seconds,
     )
-    return Spool(identity.directory, header, limits, clock, sealer)
+    return Spool(identity.directory, header, limits, clock, form)
 
 
 def _window_policy(plan: AgentPlan) -> WindowPolicy:
@@ -299,9 +302,11 @@ def _random() -> float:
 
 @contextmanager
 def _signals(reload: threading.Event) -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM and SIGINT set; SIGHUP sets the other one."""
+    """Yield an event that SIGTERM and SIGINT set; SIGHUP, where there is one, sets the other one."""
     stop = threading.Event()
-    meanings = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
+    meanings = {signal.SIGTERM: stop, signal.SIGINT: stop}
+    if hasattr(signal, "SIGHUP"):
+        meanings[signal.SIGHUP] = reload
 
     def handle(number: int, frame: FrameType | None) -> None:
         meanings[signal.Signals(number)].set()

@@ -8,10 +8,14 @@ A file is one JSON object::
      "notes": [[host, collector, hour, intervals, gap_seconds, bytes], ...],
      "clock_events": [[host, ts, kind, seconds], ...]}
 
+Where the spool is encrypted (``agent.spool_keys``) that object is sealed with the same keys, bound to the file's name,
+and the file holds ``{"version": 2, "sealed": base64}``. Plain files of before stay readable.
+
 Times are ISO 8601 in UTC. A batch always gets the same file name, so that a crash between keeping it and going on
 behind it keeps it once. Names hold no word of a tenant's.
 """
 
+import base64
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -21,13 +25,15 @@ from pathlib import Path
 from typing import Any
 
 from collectors_dagster.config.files import remove_durably, write_atomically
-from collectors_dagster.errors import SpoolError
+from collectors_dagster.errors import SecurityError, SpoolError
 from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, DeliveryNote
 from collectors_dagster.logs import get_logger
 from collectors_dagster.records import ClockEvent, ClockEventKind
 from collectors_dagster.samples import Kind, Sample, SeriesKey
+from collectors_dagster.security.sealing import Sealer, UnknownKeyError
 
 FORMAT_VERSION = 1
+SEALED_VERSION = 2
 SUFFIX = ".json"
 
 log = get_logger("quarantine")
@@ -69,11 +75,14 @@ class Quarantine:
         Made when it is needed.
     max_bytes : int
         Size of all files together; the newest is kept even if it alone is larger.
+    sealer : Sealer, optional
+        Encrypts what is kept, and opens it; names, sizes and dropping need none.
     """
 
-    def __init__(self, directory: Path, max_bytes: int) -> None:
+    def __init__(self, directory: Path, max_bytes: int, sealer: Sealer | None = None) -> None:
         self._directory = directory
         self._max_bytes = max_bytes
+        self._sealer = sealer
         self.dropped_batches = 0
 
     def keep(self, batch: DeliveryBatch, reason: str, at: datetime) -> str:
@@ -86,7 +95,7 @@ class Quarantine:
         """
         self._directory.mkdir(parents=True, exist_ok=True)
         path = self._directory / f"{_name(batch)}{SUFFIX}"
-        write_atomically(path, json.dumps(_document(batch, reason, at)).encode(), mode=0o640)
+        write_atomically(path, self._sealed(path.stem, json.dumps(_document(batch, reason, at)).encode()), mode=0o640)
         self._make_room(path)
         return path.stem
 
@@ -105,13 +114,18 @@ class Quarantine:
         Raises
         ------
         SpoolError
-            If there is none of this name, or its file is damaged.
+            If there is none of this name, its file is damaged, or it is sealed with a key that is not given.
         """
         path = self._path(name)
         content = path.read_bytes()
         try:
-            return _quarantined(name, len(content), json.loads(content))
-        except (ValueError, LookupError, TypeError) as error:
+            return _quarantined(name, len(content), self._opened(name, json.loads(content)))
+        except UnknownKeyError as error:
+            raise SpoolError(
+                f"the quarantined batch {name}: {error}; add that key behind the present one in agent.spool_keys or "
+                f"agent.spool_keys_file, or drop the batch to give it up"
+            ) from error
+        except (ValueError, LookupError, TypeError, SecurityError) as error:
             raise SpoolError(f"the quarantined batch {path} cannot be read: {error}; drop it") from error
 
     def remove(self, name: str) -> None:
@@ -123,6 +137,22 @@ class Quarantine:
             If there is none of this name.
         """
         remove_durably(self._path(name))
+
+    def _sealed(self, name: str, document: bytes) -> bytes:
+        if self._sealer is None:
+            return document
+        sealed = self._sealer.seal(document, _context(name))
+        return json.dumps({"version": SEALED_VERSION, "sealed": base64.b64encode(sealed).decode()}).encode()
+
+    def _opened(self, name: str, content: dict[str, Any]) -> dict[str, Any]:
+        """Return the document in a file that may be sealed."""
+        if content["version"] != SEALED_VERSION:
+            return content
+        if self._sealer is None:
+            raise UnknownKeyError("it is sealed, and no key is given")
+        sealed = base64.b64decode(content["sealed"], validate=True)
+        document: dict[str, Any] = json.loads(self._sealer.unseal(sealed, _context(name)))
+        return document
 
     def _path(self, name: str) -> Path:
         found = {path.stem: path for _, path, _ in self._files()}  # a name from outside is never made into a path
@@ -170,6 +200,10 @@ def again(batch: DeliveryBatch) -> DeliveryBatch:
         notes=batch.notes,
         clock_events=batch.clock_events,
     )
+
+
+def _context(name: str) -> bytes:
+    return f"quarantine/{name}".encode()
 
 
 def _name(batch: DeliveryBatch) -> str:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from collectors_dagster.agent.protection import opened
 from collectors_dagster.agent.records import (
     CONTROL,
     MAGIC,
@@ -15,9 +16,10 @@ from collectors_dagster.agent.records import (
     parse_control,
     scan,
 )
-from collectors_dagster.agent.segments import Segment, list_segments, missing_key, opened, read_records
-from collectors_dagster.agent.thinning import companions, row_of
+from collectors_dagster.agent.rows import companions, row_of
+from collectors_dagster.agent.segments import Segment, list_segments, missing_key, read_records
 from collectors_dagster.collectors.runner import Column
+from collectors_dagster.config.files import PLAIN, read_at
 from collectors_dagster.errors import SpoolError
 from collectors_dagster.logs import get_logger
 from collectors_dagster.security.sealing import Sealer, UnknownKeyError
@@ -179,7 +181,7 @@ class _SegmentReader:
             content = read_records(segment, sealer)
             self._rest, self.damaged = content.records, content.damaged > 0
         else:
-            self._fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = os.open(segment.path, os.O_RDONLY | PLAIN)
 
     @property
     def may_be_complete(self) -> bool:
@@ -202,7 +204,7 @@ class _SegmentReader:
         if self._fd is None:
             records, self._rest = self._rest, []
             return records
-        data = os.pread(self._fd, max(0, os.fstat(self._fd).st_size - self._offset), self._offset)
+        data = read_at(self._fd, max(0, os.fstat(self._fd).st_size - self._offset), self._offset)
         self._idle = 0 if data else self._idle + 1
         content = scan(data)
         try:

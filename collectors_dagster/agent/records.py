@@ -6,11 +6,12 @@ A segment is `MAGIC` followed by records, little-endian::
 
 `length` counts what follows the checksum, which covers the same bytes. A payload is the schema's values as float64;
 schema 0 marks a control record, whose payload is JSON. The highest bit of `schema` says that the payload is sealed
-(``security.sealing``; the head is its context, so that a payload cannot be moved). Control records:
+(``security.sealing``; the head is its context, so that a payload cannot be moved), the one below it that a part of it
+is (``protection``). Control records:
 
 ``{"segment": {"version", "agent_id", "epoch", "boot_id", "host"}}``
     always the first record;
-``{"schema": n, "columns": [[collector, metric, kind, unit, peak, labels, detail], ...]}``
+``{"schema": n, "columns": [[collector, metric, kind, unit, peak, labels, detail, sensitive], ...]}``
     before the first record of that schema in the segment, so that every segment can be read alone; with
     ``"thinned": true`` its records stand for several sweeps (``thinning``);
 ``{"gap": {"from_ns", "to_ns", "records", "reason"}}``
@@ -36,7 +37,7 @@ from collectors_dagster.samples import Kind, Metric
 MAGIC = b"CDSPOOL1"
 FORMAT_VERSION = 1
 CONTROL = 0
-SEALED = 1 << 31
+SEALED, PARTED = 1 << 31, 1 << 30
 FARTHEST_JUMP = 2**32
 """Behind a damage, a record further ahead than this is none: it only looks like one."""
 LARGEST_BODY = 64 * 1024 * 1024
@@ -192,6 +193,11 @@ def _is_damaged(data: bytes, offset: int) -> bool:
     return not _HEAD.size <= length <= LARGEST_BODY or offset + _FRAME.size + length <= len(data)
 
 
+def is_control(record: Record) -> bool:
+    """Tell whether a record is none of a sweep, also where it is sealed."""
+    return record.schema & ~(SEALED | PARTED) == CONTROL
+
+
 def head_of(record: Record) -> bytes:
     """Return the bytes before a record's payload: what a sealed payload belongs to."""
     return _HEAD.pack(record.seq, record.wall_ns, record.mono_ns, record.schema)
@@ -199,7 +205,7 @@ def head_of(record: Record) -> bytes:
 
 def header_payload(header: SegmentHeader) -> bytes:
     """Return the payload of a segment's first record."""
-    return _json({"segment": {"version": FORMAT_VERSION, **header._asdict()}})
+    return as_json({"segment": {"version": FORMAT_VERSION, **header._asdict()}})
 
 
 def schema_payload(schema: int, columns: Iterable[Column], *, thinned: bool = False) -> bytes:
@@ -213,20 +219,22 @@ def schema_payload(schema: int, columns: Iterable[Column], *, thinned: bool = Fa
             column.metric.peak,
             column.labels,
             column.metric.detail,
+            column.metric.cumulative,
+            *([True] if column.metric.sensitive else []),
         ]
         for column in columns
     ]
-    return _json({"schema": schema, "columns": rows, **({"thinned": True} if thinned else {})})
+    return as_json({"schema": schema, "columns": rows, **({"thinned": True} if thinned else {})})
 
 
 def gap_payload(gap: Gap) -> bytes:
     """Return the payload that tells of missing records."""
-    return _json({"gap": gap._asdict()})
+    return as_json({"gap": gap._asdict()})
 
 
 def clock_payload(change: ClockChange) -> bytes:
     """Return the payload that tells what happened to the clocks."""
-    return _json({"clock": change._asdict()})
+    return as_json({"clock": change._asdict()})
 
 
 def parse_control(payload: bytes) -> Told:
@@ -275,9 +283,11 @@ def _parsed(content: dict[str, Any]) -> Told:
 
 def _column(row: list[Any]) -> Column:
     collector, name, kind, unit, peak, labels, *later = row
-    metric = Metric(name, Kind(kind), unit, "", peak=peak, detail=bool(later and later[0]))  # older ones end before
+    detail, cumulative, sensitive = (*map(bool, later), False, False, False)[:3]  # older ones end before
+    metric = Metric(name, Kind(kind), unit, "", peak=peak, detail=detail, cumulative=cumulative, sensitive=sensitive)
     return Column(collector, metric, tuple((key, value) for key, value in labels))
 
 
-def _json(content: dict[str, Any]) -> bytes:
+def as_json(content: object) -> bytes:
+    """Return JSON as control records have it."""
     return json.dumps(content, separators=(",", ":")).encode()

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from collectors_dagster.agent.records import CONTROL, Gap, Record, frame, gap_payload, parse_control, scan
+from collectors_dagster.config.files import PLAIN, write_at
 from collectors_dagster.errors import SpoolError
 
 SLOT_BYTES = 4096
@@ -42,7 +43,7 @@ class Reserve:
     def hold(self) -> bool:
         """Take the room that is missing; tell whether all of it is held now."""
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | PLAIN, 0o640)
             try:
                 _fill(descriptor, self._bytes)
             finally:
@@ -88,11 +89,11 @@ class Reserve:
     def _write(self, content: bytes, offset: int) -> None:
         """Overwrite what is there; a reserve that is missing cannot be filled on a full disk, so nothing is tried."""
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+            descriptor = os.open(self._path, os.O_WRONLY | PLAIN)
         except OSError:
             return
         try:
-            os.pwrite(descriptor, content, offset)
+            write_at(descriptor, content, offset)
         except OSError:
             return
         finally:
@@ -113,7 +114,7 @@ def _fill(descriptor: int, size: int) -> None:
     """Write what is missing: blocks that were only promised may not be there when the disk is full."""
     present = os.fstat(descriptor).st_size
     while present < size:
-        written = os.pwrite(descriptor, bytes(size - present), present)
+        written = write_at(descriptor, bytes(size - present), present)
         if not written:
             raise OSError(28, "no space left on device (short write)")
         present += written

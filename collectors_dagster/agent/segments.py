@@ -3,24 +3,24 @@
 import os
 import re
 import zlib
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from collectors_dagster.agent.form import Form
 from collectors_dagster.agent.packed import (
     SUMMARY_BYTES,
     Summary,
-    Unpacked,
     is_damaged,
     pack,
     read_summary,
     summarised,
     unpack,
 )
-from collectors_dagster.agent.records import MAGIC, SEALED, Record, head_of, scan
-from collectors_dagster.config.files import write_atomically
-from collectors_dagster.errors import SecurityError, SpoolError
+from collectors_dagster.agent.protection import Unpacked, opened
+from collectors_dagster.agent.records import MAGIC, Record, scan
+from collectors_dagster.config.files import OPENS_DIRECTORIES, write_atomically
+from collectors_dagster.errors import SpoolError, UnknownCodecError
 from collectors_dagster.security.sealing import Sealer, UnknownKeyError
 
 OPEN_SUFFIX = ".seg"
@@ -69,7 +69,7 @@ def read_records(segment: Segment, sealer: Sealer | None) -> Unpacked:
     FileNotFoundError
         If it was packed, thinned or dropped in the meantime: list again.
     SpoolError
-        If it is sealed with a key that is not given.
+        If it is sealed with a key that is not given, or compressed with a codec that is not known here.
     """
     data = segment.path.read_bytes()
     try:
@@ -78,6 +78,8 @@ def read_records(segment: Segment, sealer: Sealer | None) -> Unpacked:
         return _framed(_inflated(data), sealer) if _is_older(data) else unpack(segment.first_seq, data, sealer)
     except UnknownKeyError as error:
         raise SpoolError(missing_key(segment, error)) from error
+    except UnknownCodecError as error:
+        raise SpoolError(f"{segment.path}: {error}, or move the file away to give up what is in it") from error
 
 
 def missing_key(segment: Segment, error: UnknownKeyError) -> str:
@@ -86,39 +88,6 @@ def missing_key(segment: Segment, error: UnknownKeyError) -> str:
         f"{segment.path}: {error}; add that key behind the present one in agent.spool_keys or agent.spool_keys_file, "
         f"or move the file away to give up what is in it"
     )
-
-
-def opened(records: Iterable[Record], sealer: Sealer | None) -> Unpacked:
-    """Return the records with plain payloads; one that was changed after it was sealed is left out and counted.
-
-    Raises
-    ------
-    UnknownKeyError
-        If one is sealed with a key that is not given.
-    """
-    plain, damaged = [], 0
-    for record in records:
-        try:
-            plain.append(unsealed(record, sealer) if record.schema & SEALED else record)
-        except UnknownKeyError:
-            raise
-        except SecurityError:
-            damaged += 1
-    return Unpacked(plain, damaged)
-
-
-def sealed(record: Record, sealer: Sealer) -> Record:
-    """Return a record whose payload is sealed to its head."""
-    marked = record._replace(schema=record.schema | SEALED)
-    return marked._replace(payload=sealer.seal(record.payload, head_of(marked)))
-
-
-def unsealed(record: Record, sealer: Sealer | None) -> Record:
-    """Return a record as it was before :func:`sealed`."""
-    if sealer is None:
-        raise UnknownKeyError("sealed, and no key is given")
-    payload = sealer.unseal(record.payload, head_of(record))
-    return record._replace(schema=record.schema & ~SEALED, payload=payload)
 
 
 def summary_of(segment: Segment) -> Summary | None:
@@ -146,7 +115,7 @@ def _heads(data: bytes, segment: Segment) -> list[Record]:
     """Return what can be read without a key."""
     if _is_older(data):
         return scan(_inflated(data), len(MAGIC)).records
-    with suppress(UnknownKeyError):
+    with suppress(UnknownKeyError, UnknownCodecError):
         return unpack(segment.first_seq, data, None).records
     return []
 
@@ -172,27 +141,27 @@ def _inflated(data: bytes) -> bytes:
     return bytes(plain)
 
 
-def pack_segment(segment: Segment, sealer: Sealer | None) -> Unpacked:
+def pack_segment(segment: Segment, form: Form) -> Unpacked:
     """Replace a closed segment's plain form by its packed one, durably; return what was in it."""
     assert not segment.compressed, f"{segment.path} is packed"
-    content = read_records(segment, sealer)
+    content = read_records(segment, form.sealer)
     summary = summarised(content.records)
     if summary is not None:
-        write_packed(segment.first_seq, segment.path.parent, content.records, summary, sealer)
+        write_packed(segment.first_seq, segment.path.parent, content.records, summary, form)
     segment.path.unlink()
     return content
 
 
-def write_packed(
-    first_seq: int, directory: Path, records: list[Record], summary: Summary, sealer: Sealer | None
-) -> None:
+def write_packed(first_seq: int, directory: Path, records: list[Record], summary: Summary, form: Form) -> None:
     """Write a packed segment whole, durably, over one of the same name."""
     path = open_path(directory, first_seq).with_suffix(CLOSED_SUFFIX)
-    write_atomically(path, pack(first_seq, records, summary, sealer), mode=0o640)
+    write_atomically(path, pack(first_seq, records, summary, form), mode=0o640)
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
+    """Make the names in a directory durable, where the system can."""
+    if not OPENS_DIRECTORIES:
+        return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -14,8 +14,9 @@ UNLIMITED = 2**31
 class Share:
     """A tenant's share of the host's series.
 
-    What was admitted stays admitted for as long as it is there; a new series takes a free place or is refused. A series
-    whose maximum is delivered too takes two places.
+    What was admitted stays admitted for as long as it is there; a new series takes a free place or is refused. All is
+    told in series as the database has them: a gauge that is stored with its maximum is two, a counter with its
+    total likewise, and gets both places or none.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ class Share:
     @property
     def refused_series(self) -> int:
         """See above."""
-        return len(self._refused)
+        return sum(map(_places, self._refused))
 
     def admit(self, columns: Sequence[Column]) -> frozenset[Column]:
         """Return those of `columns`, all that there are now, that the tenant gets."""
@@ -66,18 +67,18 @@ class Share:
         self._refused = refused
         if not came:
             return
-        self.refused_total += len(came)
+        self.refused_total += sum(map(_places, came))
         log.warning(
             "series refused; narrow the tenant's scope or raise its max_series",
             tenant=self._tenant_id,
-            refused=len(refused),
+            refused=self.refused_series,
             limit=self._max_series,
             example=_shown(min(came, key=_shown)),
         )
 
 
 def _places(column: Column) -> int:
-    return 2 if column.metric.peak else 1
+    return 2 if column.metric.has_companion else 1
 
 
 def _shown(column: Column) -> str:

@@ -11,7 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from collectors_dagster.agent.continuity import PAUSE_FACTOR, Before, last_sweep
+from collectors_dagster.agent.form import Form
+from collectors_dagster.agent.given_up import GivenUp, Stretch
 from collectors_dagster.agent.packed import Summary
+from collectors_dagster.agent.protection import Guard
 from collectors_dagster.agent.quota import Action, Drop, Holding, Quotas, Thin, less, next_action, recorder
 from collectors_dagster.agent.records import (
     CONTROL,
@@ -36,16 +40,15 @@ from collectors_dagster.agent.segments import (
     open_path,
     pack_segment,
     read_records,
-    sealed,
     sync_directory,
     write_packed,
 )
-from collectors_dagster.agent.thinning import PAUSE_FACTOR, thinned, thinned_summary
+from collectors_dagster.agent.thinning import thinned, thinned_summary
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Column, Sweep
+from collectors_dagster.config.files import PLAIN
 from collectors_dagster.errors import SpoolError
 from collectors_dagster.logs import get_logger
-from collectors_dagster.security.sealing import Sealer
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Only these are mended by giving older segments up; a disk that fails otherwise keeps what it has."""
@@ -127,26 +130,25 @@ class Spool:
         ``<spool>/<epoch>``; created by the caller.
     header : SegmentHeader
         Written into each segment.
-    sealer : Sealer, optional
-        Encrypts what is written from now on.
+    form : Form
+        Of what is written from now on.
 
     Notes
     -----
     Whoever made it closes it.
     """
 
-    def __init__(
-        self, directory: Path, header: SegmentHeader, limits: SpoolLimits, clock: Clock, sealer: Sealer | None = None
-    ) -> None:
+    def __init__(self, directory: Path, header: SegmentHeader, limits: SpoolLimits, clock: Clock, form: Form) -> None:
         self.statistics = SpoolStatistics()
         self._directory = directory
         self._header = header
         self._limits = limits
         self._clock = clock
-        self._sealer = sealer
+        self._form = form
         self._released = 0
         self._open: _OpenSegment | None = None
         self._reserve = cursor_reserve(directory)
+        self._given_up = GivenUp(directory, round(PAUSE_FACTOR * limits.sample_interval_seconds * 1e9))
         self._room = room_reserve(directory)
         self._reserve_due = clock.monotonic()
         self._gap = self._reserve.noted()
@@ -217,6 +219,7 @@ class Spool:
             if action is not None:
                 self._do(action)
                 return True
+            self._count()
         if self._clock.monotonic() < self._reserve_due or (self._reserve.is_whole() and self._room.is_whole()):
             return False
         return self._hold_reserves()
@@ -231,7 +234,7 @@ class Spool:
     def _write(self, record: Record, columns: tuple[Column, ...]) -> bool:
         try:
             if self._open is None:
-                self._open = _OpenSegment(self._directory, record.seq, self._clock, self._sealer)
+                self._open = _OpenSegment(self._directory, record.seq, self._clock, self._form)
                 sync_directory(self._directory)
             self._open.append(record, columns, self._header, self._told())
         except OSError as error:
@@ -300,7 +303,7 @@ class Spool:
             return
         segment = self._segment(self._holdings[position])
         try:
-            content = pack_segment(segment, self._sealer)
+            content = pack_segment(segment, self._form)
         except FileNotFoundError:
             self._holdings.pop(position)
             return
@@ -330,9 +333,9 @@ class Spool:
         old = action.holding
         segment = self._segment(old)
         try:
-            content = read_records(segment, self._sealer)
+            content = read_records(segment, self._form.sealer)
             interval = self._limits.sample_interval_seconds
-            records = thinned(content.records, action.level_seconds, interval, continues=self._continues(old, interval))
+            records = thinned(content.records, action.level_seconds, interval, self._before(old, interval))
             summary = thinned_summary(old.summary, records, action.level_seconds)
             if summary is None:
                 return False
@@ -349,21 +352,27 @@ class Spool:
             self._holdings[position] = packed
         return packed is not None
 
-    def _continues(self, holding: Holding, interval_seconds: float) -> bool:
-        """Tell whether a segment begins where the one before it ends."""
+    def _before(self, holding: Holding, interval_seconds: float) -> Before | None:
+        """Return the last sweep before a segment, if it is there, and whether the segment goes on where it ends."""
         position = self._position(holding.first_seq)
-        before = self._holdings[position - 1].summary if position else None
-        if before is None or before.last_seq + 1 != holding.summary.first_seq:
-            return False
-        return holding.summary.from_ns - before.to_ns <= PAUSE_FACTOR * interval_seconds * 1e9
+        if not position:
+            return None
+        before = self._holdings[position - 1]
+        pause_ns = holding.summary.from_ns - before.summary.to_ns
+        adjoins = before.summary.last_seq + 1 == holding.summary.first_seq
+        adjoins = adjoins and pause_ns <= PAUSE_FACTOR * interval_seconds * 1e9
+        try:
+            return last_sweep(read_records(self._segment(before), self._form.sealer).records, adjoins=adjoins)
+        except (OSError, SpoolError):
+            return None
 
     def _rewrite(self, segment: Segment, records: list[Record], summary: Summary) -> None:
         try:
-            write_packed(segment.first_seq, self._directory, records, summary, self._sealer)
+            write_packed(segment.first_seq, self._directory, records, summary, self._form)
         except OSError:
             if not self._room.give_way():
                 raise
-            write_packed(segment.first_seq, self._directory, records, summary, self._sealer)
+            write_packed(segment.first_seq, self._directory, records, summary, self._form)
         if not segment.compressed:
             segment.path.unlink(missing_ok=True)
 
@@ -379,6 +388,7 @@ class Spool:
         except OSError as error:
             self.statistics.last_error = f"{self._directory}: {error.strerror}"
             return
+        self._given_up.keep()
         position = self._position(dropped.first_seq)
         if position is not None:
             self._holdings.pop(position)
@@ -399,10 +409,11 @@ class Spool:
             lost[0].reason,
         )
         self._reserve.note(self._gap)
+        self._given_up.add(Stretch(summary.first_seq, summary.last_seq, summary.from_ns, summary.to_ns))
 
     def _gaps_in(self, holding: Holding) -> list[Gap]:
         try:
-            return gaps_in(read_records(self._segment(holding), self._sealer).records)
+            return gaps_in(read_records(self._segment(holding), self._form.sealer).records)
         except (OSError, SpoolError):
             return []
 
@@ -428,12 +439,13 @@ class Spool:
 class _OpenSegment:
     """The file being written."""
 
-    def __init__(self, directory: Path, first_seq: int, clock: Clock, sealer: Sealer | None) -> None:
+    def __init__(self, directory: Path, first_seq: int, clock: Clock, form: Form) -> None:
         self.segment = Segment(first_seq, open_path(directory, first_seq))
         self._clock = clock
-        self._sealer = sealer
+        self._form = form
+        self._guard = Guard(form)
         directory.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC  # append: also after a truncation
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | PLAIN  # append: also after a truncation
         self._fd = os.open(self.segment.path, flags, 0o640)
         self._size = 0
         self._schemas: dict[tuple[Column, ...], int] = {}
@@ -459,6 +471,7 @@ class _OpenSegment:
         records.append(record._replace(schema=schema))
         self._put(b"".join((b"" if self._size else MAGIC, *map(self._framed, records))))
         if not known:
+            self._form.sensitive.miss(columns)
             self._schemas[columns] = schema
             self._columns, self._schema = columns, schema
 
@@ -479,7 +492,7 @@ class _OpenSegment:
             self.segment.path.unlink(missing_ok=True)
 
     def _framed(self, record: Record) -> bytes:
-        return frame(record if self._sealer is None else sealed(record, self._sealer))
+        return frame(self._guard.protected(record))
 
     def _put(self, data: bytes) -> None:
         try:

@@ -52,7 +52,7 @@ class WindowReader:
             detail=source.detail,
             resolution_seconds=self._interval,
             sample_interval_seconds=self._interval,
-            peaks=False,
+            companions=False,
             share=Share(source.scope, max_series=source.max_series, tenant_id=tenant_id),
         )
         found: list[Sample] = []

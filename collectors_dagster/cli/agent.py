@@ -14,6 +14,7 @@ from collectors_dagster.errors import CollectorsError, SpoolError
 
 if TYPE_CHECKING:
     from collectors_dagster.agent.quarantine import Quarantine
+    from collectors_dagster.security.sealing import Sealer
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 quarantine = typer.Typer(
@@ -139,7 +140,7 @@ def bench(
 @quarantine.command("list")
 def list_batches(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show what is in quarantine, and why."""
-    kept = _kept()
+    kept = _opening()
     rows = [_described(kept, name) for name in kept.names()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -156,7 +157,7 @@ def retry(names: Names = None, every: All = False) -> None:
     from collectors_dagster.agent.quarantine import again
     from collectors_dagster.integrations.timescale import DeliveryStore
 
-    kept, failed = _kept(), False
+    kept, failed = _opening(), False
     with DeliveryStore(load_settings().database_conninfo(), application_name="collectors-quarantine") as store:
         for name in _chosen(kept, names, every=every):
             try:
@@ -173,19 +174,27 @@ def retry(names: Names = None, every: All = False) -> None:
 
 @quarantine.command()
 def drop(names: Names = None, every: All = False) -> None:
-    """Forget batches for good."""
+    """Forget batches for good; of those that are encrypted, without their key too."""
     kept = _kept()
     for name in _chosen(kept, names, every=every):
         kept.remove(name)
         typer.echo(f"{name}: dropped")
 
 
-def _kept() -> "Quarantine":
+def _opening() -> "Quarantine":
+    """Return the quarantine with the keys to what is encrypted in it."""
+    from collectors_dagster.security.sealing import load_sealer
+
+    agent = load_settings().agent
+    return _kept(load_sealer(agent.spool_keys, agent.spool_keys_file))
+
+
+def _kept(sealer: "Sealer | None" = None) -> "Quarantine":
     from collectors_dagster.agent.identity import spool_root
     from collectors_dagster.agent.quarantine import Quarantine, quarantine_directory
 
     settings = load_settings()
-    return Quarantine(quarantine_directory(spool_root(settings.home)), settings.agent.quarantine_max_bytes)
+    return Quarantine(quarantine_directory(spool_root(settings.home)), settings.agent.quarantine_max_bytes, sealer)
 
 
 def _chosen(kept: "Quarantine", names: list[str] | None, *, every: bool) -> list[str]:

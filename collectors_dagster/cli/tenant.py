@@ -42,7 +42,7 @@ def add(
         list[str] | None,
         typer.Option(help="Observe only this cgroup, e.g. '/system.slice/shop-*.service'; repeat for more."),
     ] = None,
-    max_series: Annotated[int | None, typer.Option(help="Series delivered per host.")] = None,
+    max_series: Annotated[int | None, typer.Option(help="Series stored per host, maxima included.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Score from which a minute is anomalous.")] = None,
     raw_days: Annotated[int | None, typer.Option(help="Days that samples are kept.")] = None,
     hourly_days: Annotated[int | None, typer.Option(help="Days that hourly aggregates are kept.")] = None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from collectors_dagster.collectors.cgroup_tree import UNIFIED, CgroupFile, CgroupTree, own_cgroup
+from collectors_dagster.collectors.cgroup_tree import UNIFIED, CgroupFile, CgroupTree, Visits, own_cgroup
 from collectors_dagster.collectors.descriptors import allowance
 from collectors_dagster.collectors.pressure import parse_pressure
 from collectors_dagster.collectors.procfs import natural, parser
@@ -16,18 +16,26 @@ from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.collectors.turns import in_turn
 from collectors_dagster.errors import CollectionError, InvalidSampleError
 from collectors_dagster.samples import Kind, Labels, Metric
+from collectors_dagster.scopes import Scope
 
 INTERVAL_SECONDS = 5.0
 MOST_CGROUPS = 50
 """Cgroups that are followed, some thirty-five series each; beyond it, every scope keeps its share."""
+MOST_VISITED = 10_000
+"""Directories that the searches of one look may see, all scopes together; each has its share."""
+LEAST_VISITED = 1_000
+"""A scope's share of that, however many there are."""
 DESCRIPTORS = 0.25
 """Part of the process's descriptors that may be kept open here."""
 UNLIMITED = 2**60
 """From here on, version 1 means that there is no limit."""
 
 
-def _counter(name: str, unit: str, text: str, exporter: str | None, otel: str | None = None) -> Metric:
-    return Metric(f"cgroup_{name}_total", Kind.COUNTER, unit, text, exporter=exporter, otel=otel)
+def _counter(
+    name: str, unit: str, text: str, exporter: str | None, otel: str | None = None, *, cumulative: bool = False
+) -> Metric:
+    full_name = f"cgroup_{name}_total"
+    return Metric(full_name, Kind.COUNTER, unit, text, exporter=exporter, otel=otel, cumulative=cumulative)
 
 
 def _gauge(name: str, unit: str, text: str, exporter: str | None, otel: str | None = None) -> Metric:
@@ -71,7 +79,11 @@ MEMORY_PEAK = _gauge("memory_peak_bytes", "bytes", "Most memory ever in use.", "
 SWAP = _gauge("swap_bytes", "bytes", "Swap in use.", "container_memory_swap")
 OOM = _counter("oom", "operations", "Times that the limit was reached and memory could not be freed.", None)
 OOM_KILLS = _counter(
-    "oom_kills", "operations", "Processes killed because memory ran out.", "container_oom_events_total"
+    "oom_kills",
+    "operations",
+    "Processes killed because memory ran out.",
+    "container_oom_events_total",
+    cumulative=True,
 )
 PIDS = _gauge("pids", "threads", "Processes and threads.", "container_threads")
 PIDS_MAX = _gauge("pids_max", "threads", "Limit of processes and threads; absent without one.", "container_threads_max")
@@ -302,15 +314,16 @@ class Cgroup:
         self._series: tuple[Series, ...] = ()
 
     def read(self) -> Reading:
-        """Return the present values."""
-        refusals = self._follow(self._wanted())
+        """Return the present values, those of the most important cgroups first."""
+        wanted, cut_short = self._wanted()
+        refusals = self._follow(wanted)
         told = {path: group.read() for path, group in self._groups.items()}
         shape = [(path, fact) for path, facts in told.items() for fact in facts]
         if shape != self._shape:
             self._shape = shape
             self._series = tuple(self._one_series(path, fact) for path, fact in shape)
         values = [value for facts in told.values() for value in facts.values()]
-        errors = chain(refusals, *(group.errors for group in self._groups.values()))
+        errors = chain(cut_short, refusals, *(group.errors for group in self._groups.values()))
         return Reading(self._series, values, tuple(errors))
 
     def close(self) -> None:
@@ -318,17 +331,21 @@ class Cgroup:
         for group in self._groups.values():
             group.close()
 
-    def _wanted(self) -> list[str]:
-        """Return the paths to look at, the most important first."""
+    def _wanted(self) -> tuple[list[str], list[CollectionError]]:
+        """Return the paths to look at, the most important first, and what to tell of searches that were too long."""
         own = own_cgroup(self._tree, self._host.proc_root / "self/cgroup")
-        return in_turn([[own], *(in_turn(map(self._matching, scope.cgroups)) for scope in self._host.watched.scopes)])
-
-    def _matching(self, pattern: str) -> list[str]:
-        return sorted(self._tree.matching(pattern))
+        scopes = self._host.watched.scopes
+        searches = [Visits(max(MOST_VISITED // len(scopes), LEAST_VISITED)) for _ in scopes]
+        found = [
+            in_turn([sorted(self._tree.matching(pattern, visits)) for pattern in scope.cgroups])
+            for scope, visits in zip(scopes, searches, strict=True)
+        ]
+        told = [_cut_short(scope) for scope, visits in zip(scopes, searches, strict=True) if visits.exceeded]
+        return in_turn([[own], *found]), told
 
     def _follow(self, wanted: list[str]) -> list[CollectionError]:
         """Take over the cgroups to look at; return what to tell of those that are too many."""
-        chosen = sorted(wanted[:MOST_CGROUPS])
+        chosen = wanted[:MOST_CGROUPS]
         for gone in set(self._groups) - set(chosen):
             self._groups.pop(gone).close()
         hierarchies = self._tree.hierarchies()
@@ -354,6 +371,15 @@ class Cgroup:
         metric, device = fact
         labels: Labels = (("cgroup", path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")),)
         return Series(metric, (*labels, ("device", self._devices.name(device))) if device else labels)
+
+
+def _cut_short(scope: Scope) -> CollectionError:
+    shown = ", ".join(scope.cgroups[:3])
+    message = (
+        f"too many cgroups to look at all of them for {shown}; some that match are not followed: "
+        "name them more narrowly in the tenants' scope.cgroups"
+    )
+    return CollectionError(message, source="cgroup")
 
 
 class _DeviceNames:

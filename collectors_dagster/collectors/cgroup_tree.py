@@ -7,27 +7,48 @@ no path, whoever wrote it, leads out of the hierarchy.
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import islice
+from itertools import takewhile
 from pathlib import Path
 
 from collectors_dagster.collectors.procfs import parser
+from collectors_dagster.config.files import flags
 from collectors_dagster.errors import SourceUnavailableError
 from collectors_dagster.scopes import ALL_BELOW, MOST_COMPONENTS, components_of
 
 UNIFIED = "unified"
 CONTROLLERS = ("cpu", "cpuacct", "memory", "blkio", "pids")
 """Hierarchies of version 1 that are read; others (devices, freezer) hold no figures."""
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-MOST_FOUND = 5000
+DIRECTORY = os.O_RDONLY | flags("O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC")  # a host without them has no cgroups
 LONGEST_PATH = 1024
-"""Cgroups that one pattern may name in one hierarchy."""
 LARGEST_FILE = 65536
 
 GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ENOTDIR, errno.ELOOP, errno.EOPNOTSUPP, errno.EINVAL, errno.EACCES})
 """Errors by which the kernel says that a cgroup, or one of its files, is not there (for us)."""
+
+
+@dataclass(slots=True)
+class Visits:
+    """What is left of the directories that a search may see: whoever may make cgroups may make very many.
+
+    Attributes
+    ----------
+    exceeded : bool
+        There were more: what was found is not all.
+    """
+
+    left: int
+    exceeded: bool = False
+
+    def spend(self) -> bool:
+        """Take one; tell whether there was one."""
+        self.exceeded = self.exceeded or not self.left
+        self.left -= not self.exceeded
+        return not self.exceeded
 
 
 class CgroupTree:
@@ -59,13 +80,14 @@ class CgroupTree:
             raise SourceUnavailableError(f"{self._root}: no hierarchy of cgroups is mounted there", source="cgroup")
         return found
 
-    def matching(self, pattern: str) -> set[str]:
-        """Return the paths of the cgroups that a checked pattern names, in any hierarchy."""
+    def matching(self, pattern: str, visits: Visits) -> set[str]:
+        """Return the paths of the cgroups that a checked pattern names, in any hierarchy, as far as `visits` reach."""
         found: set[str] = set()
         for root in self.hierarchies().values():
             with _opened(root, ()) as descriptor:
-                paths = _matching(descriptor, components_of(pattern)) if descriptor is not None else iter(())
-                found.update("/" + "/".join(names) for names in islice(paths, MOST_FOUND))
+                if descriptor is not None:
+                    search = _Search(descriptor, visits, ())
+                    found.update("/" + "/".join(way) for way in search.matching(components_of(pattern)))
         return {path for path in found if shortened(path) == path}
 
     def exists(self, path: str) -> bool:
@@ -236,33 +258,51 @@ def _descend(root: Path, components: tuple[str, ...]) -> int | None:
     return descriptor
 
 
-def _matching(directory: int, wanted: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the names on the way to each directory below an open one that matches."""
-    if not wanted:
-        yield ()
-        return
-    first, *rest = wanted
-    below = tuple(rest)
-    for name in _names(directory):
-        if first == ALL_BELOW:
-            yield (name,)
-            yield from _inside(directory, name, wanted)
-        elif fnmatchcase(name, first):
-            yield from _inside(directory, name, below) if below else iter([(name,)])
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """An open directory, how it was reached, and how far the search below it may go."""
 
+    directory: int
+    visits: Visits
+    way: tuple[str, ...]
 
-def _inside(directory: int, name: str, wanted: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    try:
-        descriptor = os.open(name, DIRECTORY, dir_fd=directory)
-    except OSError:  # it vanished, or is a symbolic link
-        return
-    try:
-        yield from ((name, *names) for names in _matching(descriptor, wanted) if len(names) < MOST_COMPONENTS)
-    finally:
-        os.close(descriptor)
+    def matching(self, wanted: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        """Yield the way to each directory below this one that matches."""
+        if len(self.way) >= MOST_COMPONENTS or not wanted:
+            return
+        first, *rest = wanted
+        for name in self._named(first):
+            if first == ALL_BELOW or not rest:
+                yield (*self.way, name)
+            if first == ALL_BELOW or rest:
+                yield from self._inside(name, wanted if first == ALL_BELOW else tuple(rest))
 
+    def _inside(self, name: str, wanted: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        if self.visits.exceeded:
+            return
+        try:
+            descriptor = os.open(name, DIRECTORY, dir_fd=self.directory)
+        except OSError:  # it vanished, or is a symbolic link
+            return
+        try:
+            yield from _Search(descriptor, self.visits, (*self.way, name)).matching(wanted)
+        finally:
+            os.close(descriptor)
 
-def _names(directory: int) -> list[str]:
-    with suppress(OSError), os.scandir(directory) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-    return []
+    def _named(self, wanted: str) -> list[str]:
+        """Return the directories of this name; only a pattern needs a look at all that there are."""
+        if wanted != ALL_BELOW and not any(sign in wanted for sign in "*?["):
+            return [wanted] if self.visits.spend() and self._is_directory(wanted) else []
+        names = self._names()
+        return names if wanted == ALL_BELOW else [name for name in names if fnmatchcase(name, wanted)]
+
+    def _is_directory(self, name: str) -> bool:
+        with suppress(OSError):
+            return stat.S_ISDIR(os.stat(name, dir_fd=self.directory, follow_symlinks=False).st_mode)
+        return False
+
+    def _names(self) -> list[str]:
+        with suppress(OSError), os.scandir(self.directory) as entries:
+            directories = (entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+            return sorted(takewhile(lambda _: self.visits.spend(), directories))
+        return []

@@ -1,10 +1,13 @@
 """How many files a collector may keep open: a part of what the process may."""
 
-import resource
+import importlib
 from contextlib import suppress
+from typing import Any
 
 ENOUGH = 32_768
 """Open files with which ten thousand processes are followed at the least cost."""
+UNLIMITED = 65_536
+"""What is reckoned with where there is no limit, or none that can be asked for (Windows)."""
 
 
 def raise_limit() -> None:
@@ -12,6 +15,9 @@ def raise_limit() -> None:
 
     Services start with a limit of 1,024 for the sake of programs that use ``select``; we do not.
     """
+    resource = _resource()
+    if resource is None:
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
     if resource.RLIM_INFINITY != soft < wanted:
@@ -24,5 +30,16 @@ def allowance(part: float) -> int:
 
     The rest is for the spool, the database and the other collectors: whoever kept more open would make them fail.
     """
+    resource = _resource()
+    if resource is None:
+        return int(UNLIMITED * part)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return int((soft if soft != resource.RLIM_INFINITY else 65536) * part)
+    return int((soft if soft != resource.RLIM_INFINITY else UNLIMITED) * part)
+
+
+def _resource() -> Any | None:
+    """Return the module of limits; Windows has none."""
+    try:
+        return importlib.import_module("resource")
+    except ImportError:
+        return None

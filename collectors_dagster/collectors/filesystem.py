@@ -45,7 +45,9 @@ DEADLINE_SECONDS = 0.25
 """A sweep never waits longer than this for a filesystem to answer."""
 
 Usage = tuple[float, float, float, float, float]
-Statvfs = Callable[[str], os.statvfs_result]
+"""In the order of `METRICS`; NaN where the platform does not tell."""
+AskUsage = Callable[[str], Usage]
+Statvfs = Callable[[str], "os.statvfs_result"]
 UNKNOWN: Usage = (float("nan"),) * 5
 
 
@@ -88,10 +90,10 @@ def _unescaped(path: bytes) -> str:
 class _Probe:
     """One thread that asks filesystems in turn, and may get stuck in one of them."""
 
-    def __init__(self, statvfs: Statvfs, mountpoints: Iterator[str]) -> None:
+    def __init__(self, ask: AskUsage, mountpoints: Iterator[str]) -> None:
         self.answers: dict[str, Usage] = {}
         self.asking: str | None = None
-        self._statvfs = statvfs
+        self._ask = ask
         self._mountpoints = mountpoints
         self._abandoned = False
         self._done = threading.Event()
@@ -110,17 +112,32 @@ class _Probe:
     def _run(self) -> None:
         for mountpoint in self._mountpoints:
             self.asking = mountpoint
-            self.answers[mountpoint] = _usage(self._statvfs, mountpoint)
+            self.answers[mountpoint] = self._answer(mountpoint)
             if self._abandoned:
                 break
         self._done.set()
 
+    def _answer(self, mountpoint: str) -> Usage:
+        try:
+            return self._ask(mountpoint)
+        except OSError:
+            return UNKNOWN
 
-def _usage(statvfs: Statvfs, mountpoint: str) -> Usage:
-    try:
-        found = statvfs(mountpoint)
-    except OSError:
-        return UNKNOWN
+
+def usage_of(mountpoint: str, statvfs: Statvfs | None = None) -> Usage:
+    """Return how full a filesystem is.
+
+    Parameters
+    ----------
+    statvfs : callable or None
+        ``None`` for the system's.
+
+    Raises
+    ------
+    OSError
+        If it does not tell.
+    """
+    found = (statvfs or os.statvfs)(mountpoint)
     block = found.f_frsize
     return (
         float(found.f_blocks * block),
@@ -134,15 +151,15 @@ def _usage(statvfs: Statvfs, mountpoint: str) -> Usage:
 class Space:
     """Usage of filesystems, asked with a deadline; one that hangs costs one thread and only its own values."""
 
-    def __init__(self, *, statvfs: Statvfs = os.statvfs, deadline_seconds: float = DEADLINE_SECONDS) -> None:
-        self._statvfs = statvfs
+    def __init__(self, *, ask: AskUsage = usage_of, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        self._ask = ask
         self._deadline = deadline_seconds
         self._stuck: dict[str, _Probe] = {}
 
     def ask(self, mountpoints: tuple[str, ...]) -> dict[str, Usage]:
         """Return the usage of every filesystem that answers; the others are missing."""
         self._stuck = {name: probe for name, probe in self._stuck.items() if not probe.finished}
-        probe = _Probe(self._statvfs, iter([name for name in mountpoints if name not in self._stuck]))
+        probe = _Probe(self._ask, iter([name for name in mountpoints if name not in self._stuck]))
         if not probe.wait(self._deadline) and probe.asking is not None:
             self._stuck[probe.asking] = probe
         return dict(probe.answers)

@@ -1,5 +1,6 @@
 """Memory, swap and paging: ``/proc/meminfo`` and ``/proc/vmstat``."""
 
+from dataclasses import replace
 from functools import lru_cache
 from operator import mul
 
@@ -129,7 +130,9 @@ HUGE_FALLBACKS = _counter(
 NUMA_MISSES = _counter(
     "numa_misses_total", "pages", "Pages that came from another node than the one wanted.", "numa_miss"
 )
-OOM_KILLS = _counter("oom_kills_total", "operations", "Processes killed because memory ran out.", "oom_kill")
+OOM_KILLS = replace(
+    _counter("oom_kills_total", "operations", "Processes killed because memory ran out.", "oom_kill"), cumulative=True
+)
 
 MEMINFO = {
     b"MemTotal:": TOTAL,

@@ -1,5 +1,7 @@
 """Traffic per network interface and state of its link: ``/proc/net/dev`` and sysfs."""
 
+from dataclasses import replace
+
 from collectors_dagster.collectors.link import METRICS as LINK_METRICS
 from collectors_dagster.collectors.link import Links
 from collectors_dagster.collectors.procfs import ProcFile, naturals, parser, picker, shown
@@ -8,10 +10,18 @@ from collectors_dagster.samples import Kind, Metric
 
 
 def _counter(
-    name: str, unit: str, text: str, exporter: str, otel: str | None = None, *, detail: bool = False
+    name: str,
+    unit: str,
+    text: str,
+    exporter: str,
+    otel: str | None = None,
+    *,
+    detail: bool = False,
+    cumulative: bool = False,
 ) -> Metric:
     foreign = f"node_network_{exporter}_total"
-    return Metric(f"network_{name}_total", Kind.COUNTER, unit, text, detail=detail, exporter=foreign, otel=otel)
+    counter = Metric(f"network_{name}_total", Kind.COUNTER, unit, text, detail=detail, exporter=foreign, otel=otel)
+    return replace(counter, cumulative=cumulative)
 
 
 IO, PACKETS, ERRORS, DROPS = (f"system.network.{each}" for each in ("io", "packet.count", "errors", "packet.dropped"))
@@ -20,8 +30,8 @@ METRICS = (
     _counter("transmit_bytes", "bytes", "Bytes sent.", "transmit_bytes", IO),
     _counter("receive_packets", "packets", "Packets received.", "receive_packets", PACKETS),
     _counter("transmit_packets", "packets", "Packets sent.", "transmit_packets", PACKETS),
-    _counter("receive_errors", "packets", "Packets received broken.", "receive_errs", ERRORS),
-    _counter("transmit_errors", "packets", "Packets that failed to be sent.", "transmit_errs", ERRORS),
+    _counter("receive_errors", "packets", "Packets received broken.", "receive_errs", ERRORS, cumulative=True),
+    _counter("transmit_errors", "packets", "Packets that failed to be sent.", "transmit_errs", ERRORS, cumulative=True),
     _counter("receive_drops", "packets", "Packets received and dropped.", "receive_drop", DROPS),
     _counter("transmit_drops", "packets", "Packets dropped instead of sent.", "transmit_drop", DROPS),
     _counter("receive_multicast", "packets", "Multicast packets received.", "receive_multicast", detail=True),

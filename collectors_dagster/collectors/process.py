@@ -6,9 +6,11 @@ Of all others nothing but ``stat`` is read.
 
 import math
 from collections.abc import Collection, Mapping
+from itertools import compress
+from typing import Protocol
 
 from collectors_dagster.collectors.process_groups import STATES, Group, Groups
-from collectors_dagster.collectors.process_table import Details, Identity, Look, ProcessTable
+from collectors_dagster.collectors.process_table import Details, Identity, Look, Process, ProcessTable
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.collectors.turns import in_turn
 from collectors_dagster.errors import CollectionError, InvalidSampleError
@@ -77,20 +79,56 @@ STARTS = _counter("starts", "processes", "Processes started.", None)
 BY_STATE = _gauge("states", "processes", "Processes per state.", None, "system.process.count")
 GROUPS = Metric("process_groups", Kind.GAUGE, "groups", "Groups of processes on the host, followed or not.")
 WHOLE = (CPU_USER, CPU_SYSTEM, RESIDENT, THREADS, OPEN_FILES, READ_BYTES, WRITTEN_BYTES, COUNT, STARTS)
-"""Metrics with one series per group, in the order of :func:`_values`."""
+"""Metrics with one series per group, in the order of :meth:`Processes.read`."""
+
+
+class Table(Protocol):
+    """All processes of a host, look after look."""
+
+    def look(self) -> Look:
+        """Look at all of them once."""
+        ...
+
+    def close(self) -> None:
+        """Give descriptors back."""
+        ...
+
+
+class Detailing(Protocol):
+    """What is read of followed processes only."""
+
+    def update(self, process: Process, number: int) -> tuple[int, int]:
+        """Read more of a process; return the bytes read and written that are to be counted."""
+        ...
 
 
 class Processes:
-    """The groups of processes that somebody wants to see."""
+    """The groups of processes that somebody wants to see.
+
+    Parameters
+    ----------
+    table, details : Table, Detailing
+        What looks at the processes; ``/proc`` where nothing else is given.
+    untold : collection of Metric
+        What `table` and `details` cannot tell.
+    """
 
     name = "process"
-    metrics = (GROUPS, *WHOLE, BY_STATE)
+    metrics: tuple[Metric, ...] = (GROUPS, *WHOLE, BY_STATE)
     interval_seconds = INTERVAL_SECONDS
 
-    def __init__(self, host: Host) -> None:
+    def __init__(
+        self,
+        host: Host,
+        *,
+        table: Table | None = None,
+        details: Detailing | None = None,
+        untold: Collection[Metric] = (),
+    ) -> None:
         self._host = host
-        self._table = ProcessTable(host)
-        self._details = Details(host.proc_root)
+        self._table = table or ProcessTable(host)
+        self._details = details or Details(host.proc_root)
+        self._told = [metric not in untold for metric in (*WHOLE, *(BY_STATE for _ in STATES))]
         self._groups = Groups()
         self._scopes: tuple[Scope, ...] | None = None
         self._chosen_at = 0
@@ -114,7 +152,7 @@ class Processes:
         living = sum(1 for group in self._groups if group.members)
         if look.errors and not living:
             raise _told_once(look.errors)[0]
-        values = [living, *(value for group in self._followed for value in self._values(group))]
+        values = [living, *(each for group in self._followed for each in compress(self._values(group), self._told))]
         return Reading(self._series, values, (*_told_once(look.errors), *_told_backwards(backwards), *self._refusal()))
 
     def close(self) -> None:
@@ -145,7 +183,10 @@ class Processes:
             for group in followed:
                 group.followed = True
             self._followed = followed
-            self._series = (Series(GROUPS), *(series for group in followed for series in _series(group)))
+            self._series = (
+                Series(GROUPS),
+                *(one for group in followed for one in compress(_series(group), self._told)),
+            )
 
     def _ranked(self, scopes: Collection[Scope]) -> list[Group]:
         """Return whom to follow, the most important first."""

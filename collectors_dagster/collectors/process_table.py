@@ -213,7 +213,7 @@ class ProcessTable:
             except OSError as error:
                 self._lose(process, error, look)
                 continue
-            if line != process.line or _recheck(process, number):
+            if line != process.line or must_recheck(process, number):
                 self._update(process, line, look)
 
     def _update(self, process: Process, line: bytes, look: Look) -> None:
@@ -236,7 +236,7 @@ class ProcessTable:
     def _identified(self, process: Process, stat: Stat, number: int) -> Identity:
         """Return who a process is now: it may run another program, and change its user soon after its start."""
         young = process.identified_at == process.since
-        if stat.executable == process.stat.executable and not young and not _recheck(process, number):
+        if stat.executable == process.stat.executable and not young and not must_recheck(process, number):
             return process.identity
         process.identified_at = number
         return self._identity(process.pid, stat)
@@ -313,7 +313,7 @@ class ProcessTable:
             process.fd = -1
 
 
-def _recheck(process: Process, number: int) -> bool:
+def must_recheck(process: Process, number: int) -> bool:
     """Tell whether it is this process's turn: not all at once."""
     return (number + process.pid) % RECHECK_LOOKS == 0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from collectors_dagster.clock import Clock
+from collectors_dagster.config.files import PLAIN
 from collectors_dagster.errors import InvalidSampleError, SourceUnavailableError
 
 Params = ParamSpec("Params")
@@ -54,7 +55,7 @@ class ProcFile:
         """
         try:
             if self._fd < 0:
-                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                self._fd = os.open(self._path, os.O_RDONLY | PLAIN)
             return self._read_single() if self._single else b"".join(self._chunks())
         except OSError as error:
             self.close()

@@ -99,7 +99,8 @@ class Cadence:
     Attributes
     ----------
     interval_seconds : float
-        Between two readings; the sweeps in between have no values of this source.
+        Between two readings; the sweeps in between have no values of this source. It is the source's rate limit too:
+        neither faster sweeps nor pacing read it more often (but for the tenth by which a sweep may be early).
     timeout_seconds : float
         A reading that takes longer is counted as failed, though its values are kept.
     """

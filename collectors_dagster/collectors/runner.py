@@ -24,7 +24,7 @@ from collectors_dagster.patterns.circuit_breaker import (
 from collectors_dagster.samples import Labels, Metric
 
 MAX_SERIES = 2000
-"""Series that one collector may report; the rest is refused and counted, the sweep goes on."""
+"""Series that one collector may report; what it names last is refused and counted, the sweep goes on."""
 
 EARLY = 0.9
 """A source is due a little before its interval is over: sweeps come on a grid, give or take milliseconds."""
@@ -108,24 +108,34 @@ class _Slot:
         self.waiting = collector if isinstance(collector, Waiting) else None
         self._policy = policy
         self._breaker = HEALTHY
-        self._due = -math.inf
+        self._due = self._read_at = -math.inf
+        self._told: set[str] = set()
+        self._told_before: set[str] = set()
 
     def adopt(self, series: tuple[Series, ...]) -> None:
-        """Take over a new set of series, within the limit."""
+        """Take over a new set of series, within the limit; say so once if it is reached, however often the set changes.
+
+        A collector names the most important first.
+        """
         self.series = series
+        refused_before = self.tally.refused_series
         self.tally.refused_series = max(0, len(series) - MAX_SERIES)
         self.columns = tuple(Column(self.name, one.metric, one.labels) for one in series[:MAX_SERIES])
         self.blank = array("d", [NAN]) * len(self.columns)
-        if self.tally.refused_series:
+        if self.tally.refused_series and not refused_before:
             log.warning("series refused", collector=self.name, refused=self.tally.refused_series, limit=MAX_SERIES)
 
     def claim(self, now: float) -> Permit | None:
         """Return leave to read; ``None`` if it is not time yet, or the circuit is open."""
         if now < self._due:
             return None
-        self._due = now + EARLY * self.tally.interval_seconds
-        if self._breaker is HEALTHY:
-            return FREE
+        self._due, self._read_at = now + EARLY * self.tally.interval_seconds, now
+        permit = FREE if self._breaker is HEALTHY else self._admitted(now)
+        if permit is not None and (self._told or self._told_before):
+            self._told, self._told_before = set(), self._told
+        return permit
+
+    def _admitted(self, now: float) -> Permit | None:
         self._breaker, permit = admit(self._policy, self._breaker, now)
         self.tally.skipped += permit is None
         self.tally.circuit = self._breaker.phase
@@ -145,16 +155,18 @@ class _Slot:
             self._breaker = HEALTHY
 
     def every(self, seconds: float) -> None:
-        """Read at another interval from now on."""
-        self._due = min(self._due, self._due + EARLY * (seconds - self.tally.interval_seconds))
+        """Read at another interval from now on, though never more often than the source allows."""
+        seconds = max(seconds, self.cadence.interval_seconds)
+        self._due = min(self._due, self._read_at + EARLY * seconds)
         self.tally.interval_seconds = seconds
 
     def fail(self, error: Exception) -> None:
-        """Count a failure; log the first of a kind in a row."""
+        """Count a failure; log it unless the reading before told the same."""
         kind, text = type(error).__name__, str(error)
         self.tally.errors[kind] += 1
-        if self.tally.last_error != text:
+        if text not in self._told | self._told_before:
             log.warning("collector failed", collector=self.name, error_type=kind, error=text)
+        self._told.add(text)
         self.tally.last_error = text
 
 
@@ -193,7 +205,7 @@ class Runner:
         return {slot.name: slot.tally for slot in self._slots}
 
     def read_every(self, collector: str, seconds: float) -> None:
-        """Read one collector at another interval from now on.
+        """Read one collector at another interval from now on; its own is the shortest that it allows.
 
         Raises
         ------

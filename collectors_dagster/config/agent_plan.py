@@ -89,6 +89,9 @@ class AgentOptions:
     spool_max_hours: float
     spool_keys: Secret | None
     spool_keys_file: Path | None
+    spool_encryption: str
+    sensitive: tuple[str, ...]
+    spool_compression: str
     fsync_interval_seconds: float
     busiest_processes: int
     quarantine_max_bytes: int

@@ -1,8 +1,41 @@
-"""Files that are seen whole or not at all."""
+"""Files that are seen whole or not at all, and what systems call differently about them."""
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+
+def flags(*names: str) -> int:
+    """Return flags for ``os.open``, those of `names` that this system has."""
+    value = 0
+    for name in names:
+        value |= getattr(os, name, 0)
+    return value
+
+
+PLAIN = flags("O_CLOEXEC", "O_BINARY")
+"""For every file opened by descriptor: no child inherits it, and bytes stay as they are (Windows adds line ends)."""
+
+
+OPENS_DIRECTORIES = os.name != "nt"
+"""Windows opens no directory, and has no way to make its names durable."""
+
+
+def _read_at(descriptor: int, size: int, offset: int) -> bytes:
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    return os.read(descriptor, size)
+
+
+def _write_at(descriptor: int, content: bytes, offset: int) -> int:
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    return os.write(descriptor, content)
+
+
+read_at: Callable[[int, int, int], bytes] = getattr(os, "pread", _read_at)
+"""Reads bytes at an offset; where the system cannot do that in one step, a descriptor belongs to one thread."""
+write_at: Callable[[int, bytes, int], int] = getattr(os, "pwrite", _write_at)
+"""Writes likewise."""
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, replace: bool = True) -> None:
@@ -47,7 +80,7 @@ def remove_durably(path: Path) -> bool:
 
 
 def _write_durably(path: Path, content: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN, mode)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)
         stream.flush()
@@ -56,6 +89,8 @@ def _write_durably(path: Path, content: bytes, mode: int) -> None:
 
 def _sync_directory(directory: Path) -> None:
     """Make the new name itself survive a power cut, where the filesystem can."""
+    if not OPENS_DIRECTORIES:
+        return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # some network filesystems refuse to sync a directory

@@ -14,6 +14,7 @@ DebuggableComponent = Literal["agent", "scorer", "supervisor", "runs"]
 """Processes that can measure themselves while they run; `runs` are Dagster's, each of which looks when it starts."""
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|/[^\s\x00?#]+")
+_SENSITIVE = re.compile(r"(?:(?:\*|[a-z][a-z0-9_]*)\.)?[a-zA-Z_][a-zA-Z0-9_]*")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
@@ -160,7 +161,7 @@ class SystemPerformance(Section):
     max_series: int = setting(
         2000,
         unit="series",
-        about="Series delivered per tenant and host; further ones are refused and counted.",
+        about="Series stored per tenant and host, maxima included; further ones are refused and counted.",
         at_least=1,
         at_most=100_000,
     )
@@ -240,6 +241,19 @@ class Agent(Section):
     spool_keys_file: Path | None = setting(
         None, unit="absolute path", about="The same in a file that only its owner may read."
     )
+    spool_encryption: Literal["all", "sensitive"] = setting(
+        "all", unit="", about="What the keys encrypt: everything in the spool, or only what agent.sensitive names."
+    )
+    sensitive: tuple[str, ...] = setting(
+        (),
+        unit="",
+        about="Sources, metrics and labels (source.label, *.label) whose series the spool keeps only encrypted.",
+    )
+    spool_compression: Literal["auto", "none", "gzip", "lz4", "zstd"] = setting(
+        "auto",
+        unit="",
+        about="Codec of closed minutes; auto measures, gzip first, and loads others only if they could win.",
+    )
     fsync_interval_seconds: float = setting(
         5.0, unit="seconds", about="Data a power cut may take from the spool.", at_least=0, at_most=60
     )
@@ -282,6 +296,20 @@ class Agent(Section):
     def _absolute(cls, value: Path) -> Path:
         if not value.is_absolute():
             raise ValueError("it must be an absolute path, e.g. /host/proc")
+        return value
+
+    @field_validator("sensitive", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        """Split text, which is all that an environment variable can be."""
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("sensitive")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _SENSITIVE.fullmatch(name):
+                raise ValueError(f"{name!r} is no source, metric or label; write e.g. process, load1 or process.user")
         return value
 
     @field_validator("spool_keys_file")

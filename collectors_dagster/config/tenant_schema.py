@@ -150,7 +150,7 @@ class SystemPerformanceSource(_TenantSection):
     max_series: int | None = setting(
         None,
         unit="series",
-        about="Series delivered per host; further ones are refused and counted.",
+        about="Series stored per host, maxima included; further ones are refused and counted.",
         at_least=1,
         at_most=100_000,
     )

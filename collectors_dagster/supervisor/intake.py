@@ -1,10 +1,12 @@
 """From what components print to logs of JSON lines.
 
 A component writes to a file that it holds open, so that it neither waits for the supervisor nor dies with it; the
-supervisor takes the lines from there, at each turn, into the component's log. What is a JSON object already stays as
-it is and is told the component if it does not say; everything else (servers written in C, a traceback, Dagster's
-console) becomes the event of such an object. What a dead supervisor left unread, the next one takes. A line written
-in the instant between the last look at a large file and its emptying is lost: the price of not standing between.
+supervisor takes the lines from there, at each turn, into the component's log. What is a JSON object already stays one
+and is told the component if it does not say; everything else (servers written in C, a traceback, Dagster's console)
+becomes the event of such an object. No line is believed to be free of secrets, whoever it says it is from: a library
+may print anything, with any key, around the loggers that redact. What a dead supervisor left unread, the next one
+takes. A line written in the instant between the last look at a large file and its emptying is lost: the price of not
+standing between.
 """
 
 import json
@@ -39,7 +41,7 @@ class Intake:
     output : Path
         What the component writes to.
     redact : callable
-        Takes secrets out of what others than we wrote.
+        Takes secrets out of a line; every line goes through it.
     """
 
     component: str
@@ -86,12 +88,9 @@ class Intake:
 
     def _event(self, line: str) -> dict[str, Any]:
         """Return a line's fields; `raw` marks a line that was plain text."""
-        fields = _json_object(line)
-        if "component" in fields:
-            return fields  # our own, which has gone through the redaction
         said = self.redact(line)
         if fields := _json_object(said):
-            return fields | {"component": self.component}
+            return {**fields, "component": fields.get("component", self.component)}
         if (found := _DAGSTER.fullmatch(said)) and _is_time(found["at"]):
             at = datetime.strptime(found["at"], _DAGSTER_TIME).astimezone(UTC)
             return {
@@ -103,13 +102,17 @@ class Intake:
                 "logger": "dagster",
                 "timestamp": at.isoformat().replace("+00:00", "Z"),
             }
+        return self._text(said)
+
+    def _text(self, said: str) -> dict[str, Any]:
         now = self.clock.now().astimezone(UTC).isoformat().replace("+00:00", "Z")
         return {"event": said, "component": self.component, "level": "info", "timestamp": now, "raw": True}
 
-    @staticmethod
-    def _rendered(event: dict[str, Any]) -> Iterator[str]:
+    def _rendered(self, event: dict[str, Any]) -> Iterator[str]:
+        """Yield an event's line, redacted once more: it may hold in clear what was escaped before, or lines joined."""
         if event and str(event.get("event", "?")).strip():
-            yield json.dumps(event)
+            line = self.redact(json.dumps(event))
+            yield line if _json_object(line) else json.dumps(self._text(line))
 
     def _place(self) -> int:
         """Return up to where the output was taken; a file that is shorter than that has begun anew."""

@@ -68,6 +68,18 @@ def test_what_is_known_beyond_linux_is_marked() -> None:
     assert not {"tcp_established", "pressure_io_waiting_seconds_total"} & marked
 
 
+def test_what_is_delivered_as_a_total_too_is_marked_and_rare() -> None:
+    totals = {entry.metric.name for entry in catalogue() if entry.metric.cumulative}
+    assert totals == {
+        *("oom_kills_total", "cgroup_oom_kills_total"),
+        *("gpu_energy_joules_total", "gpu_ecc_errors_total", "gpu_xid_errors_total"),
+        *("network_receive_errors_total", "network_transmit_errors_total"),
+    }
+    (row,) = [line for line in metrics_page().splitlines() if line.startswith("| `oom_kills_total`")]
+    assert "| counter, total |" in row
+    assert "| `oom_kills_per_second`, and the same |" in row
+
+
 def test_unknown_word_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nosuch"]) == 2
     assert "write" in capsys.readouterr().err

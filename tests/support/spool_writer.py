@@ -4,6 +4,7 @@ import sys
 from array import array
 from pathlib import Path
 
+from collectors_dagster.agent.form import Form
 from collectors_dagster.agent.spool import Spool
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.collectors.runner import Sweep
@@ -12,7 +13,7 @@ from tests.support.spools import COLUMNS, HEADER, limits
 
 def main() -> None:
     clock = SystemClock()
-    spool = Spool(Path(sys.argv[1]), HEADER, limits(), clock)
+    spool = Spool(Path(sys.argv[1]), HEADER, limits(), clock, Form())
     start_ns, count = int(sys.argv[2]), 0
     while True:
         # The host's clock of this test: one second per number, whoever writes.

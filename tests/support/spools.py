@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
+from collectors_dagster.agent.form import Form
 from collectors_dagster.agent.quota import Quotas
 from collectors_dagster.agent.reader import Observation, SpoolReader
 from collectors_dagster.agent.records import SegmentHeader
@@ -35,9 +36,11 @@ def open_spool(
     limits: SpoolLimits = AMPLE,
     header: SegmentHeader = HEADER,
     sealer: Sealer | None = None,
+    *,
+    form: Form | None = None,
 ) -> Spool:
     """Return a spool of one host."""
-    return Spool(directory, header, limits, clock, sealer)
+    return Spool(directory, header, limits, clock, form or Form(sealer))
 
 
 def sweep(*values: float, columns: tuple[Column, ...] = COLUMNS) -> Sweep:

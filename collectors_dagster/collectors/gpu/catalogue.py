@@ -25,8 +25,8 @@ def _gauge(name: str, unit: str, text: str, *, peak: bool = False) -> Metric:
     return Metric(f"gpu_{name}", Kind.GAUGE, unit, text, peak)
 
 
-def _counter(name: str, unit: str, text: str) -> Metric:
-    return Metric(f"gpu_{name}_total", Kind.COUNTER, unit, text)
+def _counter(name: str, unit: str, text: str, *, cumulative: bool = False) -> Metric:
+    return Metric(f"gpu_{name}_total", Kind.COUNTER, unit, text, cumulative=cumulative)
 
 
 _CATALOGUE: tuple[tuple[Metric, Elsewhere], ...] = (
@@ -71,7 +71,7 @@ _CATALOGUE: tuple[tuple[Metric, Elsewhere], ...] = (
         Elsewhere("DCGM_FI_DEV_ENFORCED_POWER_LIMIT"),
     ),
     (
-        _counter("energy_joules", "joules", "Energy drawn since the driver was loaded."),
+        _counter("energy_joules", "joules", "Energy drawn since the driver was loaded.", cumulative=True),
         Elsewhere("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", 'hw.energy{hw.type="gpu"}'),
     ),
     (
@@ -105,7 +105,12 @@ _CATALOGUE: tuple[tuple[Metric, Elsewhere], ...] = (
         Elsewhere("DCGM_FI_DEV_FAN_SPEED", "hw.fan.speed_ratio"),
     ),
     (
-        _counter("ecc_errors", "errors", "Memory errors since the driver was loaded, corrected or uncorrected."),
+        _counter(
+            "ecc_errors",
+            "errors",
+            "Memory errors since the driver was loaded, corrected or uncorrected.",
+            cumulative=True,
+        ),
         Elsewhere("DCGM_FI_DEV_ECC_SBE_VOL_TOTAL, DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", 'hw.errors{hw.type="gpu"}'),
     ),
     (
@@ -167,7 +172,7 @@ _CATALOGUE: tuple[tuple[Metric, Elsewhere], ...] = (
         Elsewhere("DCGM_FI_DEV_PCIE_MAX_LINK_WIDTH"),
     ),
     (
-        _counter("xid_errors", "errors", "Errors that the driver reported (XID) while we looked."),
+        _counter("xid_errors", "errors", "Errors that the driver reported (XID) while we looked.", cumulative=True),
         Elsewhere("", 'hw.errors{hw.type="gpu"}'),
     ),
     (

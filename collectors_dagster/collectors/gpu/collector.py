@@ -44,6 +44,8 @@ class Gpu:
 
     name = "gpu"
     metrics = METRICS
+    interval_seconds = 1.0
+    """Drivers measure not much more often, and answering costs them locks that programs wait for."""
 
     def __init__(self, host: Host) -> None:
         self._proc_root = host.proc_root

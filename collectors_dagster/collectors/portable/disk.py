@@ -1,5 +1,8 @@
 """Disk traffic through psutil, and space on mounted disks."""
 
+import math
+import os
+
 import psutil
 
 from collectors_dagster.collectors.disk import (
@@ -14,7 +17,7 @@ from collectors_dagster.collectors.disk import (
     WRITTEN_BYTES,
 )
 from collectors_dagster.collectors.filesystem import METRICS as FILESYSTEM_METRICS
-from collectors_dagster.collectors.filesystem import Filesystems, Mount
+from collectors_dagster.collectors.filesystem import Filesystems, Mount, Space, Usage, usage_of
 from collectors_dagster.collectors.parts import Parts
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 
@@ -34,6 +37,10 @@ FIELDS = {
 TRAFFIC = tuple(metric for metric, _ in FIELDS.values())
 
 
+HAS_STATVFS = hasattr(os, "statvfs")
+"""Windows has none, and no inodes either."""
+
+
 class PortableDisk:
     """Traffic of physical disks and space on mounted ones."""
 
@@ -41,7 +48,9 @@ class PortableDisk:
     metrics = TRAFFIC + FILESYSTEM_METRICS
 
     def __init__(self, host: Host) -> None:
-        self._parts = Parts(_Traffic(), Filesystems(_mounts, host.clock))
+        self._parts = Parts(
+            _Traffic(), Filesystems(_mounts, host.clock, space=Space(ask=usage_of if HAS_STATVFS else _usage))
+        )
 
     def read(self) -> Reading:
         """Return the present values."""
@@ -77,3 +86,8 @@ class _Traffic:
 
 def _mounts() -> tuple[Mount, ...]:
     return tuple(Mount(mount.mountpoint, mount.fstype) for mount in psutil.disk_partitions())
+
+
+def _usage(mountpoint: str) -> Usage:
+    found = psutil.disk_usage(mountpoint)
+    return (float(found.total), float(found.free), math.nan, math.nan, math.nan)

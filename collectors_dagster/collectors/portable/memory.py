@@ -29,6 +29,11 @@ FIELDS = {
 }
 
 
+def resident_bytes() -> float:
+    """Return the memory of this process that is resident."""
+    return float(psutil.Process().memory_info().rss)
+
+
 class PortableMemory:
     """Memory and swap, for the kinds that the platform knows."""
 

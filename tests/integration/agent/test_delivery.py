@@ -25,7 +25,7 @@ from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.records import ClockEvent, ClockEventKind, Window
 from collectors_dagster.samples import Kind, Metric
 from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
-from tests.support.spools import HEADER, LOAD, READS, append_seconds, limits, open_spool, sweep
+from tests.support.spools import HEADER, LOAD, READS, append_seconds, limits, open_spool, read_spool, sweep
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 AURORA = Tenant("aurora", "Aurora", system=SystemSource(collectors=("load", "disk")))
@@ -119,6 +119,25 @@ def site(database: SecretStr, tmp_path: Path, manual_clock: ManualClock) -> Iter
     with Unsteady(database, application_name="test-agent") as store:
         yield Site(identity, manual_clock, spool, store, database)
     spool.close()
+
+
+KILLS = Column("memory", Metric("oom_kills_total", Kind.COUNTER, "operations", "", cumulative=True))
+
+
+def test_a_total_is_a_gauge_in_the_database_beside_the_rate_of_its_counter(site: Site) -> None:
+    delivery = site.delivery(replace(AURORA, system=SystemSource(collectors=("memory",))))
+    append_seconds(site.spool, site.clock, [(100.0,)] * 15 + [(103.0,)] * 6, columns=(KILLS,))
+    site.turn(delivery)
+    delivery.close()
+    rates, totals = site.rows(metric="oom_kills_per_second"), site.rows(metric="oom_kills_total")
+    assert [value for _, value in totals] == [100.0, 103.0]
+    assert [at for at, _ in totals] == [at for at, _ in rates]
+    query = "select metric, unit, kind from core.series where metric like 'oom_kills%' order by metric"
+    with psycopg.connect(site.conninfo.get_secret_value()) as connection:
+        assert connection.execute(query).fetchall() == [
+            ("oom_kills_per_second", "operations_per_second", "counter"),
+            ("oom_kills_total", "operations", "gauge"),
+        ]
 
 
 def test_samples_arrive_at_each_tenants_resolution(site: Site) -> None:
@@ -355,6 +374,64 @@ def test_what_is_delivered_to_all_may_be_dropped(site: Site) -> None:
     delivery.close()
 
 
+def test_what_is_delivered_counts_as_delivered_after_a_restart_without_the_database(site: Site) -> None:
+    def away() -> DeliveryStore:
+        raise ServiceUnreachableError("away", service="postgresql", operation="connect")
+
+    before = site.delivery(AURORA, BOREALIS)
+    site.sample(600)
+    before.turn()
+    known = before.delivered_seq
+    before.close()
+    after = site.delivery(AURORA, BOREALIS, connect=away)
+    after.turn()
+    assert after.delivered_seq == known > 550
+    site.spool.close()
+    held = sum(path.stat().st_size for path in site.identity.directory.glob("*.segz"))
+    site.spool = open_spool(site.identity.directory, site.clock, limits=limits(max_bytes=held // 3))
+    site.spool.release(after.delivered_seq)
+    for _ in range(10):
+        site.spool.tend()
+    given_up = site.spool.statistics
+    assert (given_up.thinned_segments, given_up.dropped_segments, given_up.undelivered_segments) == (0, 0, 1)
+    after.close()
+
+
+def test_what_is_delivered_counts_as_delivered_after_a_crash_without_the_database(site: Site) -> None:
+    before = site.delivery()
+    site.sample(61)
+    for _ in range(2):
+        before.turn()
+        site.clock.sleep(15)
+    after = site.delivery(connect=lambda: Unsteady(site.conninfo, application_name="test-agent"))
+    assert after.delivered_seq == before.delivered_seq == 59
+    before.close()
+
+
+def test_a_change_of_settings_while_the_database_is_away_leaves_what_is_delivered(site: Site) -> None:
+    delivery = site.delivery()
+    site.sample(61)
+    delivery.turn()
+    less = replace(AURORA, system=replace(AURORA.system, collectors=("load",)))
+    delivery.follow(TenantDirectory((less,)), site.spool.next_seq)
+    assert delivery.delivered_seq == 59
+    delivery.close()
+
+
+def test_a_store_that_was_set_back_is_believed(site: Site) -> None:
+    before = site.delivery()
+    site.sample(61)
+    before.turn()
+    before.close()
+    site.execute("delete from core.agent_cursor")
+    site.execute("delete from core.sample")
+    after = site.delivery(connect=lambda: Unsteady(site.conninfo, application_name="test-agent"))
+    assert after.delivered_seq == 59
+    after.turn()
+    assert [at for at, _ in site.rows()] == [10, 20, 30, 40, 50, 60]
+    after.close()
+
+
 def test_a_heartbeat_shows_in_the_database(site: Site) -> None:
     delivery = site.delivery()
     delivery.heartbeat("0.1.0", START, {"spool": {"bytes": 7}})
@@ -398,6 +475,40 @@ def test_thinned_samples_are_delivered_as_if_nothing_had_been_given_up(site: Sit
     assert row == (pytest.approx(0.0), 0)
     restarted.close()
     delivery.close()
+
+
+@pytest.mark.parametrize("recorder_hours", [0.0, 24.0])
+@pytest.mark.parametrize("crash", [None, "before", "after"])
+def test_what_was_given_up_before_a_restart_is_a_gap_once(site: Site, recorder_hours: float, crash: str | None) -> None:
+    """With a recorder of no hours nothing from before the hole is there any more."""
+
+    def restarted() -> Delivery:
+        return site.delivery(connect=lambda: Unsteady(site.conninfo, application_name="test-agent"))
+
+    delivery = site.delivery()
+    site.sample(95)
+    delivery.turn()
+    acked = delivery.delivered_seq
+    delivery.close()
+    site.spool.release(acked)
+    site.spool._limits = limits(max_hours=0.05, recorder_hours=recorder_hours)
+    site.sample(600)
+    first = next(seen for seen in read_spool(site.identity.directory) if seen.seq > acked)
+    missing = first.seq - (acked + 1)
+    assert missing > 300
+    if crash:
+        cut = site.delivery(connect=lambda: Unsteady(site.conninfo, application_name="test-agent"))
+        cut.ask(lambda store: setattr(store, "cut", crash))
+        cut.turn()
+    for _ in range(2):
+        again = restarted()
+        site.clock.sleep(40)
+        again.turn()
+        again.close()
+        with psycopg.connect(site.conninfo.get_secret_value()) as connection:
+            query = "select collector, sum(gap_seconds)::float8 from core.delivery group by 1 order by 1"
+            booked = connection.execute(query).fetchall()
+        assert booked == [("disk", pytest.approx(missing)), ("load", pytest.approx(missing))]
 
 
 def settle(site: Site, max_bytes: int) -> None:

@@ -90,3 +90,30 @@ def test_nobody_is_forgotten_while_a_tenant_file_cannot_be_read(tmp_path: Path) 
     positions.admit([], 50, complete=False)
     positions.admit(["aurora"], 100, complete=True)
     assert positions.first_seq("aurora") == 1
+
+
+def test_how_far_a_tenant_is_survives_a_restart_and_never_reaches_before_its_beginning(tmp_path: Path) -> None:
+    positions = Positions(tmp_path)
+    positions.admit(["aurora", "borealis"], 10, complete=True)
+    positions.note("aurora", 700)
+    positions.note("borealis", 3)  # a store that was set back
+    positions.keep()
+    later = Positions(tmp_path)
+    assert (later.acked_seq("aurora"), later.acked_seq("borealis")) == (700, 9)
+
+
+def test_how_far_a_tenant_was_is_forgotten_with_the_tenant(tmp_path: Path) -> None:
+    positions = Positions(tmp_path)
+    positions.admit(["aurora"], 1, complete=True)
+    positions.note("aurora", 40)
+    positions.keep()
+    positions.admit([], 50, complete=True)
+    positions.note("aurora", 45)  # its lane ends now
+    positions.admit(["aurora"], 100, complete=True)
+    assert positions.acked_seq("aurora") == 99
+
+
+def test_a_memory_that_cannot_be_read_counts_everything_as_undelivered(tmp_path: Path) -> None:
+    Positions(tmp_path).admit(["aurora"], 5, complete=True)
+    (tmp_path / "delivered.json").write_text('{"aurora": null}')
+    assert Positions(tmp_path).acked_seq("aurora") == 4

@@ -75,6 +75,57 @@ def test_a_counter_becomes_its_increase_by_its_own_clock() -> None:
     assert values(closed, RATE) == [pytest.approx(90 / 2.2, rel=1e-12)]
 
 
+KILLS = Column("memory", Metric("oom_kills_total", Kind.COUNTER, "operations", "", cumulative=True))
+
+
+def kills(*counts: float, resolution: float = 10.0, companions: bool = True) -> list[ClosedInterval]:
+    """Return the intervals of one count a second."""
+    machine = Intervals(
+        "host-1", ("memory",), resolution_seconds=resolution, sample_interval_seconds=1.0, companions=companions
+    )
+    seen = [observation(at + 1, at + 0.5, count, columns=(KILLS,)) for at, count in enumerate(counts)]
+    return closed_by(machine, [*seen, observation(99, len(counts) + resolution, 0.0, columns=(KILLS,))])
+
+
+def test_a_counter_whose_total_is_asked_for_is_delivered_as_a_gauge_beside_its_rate() -> None:
+    (closed,) = kills(*[3.0] * 5, *[7.0] * 5)
+    rate, total = closed.samples
+    assert (rate.series.metric, rate.series.kind) == ("oom_kills_per_second", Kind.COUNTER)
+    assert rate.value == pytest.approx(4 / 9)
+    assert (total.series.metric, total.series.kind, total.value) == ("oom_kills_total", Kind.GAUGE, 7.0)
+    assert (total.series.unit, rate.series.unit) == ("operations", "operations_per_second")
+    assert total.ts == rate.ts == closed.end
+
+
+def test_a_total_is_told_where_there_is_no_rate_yet_and_never_repeated_where_nothing_was_read() -> None:
+    first, second, third = kills(4.0, NAN, 5.0, resolution=1.0)
+    assert (values(first, "oom_kills_total"), values(first, "oom_kills_per_second")) == ([4.0], [])
+    assert second.samples == []
+    assert values(third, "oom_kills_total") == [5.0]
+
+
+def test_a_total_follows_a_reset_and_the_rate_does_not_count_it() -> None:
+    (closed,) = kills(*[100.0] * 5, *[1.0] * 5)
+    assert values(closed, "oom_kills_total") == [1.0]
+    assert values(closed, "oom_kills_per_second") == [0.0]
+
+
+def test_a_total_survives_a_reboot_at_the_end_of_its_interval() -> None:
+    machine = Intervals("host-1", ("memory",), resolution_seconds=10.0, sample_interval_seconds=1.0)
+    seen = [
+        observation(1, 8.5, 6.0, columns=(KILLS,)),
+        observation(2, 9.5, NAN, columns=(KILLS,), boot="next"),
+        observation(3, 10.5, 0.0, columns=(KILLS,), boot="next"),
+    ]
+    (closed,) = closed_by(machine, seen)
+    assert values(closed, "oom_kills_total") == [6.0]
+
+
+def test_windows_at_full_resolution_hold_no_totals() -> None:
+    (closed,) = kills(*[3.0] * 10, companions=False)
+    assert [sample.series.metric for sample in closed.samples] == ["oom_kills_per_second"]
+
+
 def test_the_first_interval_rates_what_it_saw() -> None:
     (closed,) = closed_by(
         intervals(), [observation(1, 8.5, 0, 5), observation(2, 9.5, 0, 9), observation(3, 10.5, 0, 9)]
@@ -280,15 +331,18 @@ def test_fresh_samples_that_go_first_are_those_of_a_reading_in_order(
 
 def test_where_the_clock_was_just_set_back_no_border_is_taken_for_certain() -> None:
     """The interval of the look at 9.8 is still open: whoever begins there must not believe that it ends with it."""
-    seen = [observation(seq + 1, at, 0.0, 0.0) for seq, at in enumerate([8.5, 9.5, 10.5, 9.8, 10.8, 11.8, 20.5])]
+    ats = [58.5, 59.5, 60.5, 59.8, 60.8, 61.8, 120.5]
+    seen = [observation(seq + 1, at, 0.0, 0.0) for seq, at in enumerate(ats)]
     whole = closed_by(intervals(), seen)
     assert [closed.last_seq for closed in whole] == [2, 6]
     assert fresh_start(seen[3:], 10 * SECOND) == 6
 
 
 def test_the_newest_complete_interval_goes_first() -> None:
-    seen = seconds([(0.0, 0.0)] * 58)
-    assert fresh_start(seen[-look_back_records(10.0, 1.0) :], 10 * SECOND) == 40
+    """At a border of minutes, too: what lies on both sides may be thinned to minutes."""
+    seen = seconds([(0.0, 0.0)] * 258)
+    assert fresh_start(seen[-look_back_records(10.0, 1.0) :], 10 * SECOND) == 240
+    assert fresh_start(seen[-look_back_records(10.0, 1.0) - 10 : -10], 10 * SECOND) == 180
     assert fresh_start(seen[-12:], 10 * SECOND) is None
 
 

@@ -30,7 +30,16 @@ COLUMNS = st.lists(
     st.builds(
         Column,
         NAMES,
-        st.builds(Metric, NAMES, st.sampled_from(Kind), NAMES, st.just(""), peak=st.booleans(), detail=st.booleans()),
+        st.builds(
+            Metric,
+            NAMES,
+            st.sampled_from(Kind),
+            NAMES,
+            st.just(""),
+            peak=st.booleans(),
+            detail=st.booleans(),
+            cumulative=st.booleans(),
+        ),
         st.lists(st.tuples(NAMES, NAMES), max_size=2).map(tuple),
     ),
     max_size=4,

@@ -1,6 +1,8 @@
 """A tenant's share: its scope, its bound, and that what it has stays its own."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,15 +10,17 @@ from hypothesis import strategies as st
 
 from collectors_dagster.agent.intervals import Intervals
 from collectors_dagster.agent.reader import Observation
+from collectors_dagster.agent.rows import companions
 from collectors_dagster.agent.share import Share
 from collectors_dagster.collectors.runner import Column
-from collectors_dagster.samples import Kind, Metric
+from collectors_dagster.samples import Kind, Labels, Metric
 from collectors_dagster.scopes import ProcessSelector, Scope
 
 CPU = Column("cpu", Metric("cpu_count", Kind.GAUGE, "cores", ""))
 PEAK = Column("cpu", Metric("processes_running", Kind.GAUGE, "processes", "", peak=True))
 PIDS = Metric("cgroup_pids", Kind.GAUGE, "threads", "")
 COUNT = Metric("process_count", Kind.GAUGE, "processes", "")
+KILLS = Column("memory", Metric("oom_kills_total", Kind.COUNTER, "operations", "", cumulative=True))
 
 
 def cgroup(path: str) -> Column:
@@ -86,6 +90,58 @@ def test_a_series_with_its_maximum_takes_two_places() -> None:
     share = Share(max_series=2)
     assert share.admit([CPU, PEAK]) == {CPU}
     assert Share(max_series=2).admit([PEAK]) == {PEAK}
+
+
+def test_a_counter_whose_total_is_delivered_too_takes_two_places() -> None:
+    assert Share(max_series=1).admit([KILLS]) == set()
+    assert Share(max_series=2).admit([KILLS, CPU]) == {KILLS}
+
+
+def test_what_is_refused_is_counted_as_what_is_delivered() -> None:
+    share = Share(max_series=2)
+    share.admit([CPU, PEAK])
+    assert (share.series, share.refused_series, share.refused_total) == (1, 2, 2)
+
+
+MANY = (CPU, *(replace(PEAK, labels=(("core", str(number)),)) for number in range(4)))
+
+
+def delivered(share: Share, columns: Sequence[Column]) -> set[tuple[str, Labels]]:
+    machine = Intervals("host", ["cpu"], resolution_seconds=2, sample_interval_seconds=1, share=share)
+    seconds = [
+        Observation(at, at * 10**9, at * 10**9, "boot", tuple(columns), (float(at),) * len(columns)) for at in (2, 3, 4)
+    ]
+    closed = [machine.add(seen) for seen in seconds][-1]
+    assert closed is not None
+    return {(sample.series.metric, sample.series.labels) for sample in closed.samples}
+
+
+@given(st.integers(1, 10), st.permutations(MANY))
+def test_thinned_or_not_the_bound_gives_the_same_series_and_a_maximum_never_without_its_gauge(
+    bound: int, columns: list[Column]
+) -> None:
+    whole, thin = Share(max_series=bound), Share(max_series=bound)
+    series = delivered(whole, columns)
+    assert delivered(thin, [*columns, *companions(columns)]) == series
+    assert (thin.series, thin.refused_series) == (whole.series, whole.refused_series)
+    assert len(series) == whole.series <= bound
+    gauges = {labels for metric, labels in series if metric == "processes_running"}
+    assert gauges == {labels for metric, labels in series if metric == "processes_running_max"}
+
+
+@given(st.integers(1, 10), st.lists(st.booleans(), min_size=2, max_size=5))
+def test_a_tenant_keeps_its_series_when_the_spool_goes_from_thinned_to_whole_and_back(
+    bound: int, thin: list[bool]
+) -> None:
+    share = Share(max_series=bound)
+    machine = Intervals("host", ["cpu"], resolution_seconds=1, sample_interval_seconds=1, share=share)
+    seen = []
+    for at, is_thin in enumerate([*thin, False], 1):
+        columns = (*MANY, *companions(MANY)) if is_thin else MANY
+        closed = machine.add(Observation(at, at * 10**9, at * 10**9, "boot", columns, (1.0,) * len(columns)))
+        seen += [{sample.series for sample in closed.samples}] if closed else []
+    assert all(series == seen[0] for series in seen)
+    assert share.refused_total == share.refused_series
 
 
 def test_what_is_outside_the_scope_is_not_refused() -> None:

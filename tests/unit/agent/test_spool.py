@@ -3,6 +3,7 @@
 import random
 import resource
 import shutil
+import struct
 import threading
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from collectors_dagster.agent.form import Form, compressor_of
 from collectors_dagster.agent.reader import IDLE_READS, SpoolReader
 from collectors_dagster.agent.records import MAGIC, Gap, frame
 from collectors_dagster.agent.records import gaps_in as recorded_gaps
@@ -20,6 +22,7 @@ from collectors_dagster.agent.recovery import UNCLEAN_JUMP
 from collectors_dagster.agent.segments import list_segments, read_records
 from collectors_dagster.agent.spool import SEGMENT_BYTES, SEGMENT_SECONDS, Spool
 from collectors_dagster.clock import ManualClock
+from collectors_dagster.errors import SpoolError
 from tests.support.spools import LOAD, READS, append_seconds, limits, open_spool, read_all, read_spool, sweep
 
 MINUTES = [[(float(minute), float(second)) for second in range(60)] for minute in range(6)]
@@ -95,6 +98,31 @@ def test_segments_are_closed_and_compressed_after_a_minute(tmp_path: Path, manua
     assert SEGMENT_SECONDS == 60
     assert (tmp_path / names[0]).stat().st_size < 60 * 52 / 2
     spool.close()
+
+
+def test_a_spool_whose_codec_was_changed_is_read_from_end_to_end(tmp_path: Path, manual_clock: ManualClock) -> None:
+    wide = tuple(replace(LOAD, labels=(("n", str(n)),)) for n in range(40))
+    rows = [tuple(float(second * n) for n in range(40)) for second in range(60)]
+    for name in ("gzip", "lz4", "none", "zstd", "auto"):
+        spool = open_spool(tmp_path, manual_clock, form=Form(None, compressor_of(name)))
+        append_seconds(spool, manual_clock, rows, wide)
+        spool.close()
+    assert [each.values for each in read_spool(tmp_path)] == 5 * rows
+    sizes = [segment.path.stat().st_size for segment in list_segments(tmp_path)]
+    assert sizes[2] > 2 * max(sizes[0], sizes[1], *sizes[3:])
+
+
+def test_a_segment_of_a_codec_from_another_version_is_named_with_the_remedy(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    spool = open_spool(tmp_path, manual_clock)
+    append_seconds(spool, manual_clock, MINUTES[0])
+    spool.close()
+    body = b"\x4dfrom another version"
+    with (tmp_path / "000000000001.segz").open("ab") as file:
+        file.write(struct.pack("<4sII", b"BLOK", len(body), zlib.crc32(body)) + body)
+    with pytest.raises(SpoolError, match=r"000000000001\.segz: packed with the codec 77.* update it, or move the file"):
+        read_spool(tmp_path)
 
 
 def test_large_segments_are_closed_early(tmp_path: Path, manual_clock: ManualClock) -> None:

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors_dagster.agent.continuity import last_sweep
 from collectors_dagster.agent.intervals import Intervals
 from collectors_dagster.agent.reader import Observation
 from collectors_dagster.agent.records import CONTROL, Record, Schema, parse_control, schema_payload
-from collectors_dagster.agent.thinning import Row, companions, row_of, thinned
+from collectors_dagster.agent.rows import Row, companions, row_of
+from collectors_dagster.agent.thinning import thinned
 from collectors_dagster.samples import Sample
 from tests.support.spools import COLUMNS, sweep
 
@@ -37,6 +39,9 @@ def walked(steps: Sequence[tuple[float, int, int]]) -> list[tuple[float, float, 
         counter = counter + increase if increase >= 0 else float(-increase)
         rows.append((gauge, counter, second))
     return rows
+
+
+JUST_BEFORE = last_sweep(recorded([(0.0, -7.0, -1)]), adjoins=True)
 
 
 def rows_in(records: Iterable[Record]) -> list[Row]:
@@ -80,7 +85,7 @@ def delivered(records: Iterable[Record], resolution: float) -> tuple[dict[tuple[
 def test_a_tenant_of_the_same_resolution_is_told_the_same(steps: list[tuple[float, int, int]], level: int) -> None:
     records = recorded(walked(steps))
     before, gaps = delivered(records, level)
-    after, gaps_after = delivered(thinned(records, level, 1.0, continues=False), level)
+    after, gaps_after = delivered(thinned(records, level, 1.0, None), level)
     assert after == pytest.approx(before, rel=1e-9, abs=1e-6)
     assert gaps_after == pytest.approx(gaps)
 
@@ -91,7 +96,7 @@ def test_a_tenant_of_a_minute_is_told_the_same_after_thinning_to_ten_seconds(
 ) -> None:
     records = recorded(walked(steps))
     before, gaps = delivered(records, 60)
-    after, gaps_after = delivered(thinned(records, 10, 1.0, continues=False), 60)
+    after, gaps_after = delivered(thinned(records, 10, 1.0, None), 60)
     assert after == pytest.approx(before, rel=1e-9, abs=1e-6)
     assert gaps_after == pytest.approx(gaps)
 
@@ -100,8 +105,8 @@ def test_a_tenant_of_a_minute_is_told_the_same_after_thinning_to_ten_seconds(
 def test_thinning_twice_is_thinning_once_further(steps: list[tuple[float, int, int]]) -> None:
     records = recorded(walked(steps))
     once, twice = (
-        rows_in(thinned(records, 60, 1.0, continues=False)),
-        rows_in(thinned(thinned(records, 10, 1.0, continues=False), 60, 1.0, continues=False)),
+        rows_in(thinned(records, 60, 1.0, None)),
+        rows_in(thinned(thinned(records, 10, 1.0, None), 60, 1.0, None)),
     )
     assert [row.record.seq for row in twice] == [row.record.seq for row in once]
     assert [(row.sweeps, row.span_ns, row.peaks) for row in twice] == [
@@ -114,7 +119,7 @@ def test_thinning_twice_is_thinning_once_further(steps: list[tuple[float, int, i
 @given(STEPS)
 def test_counters_keep_their_exact_values_at_the_instants_that_are_kept(steps: list[tuple[float, int, int]]) -> None:
     rows = walked(steps)
-    kept = rows_in(thinned(recorded(rows), 10, 1.0, continues=False))
+    kept = rows_in(thinned(recorded(rows), 10, 1.0, None))
     assert [row.values[1] for row in kept] == [rows[row.record.seq - 1][1] for row in kept]
     assert sum(row.sweeps for row in kept) == len(rows)
     assert kept[-1].record.seq == len(rows)
@@ -122,8 +127,8 @@ def test_counters_keep_their_exact_values_at_the_instants_that_are_kept(steps: l
 
 def test_a_minute_becomes_six_records_and_then_one() -> None:
     records = recorded([(float(second), 7.0 * second, second) for second in range(60)])
-    ten = rows_in(thinned(records, 10, 1.0, continues=True))
-    sixty = rows_in(thinned(records, 60, 1.0, continues=True))
+    ten = rows_in(thinned(records, 10, 1.0, JUST_BEFORE))
+    sixty = rows_in(thinned(records, 60, 1.0, JUST_BEFORE))
     assert [row.values for row in ten][:2] == [(4.5, 63.0), (14.5, 133.0)]
     assert [tuple(row.peaks) for row in ten][:2] == [(9.0,), (19.0,)]
     assert [(row.sweeps, row.span_ns) for row in sixty] == [(60, 59 * SECOND)]
@@ -132,14 +137,14 @@ def test_a_minute_becomes_six_records_and_then_one() -> None:
 
 def test_what_was_not_measured_stays_unmeasured_and_does_not_spoil_the_mean() -> None:
     nan = math.nan
-    kept = rows_in(thinned(recorded([(nan, 1.0, 0), (4.0, 2.0, 1), (nan, nan, 2)]), 10, 1.0, continues=True))
+    kept = rows_in(thinned(recorded([(nan, 1.0, 0), (4.0, 2.0, 1), (nan, nan, 2)]), 10, 1.0, JUST_BEFORE))
     assert kept[0].values[0] == 4.0
     assert math.isnan(kept[0].values[1])
-    silent = rows_in(thinned(recorded([(nan, 1.0, 0)]), 10, 1.0, continues=False))
+    silent = rows_in(thinned(recorded([(nan, 1.0, 0)]), 10, 1.0, None))
     assert math.isnan(silent[0].values[0])
     assert math.isnan(silent[0].peaks[0])
 
 
 def test_records_that_do_not_fit_their_schema_are_left_out() -> None:
     records = [*recorded([(1.0, 1.0, 0)]), Record(2, 0, 0, 1, bytes(8)), Record(3, 0, 0, 9, bytes(16))]
-    assert [row.record.seq for row in rows_in(thinned(records, 10, 1.0, continues=False))] == [1]
+    assert [row.record.seq for row in rows_in(thinned(records, 10, 1.0, None))] == [1]

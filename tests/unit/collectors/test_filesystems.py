@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from functools import partial
 
 from collectors_dagster.clock import ManualClock
-from collectors_dagster.collectors.filesystem import REFRESH_SECONDS, Filesystems, Space, mounts_of, parse_mountinfo
+from collectors_dagster.collectors.filesystem import (
+    REFRESH_SECONDS,
+    Filesystems,
+    Space,
+    mounts_of,
+    parse_mountinfo,
+    usage_of,
+)
 from collectors_dagster.errors import SourceUnavailableError
 from tests.support.trees import DATA, by_name, recorded_host
 
@@ -55,7 +62,7 @@ def test_the_overlay_that_is_a_containers_root_is_listed() -> None:
 
 
 def test_space_is_in_bytes_of_fragments() -> None:
-    values = by_name(filesystems_of(Space(statvfs=Mounts().statvfs)).read())
+    values = by_name(filesystems_of(Space(ask=partial(usage_of, statvfs=Mounts().statvfs))).read())
     assert values["filesystem_size_bytes/ext4//"] == 1024 * 1000
     assert values["filesystem_available_bytes/ext4//"] == 1024 * 500
     assert values["filesystem_files/ext4//"] == 70
@@ -67,14 +74,14 @@ def test_a_filesystem_that_cannot_be_written_is_told_so() -> None:
         flag = os.ST_RDONLY if mountpoint == "/" else 0
         return os.statvfs_result((*ANSWER[:8], flag, ANSWER[9]))
 
-    values = by_name(filesystems_of(Space(statvfs=remounted)).read())
+    values = by_name(filesystems_of(Space(ask=partial(usage_of, statvfs=remounted))).read())
     assert values["filesystem_read_only/ext4//"] == 1
     assert values["filesystem_read_only/xfs//mnt/my data"] == 0
 
 
 def test_a_hung_filesystem_costs_only_its_own_values() -> None:
     mounts = Mounts()
-    filesystems = filesystems_of(Space(statvfs=mounts.statvfs, deadline_seconds=0.3))
+    filesystems = filesystems_of(Space(ask=partial(usage_of, statvfs=mounts.statvfs), deadline_seconds=0.3))
     with mounts.hung("/mnt/my data"):
         reading = filesystems.read()
     values = by_name(reading)
@@ -86,7 +93,7 @@ def test_a_hung_filesystem_costs_only_its_own_values() -> None:
 
 def test_a_hung_filesystem_is_not_asked_again_while_it_hangs() -> None:
     mounts = Mounts()
-    space = Space(statvfs=mounts.statvfs, deadline_seconds=0.3)
+    space = Space(ask=partial(usage_of, statvfs=mounts.statvfs), deadline_seconds=0.3)
     with mounts.hung("/slow"):
         assert set(space.ask(("/", "/slow"))) == {"/"}
         assert set(space.ask(("/", "/slow"))) == {"/"}
@@ -95,7 +102,7 @@ def test_a_hung_filesystem_is_not_asked_again_while_it_hangs() -> None:
 
 def test_filesystems_behind_a_hung_one_are_asked_the_next_time() -> None:
     mounts = Mounts()
-    space = Space(statvfs=mounts.statvfs, deadline_seconds=0.3)
+    space = Space(ask=partial(usage_of, statvfs=mounts.statvfs), deadline_seconds=0.3)
     with mounts.hung("/slow"):
         space.ask(("/slow", "/"))
         assert set(space.ask(("/slow", "/"))) == {"/"}
@@ -103,8 +110,8 @@ def test_filesystems_behind_a_hung_one_are_asked_the_next_time() -> None:
 
 def test_a_filesystem_that_recovers_is_asked_again() -> None:
     mounts = Mounts()
-    space = Space(statvfs=mounts.statvfs, deadline_seconds=5)
-    quick = Space(statvfs=mounts.statvfs, deadline_seconds=0.3)
+    space = Space(ask=partial(usage_of, statvfs=mounts.statvfs), deadline_seconds=5)
+    quick = Space(ask=partial(usage_of, statvfs=mounts.statvfs), deadline_seconds=0.3)
     with mounts.hung("/slow"):
         assert quick.ask(("/slow",)) == {}
     assert set(space.ask(("/slow",))) == {"/slow"}
@@ -114,13 +121,13 @@ def test_a_filesystem_that_fails_has_no_values() -> None:
     def failing(mountpoint: str) -> os.statvfs_result:
         raise PermissionError(13, "denied")
 
-    (usage,) = Space(statvfs=failing).ask(("/",)).values()
+    (usage,) = Space(ask=partial(usage_of, statvfs=failing)).ask(("/",)).values()
     assert all(math.isnan(value) for value in usage)
 
 
 def test_filesystems_are_asked_every_few_seconds_only() -> None:
     clock, mounts = ManualClock(), Mounts()
-    filesystems = filesystems_of(Space(statvfs=mounts.statvfs), clock)
+    filesystems = filesystems_of(Space(ask=partial(usage_of, statvfs=mounts.statvfs)), clock)
     first = filesystems.read()
     assert filesystems.read().series is first.series
     assert len(mounts.asked) == 2

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.process import CHOICE_LOOKS, INTERVAL_SECONDS, MOST_GROUPS, Processes
 from collectors_dagster.collectors.process_groups import KEPT_LOOKS
-from collectors_dagster.collectors.process_table import RECHECK_LOOKS
+from collectors_dagster.collectors.process_table import RECHECK_LOOKS, Process, ProcessTable
 from collectors_dagster.collectors.protocol import Host, Watched
 from collectors_dagster.errors import SourceUnavailableError
 from collectors_dagster.samples import Kind
@@ -39,6 +39,12 @@ def tree(tmp_path: Path) -> Iterator[ProcessTree]:
 
 def groups_seen(values: dict[str, float]) -> set[str]:
     return {name.removeprefix("process_count") for name in values if name.startswith("process_count/")}
+
+
+def known_to(collector: Processes) -> dict[int, Process]:
+    """Return the processes that a collector remembers, by number."""
+    assert isinstance(collector._table, ProcessTable)
+    return collector._table._known
 
 
 def test_a_recorded_host_is_told_in_groups_by_cgroup_executable_and_user() -> None:
@@ -349,7 +355,7 @@ def test_ten_thousand_processes_are_looked_at_with_few_descriptors(limit: int, t
     values = tree.look()
     assert not tree.reading.errors
     assert values["process_count//shop/w0/shop"] == 10_000
-    assert sum(process.fd >= 0 for process in tree.collector._table._known.values()) == limit // 2
+    assert sum(process.fd >= 0 for process in known_to(tree.collector).values()) == limit // 2
     began = process_time()
     tree.look()
     assert process_time() - began < 3
@@ -456,7 +462,7 @@ def test_psutil_tells_the_same_of_a_process_of_this_host() -> None:
         host = Host(clock, watched=Watched(Scope(host=False, processes=(ProcessSelector(user=user),))))
         collector = Processes(host)
         collector.read()
-        process = collector._table._known[child.pid]
+        process = known_to(collector)[child.pid]
         assert process.identity.executable == name[:15]
         assert process.identity.user == user
         assert process.stat.threads == told.num_threads()
@@ -469,5 +475,5 @@ def test_psutil_tells_the_same_of_a_process_of_this_host() -> None:
         child.communicate(b"\n")
     clock.sleep(INTERVAL_SECONDS)
     collector.read()
-    assert child.pid not in collector._table._known
+    assert child.pid not in known_to(collector)
     collector.close()

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.protocol import Reading, Series
-from collectors_dagster.collectors.runner import MAX_SERIES, Runner
+from collectors_dagster.collectors.runner import EARLY, MAX_SERIES, Runner
 from collectors_dagster.errors import SourceUnavailableError
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, Phase
 from collectors_dagster.samples import Kind, Metric
@@ -38,6 +40,35 @@ class Scripted:
 
 def failing() -> Reading:
     raise SourceUnavailableError("gone", source="test")
+
+
+class Limited(Scripted):
+    """A source that allows a reading every two seconds."""
+
+    interval_seconds = 2.0
+
+
+@given(
+    steps=st.lists(st.tuples(st.floats(0.01, 3.0), st.one_of(st.none(), st.floats(0.0, 5.0))), min_size=1, max_size=60)
+)
+def test_no_sweep_and_no_pacing_reads_a_source_more_often_than_it_allows(
+    steps: list[tuple[float, float | None]],
+) -> None:
+    clock = ManualClock()
+    read_at: list[float] = []
+
+    def answer() -> Reading:
+        read_at.append(clock.monotonic())
+        return Reading(ONE, [1.0])
+
+    runner = Runner([Limited("costly", answer)], clock)
+    for pause, asked in steps:
+        if asked is not None:
+            runner.read_every("costly", asked)
+        runner.sweep()
+        clock.sleep(pause)
+    assert all(later - earlier >= EARLY * 2.0 - 1e-9 for earlier, later in pairwise(read_at))
+    assert runner.tallies["costly"].interval_seconds >= 2.0
 
 
 def test_values_stand_in_the_order_of_columns() -> None:
@@ -86,6 +117,24 @@ def test_series_over_the_limit_are_refused_and_counted_and_the_sweep_goes_on() -
     assert len(sweep.columns) == len(sweep.values) == MAX_SERIES + 1
     assert sweep.values[-1] == 7.0
     assert runner.tallies["crowd"].refused_series == 5
+
+
+def test_failures_that_last_are_counted_each_time_and_logged_once_each_however_many_there_are() -> None:
+    errors: tuple[SourceUnavailableError, ...]
+    errors = (SourceUnavailableError("one", source="t"), SourceUnavailableError("two", source="t"))
+    source = Scripted("a", lambda: Reading(ONE, [1.0], errors))
+    runner = Runner([source], ManualClock())
+    with capture_logs() as lines:
+        for _ in range(3):
+            runner.sweep()
+    assert [line["error"] for line in lines] == ["one", "two"]
+    assert runner.tallies["a"].errors == {"SourceUnavailableError": 6}
+    errors = ()
+    runner.sweep()
+    errors = (SourceUnavailableError("two", source="t"),)
+    with capture_logs() as lines:
+        runner.sweep()
+    assert [line["error"] for line in lines] == ["two"]
 
 
 def test_a_wrong_number_of_values_is_an_error_not_a_shifted_sweep() -> None:
@@ -169,12 +218,14 @@ def test_jitter_of_sweeps_costs_no_reading(jitter: list[float]) -> None:
 
 def test_an_interval_can_be_changed_and_a_shorter_one_counts_from_the_last_reading() -> None:
     clock = ManualClock()
-    runner = Runner([Slow("slow", lambda: Reading(ONE, [1.0]))], clock)
+    runner = Runner([Scripted("any", lambda: Reading(ONE, [1.0]))], clock)
+    runner.read_every("any", 5.0)
     runner.sweep()
     clock.sleep(1)
-    runner.read_every("slow", 1.0)
+    assert math.isnan(runner.sweep().values[0])
+    runner.read_every("any", 1.0)
     assert runner.sweep().values[0] == 1.0
-    assert runner.tallies["slow"].interval_seconds == 1.0
+    assert runner.tallies["any"].interval_seconds == 1.0
     with pytest.raises(KeyError):
         runner.read_every("nobody", 1.0)
 

@@ -64,7 +64,7 @@ def test_every_setting_can_be_set_by_its_variable(
 ) -> None:
     path = tuple("agent" if step == "<name>" else step for step in path)
     default = _value(load_settings(), path)
-    monkeypatch.setenv(variable_for(path), str(default))
+    monkeypatch.setenv(variable_for(path), ",".join(default) if isinstance(default, tuple) else str(default))
     assert _value(load_settings(), path) == default
     monkeypatch.setenv(variable_for(path), "@ not ok @")
     with pytest.raises(ConfigurationError, match=rf"variable {variable_for(path)}: |no such directory"):

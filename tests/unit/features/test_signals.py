@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from collectors_dagster.agent.catalogue import catalogue
 from collectors_dagster.features.signals import METRICS, SIGNALS, signals_from_buckets
 from collectors_dagster.frames import SeriesBuckets, SignalFrame
 from collectors_dagster.samples import Labels, SeriesKey
@@ -30,6 +31,13 @@ def test_a_host_that_collects_nothing_knows_nothing() -> None:
     assert frame.signals == SIGNALS
     assert frame.values.shape == (3, 14)
     assert np.isnan(frame.values).all()
+
+
+def test_no_total_is_asked_for_or_taken_for_a_signal() -> None:
+    totals = [entry.metric.name for entry in catalogue() if entry.metric.cumulative]
+    assert totals
+    assert not {*totals} & {*METRICS}
+    assert np.isnan(made(*(series(name, [1.0, 2.0, 3.0]) for name in totals)).values).all()
 
 
 def test_processors_are_shared_by_their_number() -> None:

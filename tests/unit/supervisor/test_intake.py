@@ -1,5 +1,6 @@
 """Whatever a component prints becomes JSON lines in its log, once, whoever dies in between."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collectors_dagster.clock import ManualClock
+from collectors_dagster.security.redaction import Redactor
 from collectors_dagster.supervisor.intake import Intake
 from collectors_dagster.supervisor.logfiles import MOST_UNREAD_BYTES
 
@@ -45,6 +47,25 @@ def test_lines_of_ours_stay_as_they_are_and_others_are_told_their_component(inta
     say(intake, f"{json.dumps(ours)}\n{json.dumps(theirs)}\n")
     intake.take()
     assert told(intake) == [ours, {"event": "***", "level": "error", "component": "redis"}]
+
+
+@pytest.mark.parametrize("value", ["hush", "h\\u0075sh"])
+@pytest.mark.parametrize("key", ["event", "detail", "exception", "component"])
+def test_a_line_that_says_it_is_ours_is_not_believed_to_be_free_of_secrets(
+    intake: Intake, key: str, value: str
+) -> None:
+    say(intake, f'{{"event": "tried", "component": "run", "{key}": "{value}"}}\n')
+    intake.take()
+    assert told(intake) == [{"event": "tried", "component": "run", key: "***"}]
+
+
+def test_a_redaction_that_spoils_the_json_leaves_a_line_of_json(intake: Intake) -> None:
+    spoiling = dataclasses.replace(intake, redact=Redactor("4711").redact)
+    say(spoiling, '{"event": "x", "component": "run", "pin": 4711}\n{"event": "y", "pi\\u006e": "471\\u0031"}\n')
+    spoiling.take()
+    assert "4711" not in spoiling.log.read_text()
+    assert told(spoiling)[0]["event"] == '{"event": "x", "component": "run", "pin": [redacted]}'
+    assert told(spoiling)[1] == {"event": "y", "pin": "[redacted]", "component": "redis"}
 
 
 @pytest.mark.parametrize("line", ["{not json}", "[1, 2]", '"text"', "null", "{", '{"cut": "of'])
