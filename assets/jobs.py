@@ -30,10 +30,15 @@ EVENT_LOG_JOB = dg.define_asset_job(
     selection=_assets("event_log"),
     description="Keep Dagster's own event log small. Every six hours.",
 )
+COMPRESSION_JOB = dg.define_asset_job(
+    "chunk_compression",
+    selection=_assets("compression"),
+    description="Compress chunks of samples that have come to rest. Every three hours, on TimescaleDB.",
+)
 CHECKS_JOB = dg.define_asset_job(
     "checks",
     selection=dg.AssetSelection.all_asset_checks(),
     description="Judge what all tenants have: freshness, completeness, schema, scores, forecasts. Hourly.",
 )
 
-JOBS = [TENANT_DAY_JOB, TRAINING_JOB, RETENTION_JOB, EVENT_LOG_JOB, CHECKS_JOB]
+JOBS = [TENANT_DAY_JOB, TRAINING_JOB, RETENTION_JOB, COMPRESSION_JOB, EVENT_LOG_JOB, CHECKS_JOB]

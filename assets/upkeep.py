@@ -11,15 +11,22 @@ from assets.batch import serve_batch
 from assets.catalog import OWNERS, declared
 from assets.partitions import TENANTS
 from assets.recall import Recall
-from assets.shown import Metadata
+from assets.shown import Metadata, minute, table
 from assets.work import TenantWork, Tools
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.timescale.compression import CompressionReport
+from collectors_dagster.integrations.timescale.edition import Edition
+from collectors_dagster.strategies.chunks import CompressionRule
 from resources.deployment import Deployment
 from resources.registry import Registry
 
 if TYPE_CHECKING:
     from collectors_dagster.integrations.orchestrator.compute_logs import ComputeLogs, RunEnd
 
+WITHOUT_COMPRESSION = {
+    Edition.PLAIN: "none: PostgreSQL alone has no compression",
+    Edition.APACHE: "none: TimescaleDB has it only under its own licence",
+}
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
@@ -104,6 +111,51 @@ def event_log(
             "output_bytes_after": sum(each.size_bytes for each in output.outputs()),
         }
     )
+
+
+@dg.asset(
+    group_name="upkeep",
+    kinds={"postgres"},
+    owners=OWNERS,
+    description="TimescaleDB's chunks of samples: those that have come to rest are compressed, and new ones are cut "
+    "for the measured rate of rows. On an edition of the database without compression it says so.",
+)
+def compression(store: dg.ResourceParam[Store], deployment: dg.ResourceParam[Deployment]) -> dg.MaterializeResult[None]:
+    """Compress chunks; bytes before and after."""
+    asked = deployment.settings.compression
+    rule = CompressionRule(
+        after=timedelta(hours=asked.after_hours),
+        quiet=timedelta(hours=asked.quiet_hours),
+        patience=timedelta(hours=asked.patience_hours),
+    )
+    return dg.MaterializeResult(metadata=shown_compression(store.compression.apply(rule, deployment.clock.now())))
+
+
+def shown_compression(report: CompressionReport) -> Metadata:
+    """Show what was compressed, and what waits for what."""
+    rows = [
+        (minute(one.chunk.starts_at), minute(one.chunk.ends_at), one.said, one.chunk.bytes, one.bytes_after)
+        for one in reversed(report.chunks)
+    ]
+    return {
+        "edition": dg.MetadataValue.text(report.edition.value),
+        "compression": dg.MetadataValue.text(WITHOUT_COMPRESSION.get(report.edition, "by chunk, when it is at rest")),
+        "chunks_compressed": dg.MetadataValue.int(len(report.compressed)),
+        "bytes_before": dg.MetadataValue.int(report.bytes_before),
+        "bytes_after": dg.MetadataValue.int(report.bytes_after),
+        "chunk_interval": dg.MetadataValue.text(_interval(report)),
+        "chunks": table(
+            ("from", "to", "verdict", "bytes before", "bytes after"), rows, empty="nothing to compress here"
+        ),
+    }
+
+
+def _interval(report: CompressionReport) -> str:
+    before, after = report.interval_before, report.interval_after
+    if after is None:
+        return "a partition is a day"
+    hours = f"{after / timedelta(hours=1):g} hours"
+    return hours if before == after or before is None else f"{hours}; it was {before / timedelta(hours=1):g}"
 
 
 def prune_output(instance: dg.DagsterInstance, logs: "ComputeLogs", now: datetime) -> int:

@@ -9,7 +9,7 @@ from assets.checks import CHECKS
 from assets.jobs import JOBS
 from assets.models import tenant_models
 from assets.partitions import check_partition_budget
-from assets.upkeep import event_log, tenant_retention
+from assets.upkeep import compression, event_log, tenant_retention
 from collectors_dagster.config.tenants import tenant_directory
 from resources.deployment import deployment_resource, local_deployment
 from resources.notifier import outbox_resource
@@ -41,7 +41,7 @@ def composed(resources: Mapping[str, object] = RESOURCES) -> dg.Definitions:
     files = sum(1 for _ in tenant_directory(settings).glob("*.yml"))
     check_partition_budget(files, settings.dagster.partition_days)
     return dg.Definitions(
-        assets=[tenant_day_chain, tenant_models, tenant_retention, event_log],
+        assets=[tenant_day_chain, tenant_models, tenant_retention, compression, event_log],
         asset_checks=CHECKS,
         jobs=JOBS,
         schedules=SCHEDULES,

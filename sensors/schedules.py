@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from assets.jobs import CHECKS_JOB, EVENT_LOG_JOB, RETENTION_JOB, TENANT_DAY_JOB, TRAINING_JOB
+from assets.jobs import CHECKS_JOB, COMPRESSION_JOB, EVENT_LOG_JOB, RETENTION_JOB, TENANT_DAY_JOB, TRAINING_JOB
 from assets.partitions import DAY_FORMAT
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.timescale.edition import Edition
 from resources.deployment import Deployment
 from sensors.ranges import planned, tenant_day_requests, tenant_requests
 
@@ -90,6 +91,22 @@ def retention_daily(
     yield from tenant_requests(planned(deployment, context.instance), f"keep-{_scheduled(context):%Y-%m-%d}")
 
 
+@dg.schedule(
+    job=COMPRESSION_JOB,
+    cron_schedule="40 */3 * * *",
+    default_status=RUNNING,
+    description="Every three hours, on TimescaleDB: compress chunks at rest, and cut new ones for the rate of rows.",
+)
+def compression_at_rest(
+    context: dg.ScheduleEvaluationContext, store: dg.ResourceParam[Store]
+) -> dg.RunRequest | dg.SkipReason:
+    """Ask for a run where there are chunks."""
+    edition = store.edition()
+    if edition is Edition.PLAIN:
+        return dg.SkipReason("PostgreSQL without TimescaleDB has no chunks")
+    return dg.RunRequest(run_key=f"compress-{_scheduled(context):%Y-%m-%dT%H}")
+
+
 event_log_small = dg.ScheduleDefinition(
     name="event_log_small",
     job=EVENT_LOG_JOB,
@@ -108,7 +125,7 @@ checks_hourly = dg.ScheduleDefinition(
 
 SCHEDULES = [
     *(today_hourly, yesterday_sealed, training_daily, training_hourly_when_young),
-    *(retention_daily, event_log_small, checks_hourly),
+    *(retention_daily, compression_at_rest, event_log_small, checks_hourly),
 ]
 
 

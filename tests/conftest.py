@@ -1,6 +1,8 @@
 """Fixtures for all: a real PostgreSQL and Redis per test session, a fresh migrated database per test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,24 +13,54 @@ from pydantic import SecretStr
 
 from collectors_dagster.clock import ManualClock, SystemClock
 from collectors_dagster.integrations.timescale import DeliveryStore, Store, migrate
+from collectors_dagster.integrations.timescale.edition import Edition
 from tests.support.gpus import StubNvml, build_nvml_stub, stubbed_nvml
-from tests.support.postgres import PostgresServer, running_postgres
+from tests.support.postgres import PostgresServer, need_edition, running_postgres
 from tests.support.redis import running_redis
 
 TEMPLATE = "collectors_template"
+EDITIONS = [
+    pytest.param(edition, id=edition.value, marks=[] if edition is Edition.PLAIN else [pytest.mark.timescaledb])
+    for edition in Edition
+]
 
 # Generated examples are bounded in number; on a busy machine any one of them may be slow.
 settings.register_profile("collectors", deadline=None)
 settings.load_profile("collectors")
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of the store that are marked so on every edition of the database."""
+    if metafunc.definition.get_closest_marker("every_edition") and "edition" in metafunc.fixturenames:
+        metafunc.parametrize("edition", EDITIONS)
+
+
+@pytest.fixture
+def edition() -> Edition:
+    """Return the edition of the database."""
+    return Edition.PLAIN
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """Yield a server (one per test worker) that holds a migrated template database."""
-    with running_postgres() as server:
-        server.create_database(TEMPLATE)
-        migrate(server.conninfo(TEMPLATE), clock=SystemClock())
+def servers() -> Iterator[Callable[[Edition], PostgresServer]]:
+    """Yield the servers (one per test worker and edition) that hold a migrated template database."""
+    with ExitStack() as running:
+
+        @cache
+        def server(edition: Edition) -> PostgresServer:
+            started = running.enter_context(running_postgres(edition))
+            started.create_database(TEMPLATE)
+            migrate(started.conninfo(TEMPLATE), clock=SystemClock())
+            return started
+
         yield server
+
+
+@pytest.fixture
+def postgres(servers: Callable[[Edition], PostgresServer], edition: Edition) -> PostgresServer:
+    """Return the server of this test's edition."""
+    need_edition(edition)
+    return servers(edition)
 
 
 @pytest.fixture

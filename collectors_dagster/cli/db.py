@@ -1,4 +1,4 @@
-"""`collectors db`: the schema of the store, and what is in it.
+"""`collectors db`: the schema of the store, the state of its server, and what is in it.
 
 Exit codes: 0 done, 1 refused or failed (one line with the remedy), 2 the command line itself is wrong.
 """
@@ -42,9 +42,25 @@ def migrate(
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show which migrations are in the database and which are not; changes nothing."""
+    """Show the edition of the database, and which migrations are in it and which are not; changes nothing."""
     report = read_status(load_settings().database_conninfo("collectors"))
-    _print(report, [f"applied {title}" for title in report.current], as_json=as_json)
+    extension = "" if report.timescaledb is None else f", TimescaleDB {report.timescaledb}"
+    edition = f"edition {report.edition} (PostgreSQL {report.postgresql.split()[0]}{extension})"
+    _print(report, [edition, *(f"applied {title}" for title in report.current)], as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Look for what may be wrong with the database, and say the remedy; exit with 1 if something is."""
+    from collectors_dagster.integrations.timescale.doctor import State, examine
+
+    findings = examine(load_settings().database_conninfo("collectors"), clock=SystemClock())
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for one in findings:
+            typer.echo(f"{one.state:<8} {one.check}: {one.found}" + (f"\n{'':8} -> {one.remedy}" if one.remedy else ""))
+    raise typer.Exit(any(finding.state is State.FAILURE for finding in findings))
 
 
 def _print(report: MigrationReport, lines: list[str], *, as_json: bool) -> None:

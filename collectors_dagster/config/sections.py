@@ -338,6 +338,20 @@ class RetentionDefaults(Section):
     )
 
 
+class Compression(Section):
+    """When a chunk of samples is compressed; only TimescaleDB's full edition can."""
+
+    after_hours: int = setting(
+        6, unit="hours", about="Time after the end of a chunk before which it is left alone.", at_least=1, at_most=8760
+    )
+    quiet_hours: int = setting(
+        2, unit="hours", about="Time without a write to it that makes it due.", at_least=1, at_most=720
+    )
+    patience_hours: int = setting(
+        168, unit="hours", about="Time after its end at which it is due, written to or not.", at_least=1, at_most=8760
+    )
+
+
 class Log(Section):
     """Logs of all components."""
 

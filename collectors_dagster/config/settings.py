@@ -17,6 +17,7 @@ from collectors_dagster.config.layers import Layer, document_layer, overrides_la
 from collectors_dagster.config.sections import (
     Agent,
     Collectors,
+    Compression,
     Dagster,
     Debug,
     Log,
@@ -85,6 +86,7 @@ class Settings(BaseSettings, Section):
     agent: Agent = section(Agent, "The sampler on each host.")
     scorer: Scorer = section(Scorer, "The resident scorer.")
     retention: RetentionDefaults = section(RetentionDefaults, "How long data stay by default.")
+    compression: Compression = section(Compression, "When a chunk of samples is compressed.")
     log: Log = section(Log, "Logs of all components.")
     debug: Debug = section(Debug, "Measuring a component while it runs.")
 

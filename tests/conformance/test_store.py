@@ -27,6 +27,8 @@ from tests.support.store_data import (
     scored_minute,
 )
 
+pytestmark = pytest.mark.every_edition
+
 ABSENT = SecretStr(f"postgresql://someone:hunter2@127.0.0.1:{free_port()}/absent")
 """Nobody listens there."""
 

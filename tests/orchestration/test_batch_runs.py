@@ -12,6 +12,7 @@ from assets.partitions import TENANT_DAY, TENANTS
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.definitions import composed
 from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryStore, Store
+from collectors_dagster.integrations.timescale.edition import Edition
 from collectors_dagster.records import ClockEvent, ClockEventKind, Window
 from resources.deployment import Deployment
 from sensors.ranges import RANGE_END, RANGE_START
@@ -37,7 +38,7 @@ def run(
     job: str,
     resources: dict[str, object],
     instance: dg.DagsterInstance,
-    keys: tuple[str, str],
+    keys: tuple[str, str] | None,
     assets: Iterable[str] = (),
 ) -> dg.ExecuteInProcessResult:
     """Run a job over a range of partitions."""
@@ -46,7 +47,7 @@ def run(
         .resolve_job_def(job)
         .execute_in_process(
             instance=instance,
-            tags={RANGE_START: keys[0], RANGE_END: keys[1]},
+            tags={} if keys is None else {RANGE_START: keys[0], RANGE_END: keys[1]},
             asset_selection=[dg.AssetKey(name) for name in assets] or None,
             raise_on_error=False,
         )
@@ -191,3 +192,22 @@ def test_retention_reports_what_left(
     result = run("retention", platform, instance, ("aurora", "aurora"))
     assert result.success
     assert metadata(result, "retention")["rows_deleted"] == 18
+
+
+@pytest.mark.every_edition
+def test_compression_shows_what_became_of_each_chunk_or_that_there_are_none(
+    platform: dict[str, object], instance: dg.DagsterInstance, clock: ManualClock, edition: Edition
+) -> None:
+    assert run("chunk_compression", platform, instance, None).success
+    clock.move(2 * 86_400)
+    result = run("chunk_compression", platform, instance, None)
+    shown = metadata(result, "compression")
+    assert shown["edition"] == edition.value
+    if edition is Edition.FULL:
+        assert shown["chunks_compressed"] == 1
+        assert "| compress |" in str(shown["chunks"])
+        assert shown["chunk_interval"] == "24 hours"
+    else:
+        assert str(shown["compression"]).startswith("none: ")
+        assert shown["chunks_compressed"] == 0
+        assert shown["bytes_before"] == shown["bytes_after"]

@@ -8,6 +8,7 @@ import pytest
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.definitions import composed
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.timescale.edition import Edition
 from collectors_dagster.records import Window
 from collectors_dagster.tenants import Tenant, Tier
 from resources.deployment import Deployment
@@ -108,6 +109,14 @@ def test_models_are_trained_hourly_while_a_tenants_history_is_young(
     start = Window.of_day(DAY).start
     assert asked(start + timedelta(hours=5)) == [("s000", "s001")]
     assert asked(start + timedelta(hours=61)) == []
+
+
+@pytest.mark.every_edition
+def test_compression_is_asked_for_where_there_are_chunks(
+    deployment: Deployment, instance: dg.DagsterInstance, store: Store, edition: Edition
+) -> None:
+    asked = requests("compression_at_rest", deployment, instance, AT, store)
+    assert len(asked) == (0 if edition is Edition.PLAIN else 1)
 
 
 def test_a_tenant_being_offboarded_is_not_scheduled(

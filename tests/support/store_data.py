@@ -116,7 +116,7 @@ def checksum(database: SecretStr) -> dict[str, str]:
         tables = connection.execute(
             "select c.relname, array_agg(a.attname::text order by a.attnum) from pg_class c "
             "join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and a.attname <> all (%s) "
-            "where c.relnamespace = 'core'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition "
+            "where c.relnamespace = 'core'::regnamespace and c.relkind in ('r', 'p', 'v') and not c.relispartition "
             "group by 1 order by 1",
             [list(VOLATILE)],
         ).fetchall()

@@ -67,6 +67,19 @@ class Database:
         ):
             yield cursor
 
+    @contextmanager
+    def session(self, operation: str) -> Iterator[Cursor]:
+        """Yield a cursor whose statements commit by themselves; locks and settings of the session end with it.
+
+        For statements that cannot run in a transaction. The connection is closed afterwards.
+        """
+        with mapped_errors(operation), self._pool.connection(operation) as connection:
+            try:
+                with connection.cursor(binary=True) as cursor:
+                    yield cursor
+            finally:
+                connection.close()
+
     def close(self) -> None:
         """Close all connections, for good; those in use are closed when they come back."""
         self._pool.close()

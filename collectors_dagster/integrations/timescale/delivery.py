@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from collectors_dagster.errors import ConstraintViolatedError
-from collectors_dagster.integrations.timescale.backend import PlainPostgres
+from collectors_dagster.integrations.timescale.backend import FoundBackend
 from collectors_dagster.integrations.timescale.connection import Cursor, Secret
 from collectors_dagster.integrations.timescale.details import DetailTable
 from collectors_dagster.integrations.timescale.lean import LeanDatabase
@@ -145,7 +145,7 @@ class DeliveryStore:
         max_connections: int = 2,
     ) -> None:
         self._database = LeanDatabase(conninfo, application_name=application_name, max_connections=max_connections)
-        self._backend = PlainPostgres()
+        self._backend = FoundBackend()
         self._series = SeriesTable(self._database)
         self.tenants = TenantTable(self._database)
         self.details = DetailTable(self._database, self.tenants, self._series)
@@ -177,6 +177,7 @@ class DeliveryStore:
         except ConstraintViolatedError:  # perhaps what we remember is not there any more: ask anew the next time
             self._series.forget(self.tenants.key(batch.tenant_id))
             self.tenants.forget(batch.tenant_id)
+            self._backend.forget()
             raise
 
     def delivered(self, agent_id: str, epoch: str, tenant_id: str) -> Delivered | None:

@@ -2,6 +2,9 @@
 
 ``NNNN_pre_name.sql`` runs before new code is deployed, ``NNNN_post_name.sql`` after it. A file that
 was applied must never change: its checksum is in ``core.schema_migration``.
+
+``NNNN_pre_name.apache.full.sql`` is for these editions of the database only. A schema is made for the edition that the
+server offers when it is made, and keeps it from the first sample on.
 """
 
 import re
@@ -11,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
+from itertools import pairwise
 
 import psycopg
 from pydantic import SecretStr
@@ -18,21 +22,29 @@ from pydantic import SecretStr
 from collectors_dagster.clock import Clock
 from collectors_dagster.errors import MigrationError
 from collectors_dagster.integrations.timescale.border import mapped_errors
+from collectors_dagster.integrations.timescale.edition import Edition, edition_of_schema, edition_of_server
 from collectors_dagster.integrations.timescale.queries import load_queries
 
 QUERIES = load_queries("migrations")
 
-_NAME = re.compile(r"(?P<version>\d{4})_(?P<phase>pre|post)_(?P<name>[a-z0-9_]+)\.sql")
+_NAME = re.compile(r"(?P<version>\d{4})_(?P<phase>pre|post)_(?P<name>[a-z0-9_]+)(?P<editions>(\.[a-z]+)*)\.sql")
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file."""
+    """One file.
+
+    Attributes
+    ----------
+    editions : frozenset of Edition
+        Those it is for.
+    """
 
     version: int
     phase: str
     name: str
     text: str
+    editions: frozenset[Edition] = frozenset(Edition)
 
     @property
     def checksum(self) -> str:
@@ -54,6 +66,12 @@ class MigrationReport:
     applied : titles applied by this call
     current : titles in the database, including those just applied
     pending : titles not in the database yet
+    edition : Edition
+        What the schema is made for, or would be.
+    postgresql : str
+        The server's version.
+    timescaledb : str or None
+        The extension's version in this database.
     seconds : float
         Time this call took, waiting for another migrator included.
     """
@@ -61,17 +79,40 @@ class MigrationReport:
     applied: tuple[str, ...]
     current: tuple[str, ...]
     pending: tuple[str, ...]
+    edition: Edition
+    postgresql: str
+    timescaledb: str | None
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Server:
+    postgresql: str
+    timescaledb: str | None
+    licence: str | None
+
+    @property
+    def edition(self) -> Edition:
+        return edition_of_server(self.timescaledb, self.licence)
+
+
 @cache
-def shipped_migrations() -> tuple[Migration, ...]:
-    """Return the migrations that come with this code, in order."""
+def shipped_migrations(edition: Edition = Edition.PLAIN) -> tuple[Migration, ...]:
+    """Return the migrations of an edition that come with this code, in order."""
+    return tuple(migration for migration in _all_migrations() if edition in migration.editions)
+
+
+@cache
+def _all_migrations() -> tuple[Migration, ...]:
     folder = files("collectors_dagster.integrations.timescale") / "sql" / "migrations"
     found = sorted((entry.name, entry.read_text(encoding="utf-8")) for entry in folder.iterdir())
     migrations = tuple(_migration(name, text) for name, text in found)
-    if [migration.version for migration in migrations] != list(range(1, len(migrations) + 1)):
+    versions = sorted({migration.version for migration in migrations})
+    if versions != list(range(1, len(versions) + 1)):
         raise MigrationError("the migrations' numbers must go up from 0001 without gaps")
+    for one, other in pairwise(migrations):
+        if one.version == other.version and one.editions & other.editions:
+            raise MigrationError(f"migration {one.version:04d} is there twice for one edition")
     return migrations
 
 
@@ -97,15 +138,18 @@ def migrate(
     Raises
     ------
     MigrationError
-        If an applied file was changed, the database is newer than this code, or a statement fails.
+        If an applied file was changed, the database is newer than this code, the server does not offer the edition
+        that the schema was made for, or a statement fails.
     """
     started = clock.monotonic()
-    known = shipped_migrations() if migrations is None else migrations
     with mapped_errors("migrate the database"), _locked(conninfo) as connection:
+        server = _server(connection)
+        edition = _edition(connection, server)
+        known = shipped_migrations(edition) if migrations is None else migrations
         due = _due(_pending(connection, known), include_post=include_post)
         for migration in due:
             _apply(connection, migration, clock)
-        return _report(connection, known, due, clock.monotonic() - started)
+        return _report(connection, (server, edition), known, due, clock.monotonic() - started)
 
 
 def status(conninfo: SecretStr, *, migrations: tuple[Migration, ...] | None = None) -> MigrationReport:
@@ -116,16 +160,23 @@ def status(conninfo: SecretStr, *, migrations: tuple[Migration, ...] | None = No
     MigrationError
         As :func:`migrate`, before anything is tried.
     """
-    known = shipped_migrations() if migrations is None else migrations
     with mapped_errors("read the state of the schema"), _connected(conninfo) as connection:
-        return _report(connection, known, (), 0.0)
+        server = _server(connection)
+        edition = _edition(connection, server)
+        known = shipped_migrations(edition) if migrations is None else migrations
+        return _report(connection, (server, edition), known, (), 0.0)
 
 
 def _migration(file_name: str, text: str) -> Migration:
     match = _NAME.fullmatch(file_name)
     if match is None:
         raise MigrationError(f"migration {file_name!r}: name it NNNN_pre_words.sql or NNNN_post_words.sql")
-    return Migration(int(match["version"]), match["phase"], match["name"], text)
+    try:
+        editions = frozenset(Edition(name) for name in match["editions"].split(".")[1:])
+    except ValueError:
+        known = ", ".join(Edition)
+        raise MigrationError(f"migration {file_name!r}: the editions are {known}") from None
+    return Migration(int(match["version"]), match["phase"], match["name"], text, editions or frozenset(Edition))
 
 
 @contextmanager
@@ -143,6 +194,45 @@ def _locked(conninfo: SecretStr) -> Iterator[psycopg.Connection]:
         connection.execute(QUERIES["limit_lock_wait"])
         connection.execute(QUERIES["lock"])
         yield connection
+
+
+def _server(connection: psycopg.Connection) -> _Server:
+    row = connection.execute(QUERIES["server"]).fetchone()
+    assert row is not None
+    return _Server(*row)
+
+
+def _edition(connection: psycopg.Connection, server: _Server) -> Edition:
+    """Return the edition to migrate: the schema's once it holds something, the server's before."""
+    row = connection.execute(QUERIES["shape"]).fetchone()
+    assert row is not None
+    made_for = edition_of_schema(row[0], row[1])
+    if made_for is None or _may_become(connection, made_for, server.edition):
+        return server.edition
+    if made_for in {Edition.APACHE, Edition.FULL} and server.timescaledb is None:
+        raise MigrationError("the schema was made for TimescaleDB, which is not installed in this database any more")
+    if made_for is Edition.FULL and server.edition is not Edition.FULL:
+        raise MigrationError(
+            "the schema was made for TimescaleDB's full edition, and the server runs it under the Apache licence: "
+            "set timescaledb.license = 'timescale' in postgresql.conf and restart the server"
+        )
+    return made_for
+
+
+def _may_become(connection: psycopg.Connection, made_for: Edition, offered: Edition) -> bool:
+    """Say whether migrations lead from one edition to the other: only while nothing would be lost."""
+    ways = {
+        (Edition.PLAIN, Edition.APACHE): ("has_samples", "has_aggregates"),
+        (Edition.PLAIN, Edition.FULL): ("has_samples", "has_aggregates"),
+        (Edition.APACHE, Edition.FULL): ("has_aggregates",),
+    }
+    questions = ways.get((made_for, offered))
+    return questions is not None and not any(_truth(connection, question) for question in questions)
+
+
+def _truth(connection: psycopg.Connection, question: str) -> bool:
+    row = connection.execute(QUERIES[question]).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _applied(connection: psycopg.Connection) -> dict[int, tuple[str, str]]:
@@ -203,12 +293,20 @@ def _record(migration: Migration, clock: Clock, seconds: float) -> dict[str, obj
 
 
 def _report(
-    connection: psycopg.Connection, known: tuple[Migration, ...], done: tuple[Migration, ...], seconds: float
+    connection: psycopg.Connection,
+    found: tuple[_Server, Edition],
+    known: tuple[Migration, ...],
+    done: tuple[Migration, ...],
+    seconds: float,
 ) -> MigrationReport:
     pending = _pending(connection, known)
+    server, edition = found
     return MigrationReport(
         applied=tuple(migration.title for migration in done),
         current=tuple(migration.title for migration in known if migration not in pending),
         pending=tuple(migration.title for migration in pending),
+        edition=edition,
+        postgresql=server.postgresql,
+        timescaledb=server.timescaledb,
         seconds=seconds,
     )

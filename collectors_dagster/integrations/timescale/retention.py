@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from collectors_dagster.integrations.timescale.backend import Backend
+from collectors_dagster.integrations.timescale.backend import FoundBackend
 from collectors_dagster.integrations.timescale.database import Cursor, Database
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.tenants import TenantTable
@@ -13,7 +13,7 @@ QUERIES = load_queries("retention")
 DERIVED_DAYS = 30
 """Features, scores, forecasts, health and details are kept as long as samples, and at least so long."""
 DERIVED = ("features", "scores", "forecasts", "health", "details")
-BOOKS = ("hourly", "incidents", "planted", "deliveries", "clock_events", "ledger")
+BOOKS = ("incidents", "planted", "deliveries", "clock_events", "ledger")
 """Kept as long as hourly aggregates."""
 AGENTS = ("agents", "cursors")
 AGENT_DAYS = 30
@@ -43,7 +43,7 @@ class RetentionReport:
 class RetentionPolicy:
     """Old rows of all tables of one tenant."""
 
-    def __init__(self, database: Database, tenants: TenantTable, backend: Backend) -> None:
+    def __init__(self, database: Database, tenants: TenantTable, backend: FoundBackend) -> None:
         self._database = database
         self._tenants = tenants
         self._backend = backend
@@ -74,7 +74,9 @@ class RetentionPolicy:
             raw_from, hourly_from = _day_before(now, raw_days), _day_before(now, hourly_days)
             horizons = {"tenant_key": key, "raw_from": raw_from, "hourly_from": hourly_from}
             cursor.execute(QUERIES["set_horizons"], horizons)
-            rows, partitions = self._backend.drop_raw(cursor, key, raw_from)
+            backend = self._backend.of(cursor)
+            rows, partitions = backend.drop_raw(cursor, key, raw_from)
+            rows += backend.drop_hourly(cursor, key, hourly_from)
             rows += _pruned(cursor, DERIVED, key, _day_before(now, max(raw_days, DERIVED_DAYS)))
             rows += _pruned(cursor, BOOKS, key, hourly_from)
             rows += _pruned(cursor, AGENTS, key, _day_before(now, agent_days))
@@ -82,9 +84,7 @@ class RetentionPolicy:
 
     def _size(self) -> int:
         with self._database.transaction("measure the tables") as cursor:
-            row = cursor.execute(QUERIES["size"]).fetchone()
-        assert row is not None
-        return int(row[0])
+            return self._backend.of(cursor).size(cursor)
 
 
 def _day_before(now: datetime, days: int) -> datetime:

@@ -15,7 +15,7 @@ from psycopg.rows import TupleRow
 
 from collectors_dagster.errors import ConstraintViolatedError
 from collectors_dagster.frames import Floats, SeriesBuckets, Times
-from collectors_dagster.integrations.timescale.backend import Backend
+from collectors_dagster.integrations.timescale.backend import FoundBackend
 from collectors_dagster.integrations.timescale.database import Database
 from collectors_dagster.integrations.timescale.ledger import book
 from collectors_dagster.integrations.timescale.packing import (
@@ -57,7 +57,7 @@ class SampleTable:
         database: Database,
         tenants: TenantTable,
         series: SeriesTable,
-        backend: Backend,
+        backend: FoundBackend,
     ) -> None:
         self._database = database
         self._tenants = tenants

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Self
 from pydantic import SecretStr
 
 from collectors_dagster.integrations.timescale.alerts import AlertLedger
-from collectors_dagster.integrations.timescale.backend import PlainPostgres
+from collectors_dagster.integrations.timescale.backend import FoundBackend
+from collectors_dagster.integrations.timescale.compression import ChunkCompression
 from collectors_dagster.integrations.timescale.database import Database
+from collectors_dagster.integrations.timescale.edition import Edition
 from collectors_dagster.integrations.timescale.failures import FailureLedger
 from collectors_dagster.integrations.timescale.forecasts import ForecastTable
 from collectors_dagster.integrations.timescale.health import HealthTable
@@ -49,13 +51,13 @@ class Store:
         max_connections: int = 4,
     ) -> None:
         database = Database(conninfo, application_name=application_name, max_connections=max_connections)
-        backend = PlainPostgres()
+        backend = FoundBackend()
         tenants = TenantTable(database)
         self._database = database
         self._backend = backend
         self.tenants = tenants
         self.ledger = LoadLedger(database, tenants)
-        self.rollups = RollupTable(database, tenants)
+        self.rollups = RollupTable(database, tenants, backend)
         self.scores = ScoreTable(database, tenants)
         self.incidents = IncidentTable(database, tenants)
         self.alerts = AlertLedger(database)
@@ -64,7 +66,13 @@ class Store:
         self.health = HealthTable(database, tenants)
         self.planted = PlantedTable(database, tenants)
         self.sql_roles = SqlRoleTable(database, tenants, conninfo)
+        self.compression = ChunkCompression(database, backend)
         self.retention = RetentionPolicy(database, tenants, backend)
+
+    def edition(self) -> Edition:
+        """Return the edition of the database that the schema was made for."""
+        with self._database.transaction("find the edition") as cursor:
+            return self._backend.of(cursor).edition
 
     @cached_property
     def samples(self) -> "SampleTable":

@@ -1,6 +1,6 @@
 """The border: every error of the driver becomes the most specific of ours, and tells no secret."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from traceback import format_exception
 
@@ -23,6 +23,7 @@ from collectors_dagster.errors import (
 from collectors_dagster.integrations.timescale import DeliveryStore, Store, migrate
 from collectors_dagster.integrations.timescale.border import mapped_errors, translated
 from collectors_dagster.integrations.timescale.database import Database
+from collectors_dagster.integrations.timescale.edition import Edition
 from tests.support.postgres import PASSWORD, PostgresServer, free_port
 from tests.support.store_data import AURORA, batch
 
@@ -49,8 +50,9 @@ SERVER_SAYS: list[tuple[str, type[CollectorsError]]] = [
 
 
 @pytest.fixture(scope="module")
-def shared(postgres: PostgresServer) -> Iterator[SecretStr]:
+def shared(servers: Callable[[Edition], PostgresServer]) -> Iterator[SecretStr]:
     """Yield a migrated database in which nothing is ever committed."""
+    postgres = servers(Edition.PLAIN)
     postgres.create_database("border")
     migrate(postgres.conninfo("border"), clock=SystemClock())
     yield postgres.conninfo("border")

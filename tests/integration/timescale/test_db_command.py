@@ -40,10 +40,13 @@ def run(
 
 
 def test_migrate_says_what_it_did_and_that_there_is_nothing_left(run: Run) -> None:
-    assert run("status") == (0, "".join(f"pending {title}\n" for title in TITLES), "")
+    code, out, err = run("status")
+    edition, *pending = out.splitlines()
+    assert (code, pending, err) == (0, [f"pending {title}" for title in TITLES], "")
+    assert edition.startswith("edition plain (PostgreSQL 1")
     assert run("migrate") == (0, "".join(f"applied {title}\n" for title in TITLES), "")
     assert run("migrate --pre-only") == (0, "nothing to do\n", "")
-    assert run("status") == (0, "".join(f"applied {title}\n" for title in TITLES), "")
+    assert run("status")[1].splitlines()[1:] == [f"applied {title}" for title in TITLES]
 
 
 def test_json_is_for_scripts(run: Run) -> None:
@@ -51,7 +54,19 @@ def test_json_is_for_scripts(run: Run) -> None:
     report = json.loads(out)
     assert (code, err) == (0, "")
     assert (report["applied"], report["current"], report["pending"]) == (TITLES, TITLES, [])
-    assert json.loads(run("status --json")[1])["applied"] == []
+    told = json.loads(run("status --json")[1])
+    assert (told["applied"], told["edition"], told["timescaledb"]) == ([], "plain", None)
+
+
+def test_the_doctor_says_what_is_wrong_and_the_remedy(run: Run) -> None:
+    code, out, err = run("doctor")
+    assert (code, err) == (1, "")
+    assert "failure  edition: there is no schema\n         -> run `collectors db migrate`\n" in out
+    run("migrate")
+    findings = {one["check"]: one for one in json.loads(run("doctor --json")[1])}
+    assert findings["edition"] == {"check": "edition", "state": "ok", "found": "plain", "remedy": ""}
+    assert findings["fsync"]["remedy"] == "set fsync = on"  # the tests' server trades safety for speed
+    assert findings["clock"]["state"] == "ok"
 
 
 def test_an_absent_server_is_one_line_with_the_remedy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

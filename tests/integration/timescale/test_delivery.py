@@ -21,6 +21,8 @@ from tests.support.postgres import PostgresServer
 from tests.support.store_data import AURORA, BOREALIS, LOAD1, NOON, READS, after, batch, checksum, forecast_point
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.every_edition
+
 
 @pytest.fixture
 def agent(delivery_store: DeliveryStore) -> DeliveryStore:
@@ -130,8 +132,8 @@ def test_a_batch_over_midnight_lands_in_two_partitions(agent: DeliveryStore, dat
     samples = [Sample(LOAD1, midnight + timedelta(seconds=s), 1.0) for s in (-10, 0, 10)]
     agent.deliver(replace(batch(1, 3), samples=samples))
     with psycopg.connect(database.get_secret_value()) as connection:
-        found = connection.execute("select tableoid::regclass::text, count(*) from core.sample group by 1 order by 1")
-        assert found.fetchall() == [("core.sample_20260105", 1), ("core.sample_20260106", 2)]
+        found = connection.execute("select count(*) from core.sample group by tableoid order by 1")
+        assert found.fetchall() == [(1,), (2,)]
 
 
 def test_deliveries_at_once_of_several_agents_lose_and_double_nothing(

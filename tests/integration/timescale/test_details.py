@@ -13,6 +13,8 @@ from collectors_dagster.records import IncidentEventKind
 from collectors_dagster.samples import Sample
 from tests.support.store_data import AURORA, BOREALIS, LOAD1, NOON, READS, after, checksum, incident
 
+pytestmark = pytest.mark.every_edition
+
 
 @pytest.fixture
 def agent(store: Store, delivery_store: DeliveryStore) -> DeliveryStore:

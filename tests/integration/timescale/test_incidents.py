@@ -13,6 +13,8 @@ from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.records import Incident, IncidentEvent, IncidentEventKind, Severity, Window
 from tests.support.store_data import AURORA, BOREALIS, DAY, after, checksum, incident
 
+pytestmark = pytest.mark.every_edition
+
 OPENED, UPDATED, RESOLVED = IncidentEventKind.OPENED, IncidentEventKind.UPDATED, IncidentEventKind.RESOLVED
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

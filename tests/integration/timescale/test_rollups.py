@@ -10,18 +10,24 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.timescale.edition import Edition
 from collectors_dagster.integrations.timescale.rollups import RollupResult
 from collectors_dagster.records import Window
 from tests.support.store_data import AURORA, BOREALIS, DAY, LOAD1, READS, after, checksum, day_of_samples
+
+pytestmark = pytest.mark.every_edition
 
 RAW = """
     select series_id, date_trunc(%s, ts), array_agg(value order by ts)
     from core.sample where ts >= '2026-01-05 00:00+00' and ts < '2026-01-06 00:00+00'
     group by 1, 2 order by 1, 2
 """
+# The full edition adds up what is newer than the refreshed window whenever it is asked: that is left out here.
 TABLES = {
-    "hour": b"select series_id, bucket, n, sum, min, max, sumsq, last from core.sample_1h order by 1, 2",
-    "day": b"select series_id, bucket, n, sum, min, max, sumsq, last from core.sample_1d order by 1, 2",
+    "hour": b"select series_id, bucket, n, sum, min, max, sumsq, last from core.sample_1h "
+    b"where bucket < '2026-01-06 00:00+00' order by 1, 2",
+    "day": b"select series_id, bucket, n, sum, min, max, sumsq, last from core.sample_1d "
+    b"where bucket < '2026-01-06 00:00+00' order by 1, 2",
 }
 VALUES = st.floats(-1e12, 1e12) | st.sampled_from([0.0, 1e-300, -0.0, 0.1, 1e99])
 ROWS = st.lists(
@@ -38,6 +44,12 @@ def filled(store: Store) -> Store:
     store.tenants.sync([AURORA, BOREALIS])
     store.samples.write_window("aurora", "demo", DAY, **day_of_samples())  # type: ignore[arg-type]
     return store
+
+
+def rolled_up(database: SecretStr) -> list[list[tuple[object, ...]]]:
+    """Return the hours and days of 5 January."""
+    with psycopg.connect(database.get_secret_value()) as connection:
+        return [connection.execute(statement).fetchall() for statement in TABLES.values()]
 
 
 def assert_exact(database: SecretStr, unit: str) -> None:
@@ -74,16 +86,21 @@ def test_aggregates_equal_a_group_by_over_the_raw_rows(
     assert_exact(database, "day")
 
 
-def test_the_same_samples_give_the_same_bits_however_they_lie_on_disk(filled: Store, database: SecretStr) -> None:
+def test_the_same_samples_give_the_same_bits_however_they_lie_on_disk(
+    filled: Store, database: SecretStr, edition: Edition
+) -> None:
     filled.rollups.hourly("aurora", DAY, "run-1")
-    once = checksum(database)
+    once = rolled_up(database)
     with psycopg.connect(database.get_secret_value()) as connection:
         connection.execute(
             "with moved as (delete from core.sample returning *) "
             "insert into core.sample select * from moved order by md5(ts::text)"
         )
     filled.rollups.hourly("aurora", DAY, "run-1")
-    assert checksum(database)["sample_1h"] == once["sample_1h"]
+    if edition is Edition.FULL:  # there the server decides in which order it adds
+        assert_exact(database, "hour")
+    else:
+        assert rolled_up(database) == once
 
 
 def test_counts_are_those_of_the_window_widened_to_whole_buckets(filled: Store) -> None:
@@ -114,13 +131,12 @@ def test_a_late_sample_is_in_after_the_next_run(filled: Store, database: SecretS
 def test_what_retention_took_from_the_raw_rows_stays_in_the_aggregates(filled: Store, database: SecretStr) -> None:
     filled.rollups.hourly("aurora", DAY, "run-1")
     filled.rollups.daily("aurora", DAY, "run-1")
-    once = checksum(database)
+    once = rolled_up(database)
     filled.retention.apply("aurora", 1, 400, after(86_400 * 3))
     assert filled.rollups.hourly("aurora", DAY, "run-1").rows == 0
     assert filled.rollups.daily("aurora", DAY, "run-1").raw_rows == 286
-    after_it = checksum(database)
-    assert after_it["sample"].startswith("0:")
-    assert (after_it["sample_1h"], after_it["sample_1d"]) == (once["sample_1h"], once["sample_1d"])
+    assert checksum(database)["sample"].startswith("0:")
+    assert rolled_up(database) == once
 
 
 def test_a_run_is_on_the_books(filled: Store) -> None:

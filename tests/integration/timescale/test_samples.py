@@ -27,6 +27,8 @@ from tests.support.store_data import (
     expected_buckets,
 )
 
+pytestmark = pytest.mark.every_edition
+
 HOUR = Window(NOON, after(3600))
 
 

@@ -30,6 +30,8 @@ from tests.support.store_data import (
     scored_minute,
 )
 
+pytestmark = pytest.mark.every_edition
+
 HOUR = Window(NOON, after(3600))
 
 

@@ -1,9 +1,3 @@
--- name: size
--- Bytes of all our tables, with indexes.
-select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
-from pg_class c
-where c.relnamespace = 'core'::regnamespace and c.relkind = 'r';
-
 -- name: set_horizons
 -- Says from when on a tenant's samples and hours are kept; a horizon never goes back.
 update core.tenant set
@@ -11,10 +5,6 @@ update core.tenant set
     hourly_kept_from = greatest(hourly_kept_from, %(hourly_from)s::timestamptz)
 where tenant_key = %(tenant_key)s::integer
 returning raw_kept_from;
-
--- name: prune_hourly
--- Forgets hourly aggregates.
-delete from core.sample_1h where tenant_key = %(tenant_key)s::integer and bucket < %(before)s::timestamptz;
 
 -- name: prune_features
 -- Forgets features.

@@ -59,3 +59,15 @@ with added as (
     returning series_id, n
 )
 select count(*), count(distinct series_id), coalesce(sum(n), 0)::bigint from added;
+
+-- name: count_hourly
+-- What the aggregates of a tenant's hours hold.
+select count(*), count(distinct series_id), coalesce(sum(n), 0)::bigint from core.sample_1h
+where tenant_key = %(tenant_key)s::integer
+  and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz;
+
+-- name: count_daily
+-- What the aggregates of a tenant's days hold.
+select count(*), count(distinct series_id), coalesce(sum(n), 0)::bigint from core.sample_1d
+where tenant_key = %(tenant_key)s::integer
+  and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz;

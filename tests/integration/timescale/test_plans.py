@@ -1,0 +1,85 @@
+"""What dashboards and the pipeline ask often is found by index, and only in the days that it is about."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.timescale.edition import Edition
+from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.records import Window
+from collectors_dagster.strategies.chunks import CompressionRule
+from tests.support.store_data import AURORA, BOREALIS, DAY, day_of_samples
+
+pytestmark = pytest.mark.every_edition
+
+METRICS = ["metric0", "metric1"]
+SCOPE = {"tenant_key": 1, "start": DAY.end - timedelta(hours=1), "end": DAY.end}
+ASKED = {
+    "samples.buckets": SCOPE | {"metrics": METRICS, "hosts": None, "step": timedelta(minutes=1)},
+    "samples.newest": {"tenant_key": 1, "metrics": METRICS, "since": SCOPE["start"]},
+    "rollups.count_hourly": SCOPE,
+}
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def week(store: Store, database: SecretStr) -> SecretStr:
+    """Return a database with a week of minutes of two tenants, compressed where that is possible."""
+    store.tenants.sync([AURORA, BOREALIS])
+    for tenant in ("aurora", "borealis"):
+        for day in range(1, 8):
+            window = Window.of_day(f"2026-01-{day:02d}")
+            samples = day_of_samples(window, series=5, step=60)
+            store.samples.write_window(tenant, "demo", window, **samples)  # type: ignore[arg-type]
+            store.rollups.hourly(tenant, window, "run-1")
+    rule = CompressionRule(HOUR, HOUR, HOUR)
+    store.compression.apply(rule, datetime(2026, 1, 7, 1, tzinfo=UTC))
+    with psycopg.connect(database.get_secret_value(), autocommit=True) as connection:
+        connection.execute("analyze")
+    return database
+
+
+def scans(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield kind and table of all scans of a plan that were carried out."""
+    if "Relation Name" in plan and plan.get("Actual Loops", 1) > 0:
+        yield plan["Node Type"], plan["Relation Name"]
+    for below in plan.get("Plans", []):
+        yield from scans(below)
+
+
+def explained(database: SecretStr, title: str) -> list[tuple[str, str]]:
+    table, name = title.split(".")
+    statement = b"explain (analyze, format json) " + load_queries(table)[name]
+    with psycopg.connect(database.get_secret_value()) as connection:
+        # These tables are small: a table that is read whole all the same has no index for the question.
+        connection.execute("set enable_seqscan = off")
+        row = connection.execute(statement, ASKED[title]).fetchone()
+    assert row is not None
+    document = json.loads(row[0]) if isinstance(row[0], str) else row[0]
+    return list(scans(document[0]["Plan"]))
+
+
+def days_touched(found: list[tuple[str, str]]) -> set[str]:
+    """Return the partitions, chunks or compressed chunks of samples among the scanned tables."""
+    return {table for _, table in found if table.startswith(("sample_2026", "_hyper_1_", "compress_hyper"))}
+
+
+@pytest.mark.parametrize("title", ["samples.buckets", "samples.newest"])
+def test_samples_of_an_hour_are_found_by_index_in_their_days(week: SecretStr, title: str) -> None:
+    found = explained(week, title)
+    days = days_touched(found)
+    assert 1 <= len(days) <= 3 * 2, found  # a compressed chunk is two tables
+    assert not [kind for kind, table in found if table in days and kind == "Seq Scan"], found
+
+
+def test_hours_are_found_by_index(week: SecretStr, edition: Edition) -> None:
+    found = explained(week, "rollups.count_hourly")
+    kept = [kind for kind, table in found if table.startswith(("sample_1h", "_hyper_"))]
+    assert kept
+    assert "Seq Scan" not in kept, found
