@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import quote
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from collectors_dagster.integrations.timescale.details import DetailBatch
 from collectors_dagster.samples import Sample, SeriesKey
+from collectors_dagster.strategies.chunks import CompressionRule
 from tests.support.store_data import AURORA, BOREALIS, DAY, LOAD1, after, axis, day_of_samples
 
 VIEWS = ("metrics", "metrics_daily", "metrics_detail", "metrics_hourly", "series")
@@ -58,6 +60,9 @@ def fill(store: Store, delivery_store: DeliveryStore) -> None:
     for tenant in ("aurora", "borealis"):
         store.rollups.hourly(tenant, DAY, "run-1")
         store.rollups.daily(tenant, DAY, "run-1")
+    # Where samples can be compressed, they are: what is shown of them is found in another way then.
+    rule = CompressionRule(after=timedelta(0), quiet=timedelta(0), patience=timedelta(0))
+    store.compression.apply(rule, DAY.end + timedelta(days=7))
 
 
 def login_url(database: SecretStr, role: str, password: str) -> SecretStr:

@@ -4,7 +4,7 @@
 was applied must never change: its checksum is in ``core.schema_migration``.
 
 ``NNNN_pre_name.apache.full.sql`` is for these editions of the database only. A schema is made for the edition that the
-server offers when it is made, and keeps it from the first sample on.
+server offers when it is made, and keeps it.
 """
 
 import re
@@ -220,14 +220,18 @@ def _edition(connection: psycopg.Connection, server: _Server) -> Edition:
 
 
 def _may_become(connection: psycopg.Connection, made_for: Edition, offered: Edition) -> bool:
-    """Say whether migrations lead from one edition to the other: only while nothing would be lost."""
+    """Say whether migrations lead from one edition to the other: while nothing would be lost, and in their order."""
     ways = {
         (Edition.PLAIN, Edition.APACHE): ("has_samples", "has_aggregates"),
         (Edition.PLAIN, Edition.FULL): ("has_samples", "has_aggregates"),
         (Edition.APACHE, Edition.FULL): ("has_aggregates",),
     }
     questions = ways.get((made_for, offered))
-    return questions is not None and not any(_truth(connection, question) for question in questions)
+    if questions is None or any(_truth(connection, question) for question in questions):
+        return False
+    applied = _applied(connection)
+    missing = [one.version for one in shipped_migrations(offered) if one.version not in applied]
+    return not missing or min(missing) > max(applied, default=0)
 
 
 def _truth(connection: psycopg.Connection, question: str) -> bool:

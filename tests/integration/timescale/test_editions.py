@@ -127,11 +127,23 @@ def test_a_schema_with_samples_stays_what_it_is(bare_database: SecretStr, editio
     assert f"the server offers {edition}" in finding.found
 
 
-def test_a_schema_without_samples_becomes_what_the_server_offers(bare_database: SecretStr, edition: Edition) -> None:
-    migrate(bare_database, clock=SystemClock())
+def test_a_schema_that_is_not_made_to_its_end_becomes_what_the_server_offers(
+    bare_database: SecretStr, edition: Edition
+) -> None:
+    migrate(bare_database, clock=SystemClock(), migrations=shipped_migrations(Edition.PLAIN)[:7])
     if edition is not Edition.PLAIN:
         execute_as_superuser(bare_database, "create extension timescaledb")
     assert migrate(bare_database, clock=SystemClock()).edition is edition
+    assert deliver(bare_database) == 3
+
+
+def test_a_whole_schema_stays_what_it_is_even_without_samples(bare_database: SecretStr, edition: Edition) -> None:
+    """What came after the editions' own migrations rests on them: they cannot be put under it."""
+    migrate(bare_database, clock=SystemClock())
+    if edition is not Edition.PLAIN:
+        execute_as_superuser(bare_database, "create extension timescaledb")
+    report = migrate(bare_database, clock=SystemClock())
+    assert (report.edition, report.applied) == (Edition.PLAIN, ())
     assert deliver(bare_database) == 3
 
 

@@ -29,6 +29,8 @@ from tests.support.sql_tenants import (
 )
 from tests.support.store_data import DAY
 
+pytestmark = pytest.mark.every_edition
+
 LEAK = """
     create function {schema}.leak(anything text) returns boolean language plpgsql cost 0.0000001 as $$
     begin
@@ -102,7 +104,7 @@ def test_coarse_values_are_those_of_the_raw_rows(
     coarse = member.execute(
         sql.SQL(
             "select metric_name, bucket, round(avg_value::numeric, 9), max_value, min_value, sample_count "
-            "from {} order by 1, 2"
+            "from {} where bucket < '2026-01-06 00:00+00' order by 1, 2"
         ).format(sql.Identifier(view))
     ).fetchall()
     raw = member.execute(
@@ -256,7 +258,8 @@ def test_a_member_is_denied_everything_else(
     ),
 )
 def test_a_view_cannot_be_written(member: psycopg.Connection, view: str, statement: str) -> None:
-    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+    # PostgreSQL 15 has no MERGE into views at all.
+    with pytest.raises((psycopg.errors.ObjectNotInPrerequisiteState, psycopg.errors.FeatureNotSupported)):
         member.execute(statement.format(view).encode())
 
 
