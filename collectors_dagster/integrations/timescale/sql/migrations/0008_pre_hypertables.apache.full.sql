@@ -26,13 +26,13 @@ select
     p.ts as "timestamp",
     s.collector as collector_name,
     s.metric as metric_name,
-    case when random() is not null then p.value end as metric_value,
-    s.tenant_id,
-    s.labels || jsonb_build_object('host', s.host, 'unit', s.unit, 'kind', s.kind) as metadata,
-    p.series_id
+    p.value as metric_value,
+    t.tenant_id,
+    s.labels || jsonb_build_object('host', s.host, 'unit', s.unit, 'kind', s.kind) as metadata
 from core.sample p
-join core.visible_series s on s.series_id = p.series_id and s.tenant_key = p.tenant_key
-where p.tenant_key = any (array(select v.tenant_key from core.visible_tenant v));
+join core.series s on s.series_id = p.series_id and s.tenant_key = p.tenant_key
+join core.tenant t on t.tenant_key = p.tenant_key
+where p.tenant_key = any (array(select m.tenant_key from core.tenant_member m where m.role_name = session_user));
 
 grant select on api.metrics to public;
 

@@ -14,7 +14,7 @@ alter table core.sample set (
     timescaledb.orderby = 'ts'
 );
 
-drop view api.metrics_hourly, api.metrics_daily;
+drop view api.metrics_hourly;
 drop table core.sample_1h, core.sample_1d;
 
 -- Made empty and refreshed for windows: a refresh of everything would reach behind the horizon of retention.
@@ -57,34 +57,18 @@ select
     h.bucket,
     s.collector as collector_name,
     s.metric as metric_name,
-    case when random() is not null then h.sum / h.n end as avg_value,
-    case when random() is not null then h.max end as max_value,
-    case when random() is not null then h.min end as min_value,
-    case when random() is not null then h.n end as sample_count,
-    s.tenant_id,
-    s.labels || jsonb_build_object('host', s.host, 'unit', s.unit, 'kind', s.kind) as metadata,
-    h.series_id
+    h.sum / h.n as avg_value,
+    h.max as max_value,
+    h.min as min_value,
+    h.n as sample_count,
+    t.tenant_id,
+    s.labels || jsonb_build_object('host', s.host, 'unit', s.unit, 'kind', s.kind) as metadata
 from core.sample_1h h
-join core.visible_series s on s.series_id = h.series_id and s.tenant_key = h.tenant_key
-where h.tenant_key = any (array(select v.tenant_key from core.visible_tenant v));
+join core.series s on s.series_id = h.series_id and s.tenant_key = h.tenant_key
+join core.tenant t on t.tenant_key = h.tenant_key
+where h.tenant_key = any (array(select m.tenant_key from core.tenant_member m where m.role_name = session_user));
 
-create view api.metrics_daily with (security_barrier) as
-select
-    h.bucket,
-    s.collector as collector_name,
-    s.metric as metric_name,
-    case when random() is not null then h.sum / h.n end as avg_value,
-    case when random() is not null then h.max end as max_value,
-    case when random() is not null then h.min end as min_value,
-    case when random() is not null then h.n end as sample_count,
-    s.tenant_id,
-    s.labels || jsonb_build_object('host', s.host, 'unit', s.unit, 'kind', s.kind) as metadata,
-    h.series_id
-from core.sample_1d h
-join core.visible_series s on s.series_id = h.series_id and s.tenant_key = h.tenant_key
-where h.tenant_key = any (array(select v.tenant_key from core.visible_tenant v));
-
-grant select on api.metrics_hourly, api.metrics_daily to public;
+grant select on api.metrics_hourly to public;
 
 -- Where the server keeps an aggregate.
 create function core.kept_in(aggregate text) returns regclass
