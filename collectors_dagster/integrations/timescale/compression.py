@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from collectors_dagster.errors import ServiceTimeoutError
 from collectors_dagster.integrations.timescale.backend import Backend, FoundBackend
-from collectors_dagster.integrations.timescale.database import Database
+from collectors_dagster.integrations.timescale.connection import Transactions
 from collectors_dagster.integrations.timescale.edition import Edition
 from collectors_dagster.strategies.chunks import Chunk, CompressionRule, Verdict, verdict
 
@@ -58,7 +58,7 @@ class CompressionReport:
 class ChunkCompression:
     """All chunks of the samples."""
 
-    def __init__(self, database: Database, backend: FoundBackend) -> None:
+    def __init__(self, database: Transactions, backend: FoundBackend) -> None:
         self._database = database
         self._backend = backend
 
