@@ -10,12 +10,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-
-import structlog
-from structlog.types import EventDict, Processor
+from typing import TYPE_CHECKING
 
 from collectors_dagster.config import Settings
+from collectors_dagster.monitoring.structured import structlog
 from collectors_dagster.security.redaction import Redactor, redactor_for
+
+if TYPE_CHECKING:
+    from structlog.types import EventDict, Processor
 
 _TOO_TALKATIVE = ("httpx", "httpcore", "urllib3", "watchfiles", "alembic", "matplotlib")
 
@@ -84,10 +86,10 @@ def _log_uncaught_in_thread(told: threading.ExceptHookArgs) -> None:
         structlog.get_logger().critical("a thread was ended by an error", thread=name, exc_info=trouble)
 
 
-def _described(always: Mapping[str, str]) -> list[Processor]:
+def _described(always: Mapping[str, str]) -> "list[Processor]":
     """Return what is added to each line, whoever wrote it, in whichever thread."""
 
-    def add_names(logger: object, method: str, event: EventDict) -> EventDict:
+    def add_names(logger: object, method: str, event: "EventDict") -> "EventDict":
         for name, value in always.items():
             event.setdefault(name, value)
         return event
@@ -118,7 +120,7 @@ def _handler(always: Mapping[str, str], settings: Settings) -> logging.Handler:
     return handler
 
 
-def _rendering(*, readable: bool) -> list[Processor]:
+def _rendering(*, readable: bool) -> "list[Processor]":
     if readable:
         return [structlog.dev.ConsoleRenderer()]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
