@@ -147,7 +147,7 @@ class _Readings:
         self._longest_steps(before.row)
         for slot, (at, _) in enumerate(self._columns):
             value = before.row.values[at]
-            is_known = value == value  # noqa: PLR0124
+            is_known = value == value  # noqa: PLR0124 - as above
             self._last[slot] = _Reading(value, before.row.record.mono_ns, _BEFORE) if is_known else _UNKNOWN
 
     def _adopt(self, schema: Schema) -> None:

@@ -4,20 +4,20 @@ What of the standard library and of psutil is written for this system is loaded 
 """
 
 import asyncio  # noqa: F401 - see above
-import multiprocessing.context  # noqa: F401
+import multiprocessing.context  # noqa: F401 - see above
 import os
-import shutil  # noqa: F401
+import shutil  # noqa: F401 - see above
 import signal
 import socket
-import ssl  # noqa: F401
-import subprocess  # noqa: F401
+import ssl  # noqa: F401 - see above
+import subprocess  # noqa: F401 - see above
 import sys
-import tempfile  # noqa: F401
+import tempfile  # noqa: F401 - see above
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-import psutil  # noqa: F401
+import psutil  # noqa: F401 - see above
 
 MODULES = {"fcntl", "resource", "pwd", "grp", "termios"}
 NAMES = {

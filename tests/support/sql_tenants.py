@@ -43,7 +43,7 @@ def fill(store: Store, delivery_store: DeliveryStore) -> None:
     """Give both tenants a day of everything that ``api`` shows; borealis has the vault beside it."""
     store.tenants.sync([AURORA, BOREALIS])
     for tenant in ("aurora", "borealis"):
-        store.samples.write_window(tenant, "demo", DAY, **day_of_samples())  # type: ignore[arg-type]
+        store.samples.write_window(tenant, "demo", DAY, **day_of_samples())  # type: ignore[arg-type]  # **: no types per name
         delivery_store.details.write(DetailBatch("agent-1", tenant, [Sample(LOAD1, after(1), 1.0)], after(60)))
     ts = axis(DAY, 60)
     store.samples.write_window(

@@ -116,13 +116,13 @@ def backend_of(edition: Edition) -> Backend:
     """Return the operations of an edition."""
     # They import this module, and an agent needs only one of them.
     if edition is Edition.PLAIN:
-        from collectors_dagster.integrations.timescale.plain import PlainPostgres  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.plain import PlainPostgres  # noqa: PLC0415 - one is needed
 
         return PlainPostgres()
     if edition is Edition.APACHE:
-        from collectors_dagster.integrations.timescale.apache import TimescaleApache  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.apache import TimescaleApache  # noqa: PLC0415 - one is needed
 
         return TimescaleApache()
-    from collectors_dagster.integrations.timescale.full import TimescaleFull  # noqa: PLC0415
+    from collectors_dagster.integrations.timescale.full import TimescaleFull  # noqa: PLC0415 - one is needed
 
     return TimescaleFull()

@@ -24,7 +24,7 @@ if "ssl" in sys.modules or TYPE_CHECKING:
     import psycopg2
 else:
     # The driver loads Python's ssl only to learn whether it is there: 4 MB. It brings a library of its own.
-    sys.modules["ssl"] = None  # type: ignore[assignment]
+    sys.modules["ssl"] = None  # type: ignore[assignment]  # None: not there
     try:
         import psycopg2
     finally:

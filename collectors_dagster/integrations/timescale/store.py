@@ -71,84 +71,84 @@ class Store:
     @cached_property
     def ledger(self) -> "LoadLedger":
         """The windows that were loaded."""
-        from collectors_dagster.integrations.timescale.ledger import LoadLedger  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.ledger import LoadLedger  # noqa: PLC0415 - see above
 
         return LoadLedger(self._database, self.tenants)
 
     @cached_property
     def rollups(self) -> "RollupTable":
         """Hourly and daily aggregates."""
-        from collectors_dagster.integrations.timescale.rollups import RollupTable  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.rollups import RollupTable  # noqa: PLC0415 - see above
 
         return RollupTable(self._database, self.tenants, self._backend)
 
     @cached_property
     def scores(self) -> "ScoreTable":
         """Scores of record."""
-        from collectors_dagster.integrations.timescale.scores import ScoreTable  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.scores import ScoreTable  # noqa: PLC0415 - see above
 
         return ScoreTable(self._database, self.tenants)
 
     @cached_property
     def incidents(self) -> "IncidentTable":
         """Incidents of stream and batch."""
-        from collectors_dagster.integrations.timescale.incidents import IncidentTable  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.incidents import IncidentTable  # noqa: PLC0415 - see above
 
         return IncidentTable(self._database, self.tenants)
 
     @cached_property
     def alerts(self) -> "AlertLedger":
         """Alerts and their deliveries."""
-        from collectors_dagster.integrations.timescale.alerts import AlertLedger  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.alerts import AlertLedger  # noqa: PLC0415 - see above
 
         return AlertLedger(self._database)
 
     @cached_property
     def failures(self) -> "FailureLedger":
         """Failed runs and tenants."""
-        from collectors_dagster.integrations.timescale.failures import FailureLedger  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.failures import FailureLedger  # noqa: PLC0415 - see above
 
         return FailureLedger(self._database, self.tenants)
 
     @cached_property
     def forecasts(self) -> "ForecastTable":
         """Forecasts with their intervals."""
-        from collectors_dagster.integrations.timescale.forecasts import ForecastTable  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.forecasts import ForecastTable  # noqa: PLC0415 - see above
 
         return ForecastTable(self._database, self.tenants)
 
     @cached_property
     def health(self) -> "HealthTable":
         """Health reports."""
-        from collectors_dagster.integrations.timescale.health import HealthTable  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.health import HealthTable  # noqa: PLC0415 - see above
 
         return HealthTable(self._database, self.tenants)
 
     @cached_property
     def planted(self) -> "PlantedTable":
         """The truth of synthetic tenants."""
-        from collectors_dagster.integrations.timescale.planted import PlantedTable  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.planted import PlantedTable  # noqa: PLC0415 - see above
 
         return PlantedTable(self._database, self.tenants)
 
     @cached_property
     def sql_roles(self) -> "SqlRoleTable":
         """Database logins of tenants and staff."""
-        from collectors_dagster.integrations.timescale.sql_roles import SqlRoleTable  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.sql_roles import SqlRoleTable  # noqa: PLC0415 - see above
 
         return SqlRoleTable(self._database, self.tenants, self._conninfo)
 
     @cached_property
     def compression(self) -> "ChunkCompression":
         """Compression of old chunks."""
-        from collectors_dagster.integrations.timescale.compression import ChunkCompression  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.compression import ChunkCompression  # noqa: PLC0415 - see above
 
         return ChunkCompression(self._database, self._backend)
 
     @cached_property
     def retention(self) -> "RetentionPolicy":
         """What is forgotten, and when."""
-        from collectors_dagster.integrations.timescale.retention import RetentionPolicy  # noqa: PLC0415
+        from collectors_dagster.integrations.timescale.retention import RetentionPolicy  # noqa: PLC0415 - see above
 
         return RetentionPolicy(self._database, self.tenants, self._backend)
 

@@ -34,7 +34,7 @@ def filled(store: Store) -> Store:
 
 def write(store: Store, tenant: str, window: Window) -> None:
     samples = day_of_samples(window, series=10, step=60)
-    store.samples.write_window(tenant, "demo", window, **samples)  # type: ignore[arg-type]
+    store.samples.write_window(tenant, "demo", window, **samples)  # type: ignore[arg-type]  # **: no types per name
     store.rollups.hourly(tenant, window, "run-1")
 
 
@@ -191,7 +191,7 @@ def test_new_chunks_are_cut_for_the_measured_rate(filled: Store, edition: Editio
     expected = {Edition.PLAIN: (None, None)}.get(edition, (24 * HOUR, 24 * HOUR))
     assert (report.interval_before, report.interval_after) == expected
     slow = day_of_samples(Window.of_day("2026-01-09"), series=1, step=3600)
-    filled.samples.write_window("aurora", "slow", Window.of_day("2026-01-09"), **slow)  # type: ignore[arg-type]
+    filled.samples.write_window("aurora", "slow", Window.of_day("2026-01-09"), **slow)  # type: ignore[arg-type]  # **: no types per name
     filled.rollups.hourly("aurora", Window.of_day("2026-01-09"), "run-1")
     report = filled.compression.apply(RULE, datetime(2026, 1, 10, tzinfo=UTC))
     assert report.interval_after == (None if edition is Edition.PLAIN else 336 * HOUR)

@@ -36,7 +36,7 @@ def week(store: Store, database: SecretStr) -> SecretStr:
         for day in range(1, 8):
             window = Window.of_day(f"2026-01-{day:02d}")
             samples = day_of_samples(window, series=5, step=60)
-            store.samples.write_window(tenant, "demo", window, **samples)  # type: ignore[arg-type]
+            store.samples.write_window(tenant, "demo", window, **samples)  # type: ignore[arg-type]  # **: no types per name
             store.rollups.hourly(tenant, window, "run-1")
     rule = CompressionRule(HOUR, HOUR, HOUR)
     store.compression.apply(rule, datetime(2026, 1, 7, 1, tzinfo=UTC))

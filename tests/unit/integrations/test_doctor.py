@@ -76,7 +76,7 @@ def test_a_healthy_database_has_nothing_to_remedy() -> None:
 def test_what_is_wrong_is_named_with_its_remedy(
     change: dict[str, object], check: str, state: State, remedy: str
 ) -> None:
-    found = [one for one in judged(replace(HEALTHY, **change)) if one.state is not State.OK]  # type: ignore[arg-type]
+    found = [one for one in judged(replace(HEALTHY, **change)) if one.state is not State.OK]  # type: ignore[arg-type]  # a table
     assert any(_is(one, check, state, remedy) for one in found), found
 
 
