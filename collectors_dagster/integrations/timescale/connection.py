@@ -5,14 +5,6 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
 
-class Secret(Protocol):
-    """Text that is shown to nobody by accident; pydantic's ``SecretStr`` is one."""
-
-    def get_secret_value(self) -> str:
-        """Return the text."""
-        ...
-
-
 class Cursor(Protocol):
     """Runs statements and holds the rows of the last one."""
 

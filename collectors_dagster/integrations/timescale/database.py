@@ -8,7 +8,6 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import TupleRow
 
 from collectors_dagster.integrations.timescale.border import mapped_errors
-from collectors_dagster.integrations.timescale.connection import Secret
 from collectors_dagster.integrations.timescale.pool import (
     CONNECT_SECONDS,
     OPTIONS,
@@ -16,6 +15,7 @@ from collectors_dagster.integrations.timescale.pool import (
     WAIT_SECONDS,
     Pool,
 )
+from collectors_dagster.security.sealing import Secret
 
 Connection = psycopg.Connection[TupleRow]
 Cursor = psycopg.Cursor[TupleRow]

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from collectors_dagster.errors import ConstraintViolatedError
 from collectors_dagster.integrations.timescale.backend import FoundBackend
-from collectors_dagster.integrations.timescale.connection import Cursor, Secret
+from collectors_dagster.integrations.timescale.connection import Cursor
 from collectors_dagster.integrations.timescale.details import DetailTable
 from collectors_dagster.integrations.timescale.lean import LeanDatabase
 from collectors_dagster.integrations.timescale.queries import load_queries
@@ -23,6 +23,7 @@ from collectors_dagster.integrations.timescale.series import LARGEST_VALUE, Seri
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import ClockEvent
 from collectors_dagster.samples import Sample
+from collectors_dagster.security.sealing import Secret
 
 QUERIES = load_queries("delivery")
 

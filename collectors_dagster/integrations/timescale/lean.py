@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from collectors_dagster.errors import CollectorsError
-from collectors_dagster.integrations.timescale.connection import Secret
 from collectors_dagster.integrations.timescale.faults import Fault, as_error
 from collectors_dagster.integrations.timescale.pool import (
     CONNECT_SECONDS,
@@ -19,6 +18,7 @@ from collectors_dagster.integrations.timescale.pool import (
     WAIT_SECONDS,
     Pool,
 )
+from collectors_dagster.security.sealing import Secret
 
 if "ssl" in sys.modules or TYPE_CHECKING:
     import psycopg2
