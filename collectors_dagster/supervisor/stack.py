@@ -14,7 +14,7 @@ from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.config.surroundings import process_environment
 from collectors_dagster.errors import StartupError
 from collectors_dagster.security.secrets import read_or_create
-from collectors_dagster.supervisor import postgres, probes, redis
+from collectors_dagster.supervisor import dagster_process, postgres, probes, redis
 from collectors_dagster.supervisor.component import Component, Ending, Launch, Probe, Running
 from collectors_dagster.supervisor.dagster_home import dagster_environment, render_dagster_home
 from collectors_dagster.supervisor.home import Home
@@ -256,7 +256,13 @@ class Stack:
     def _dagster(self, module: str, *words: str) -> Launch:
         render_dagster_home(self.settings)
         return self._python(
-            "-m", module, *words, "--log-format", "json", environment=dagster_environment(self.settings)
+            "-m",
+            dagster_process.__name__,
+            module,
+            *words,
+            "--log-format",
+            "json",
+            environment=dagster_environment(self.settings),
         )
 
     def _ours(self, *words: str) -> Launch:
