@@ -21,7 +21,8 @@ pytestmark = pytest.mark.every_edition
 METRICS = ["metric0", "metric1"]
 SCOPE = {"tenant_key": 1, "start": DAY.end - timedelta(hours=1), "end": DAY.end}
 ASKED = {
-    "samples.buckets": SCOPE | {"metrics": METRICS, "hosts": None, "step": timedelta(minutes=1)},
+    "reading.raw": SCOPE | {"series_ids": [1, 2]},
+    "reading.minute": SCOPE | {"series_ids": [1, 2], "origin": SCOPE["end"]},
     "samples.newest": {"tenant_key": 1, "metrics": METRICS, "since": SCOPE["start"]},
     "rollups.count_hourly": SCOPE,
 }
@@ -70,7 +71,7 @@ def days_touched(found: list[tuple[str, str]]) -> set[str]:
     return {table for _, table in found if table.startswith(("sample_2026", "_hyper_1_", "compress_hyper"))}
 
 
-@pytest.mark.parametrize("title", ["samples.buckets", "samples.newest"])
+@pytest.mark.parametrize("title", ["reading.raw", "reading.minute", "samples.newest"])
 def test_samples_of_an_hour_are_found_by_index_in_their_days(week: SecretStr, title: str) -> None:
     found = explained(week, title)
     days = days_touched(found)

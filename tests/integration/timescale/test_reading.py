@@ -338,22 +338,8 @@ def test_reading_some_series_asks_the_index(much: int, database: SecretStr, name
     with psycopg.connect(database.get_secret_value()) as owner:
         for table in ("sample_1h", "sample_1d"):
             owner.execute(AGES.format(table=table).encode())
-    wanted = {"tenant_key": 1, "series_ids": [3, 4], "start": DAY.start, "end": DAY.end}
+    wanted = {"tenant_key": 1, "series_ids": [3, 4], "start": DAY.start, "end": DAY.end, "origin": DAY.end}
     assert SEQUENTIAL not in plan(database, QUERIES[name], wanted)
-
-
-def test_the_buckets_of_the_models_ask_the_index(much: int, database: SecretStr) -> None:
-    from collectors_dagster.integrations.timescale.samples import QUERIES
-
-    wanted = {
-        "tenant_key": 1,
-        "metrics": ["load1"],
-        "hosts": ["host-3"],
-        "start": DAY.start,
-        "end": DAY.end,
-        "step": timedelta(minutes=1),
-    }
-    assert f"{SEQUENTIAL}sample" not in plan(database, QUERIES["buckets"], wanted)
 
 
 DASHBOARDS = [

@@ -20,8 +20,8 @@ where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::
 order by series_id, ts;
 
 -- name: minute
--- Minutes computed from the samples, by series and time.
-select series_id, date_bin('1 minute', ts, '2000-01-01 00:00+00') as bucket,
+-- Minutes computed from the samples, by series and time; counted from an origin.
+select series_id, date_bin('1 minute', ts, %(origin)s::timestamptz) as bucket,
        avg(value), min(value), max(value), count(*)
 from core.sample
 where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
