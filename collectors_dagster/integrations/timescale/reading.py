@@ -5,7 +5,8 @@ in ``[start, end)``. By their end, as the models do, because a sample's own time
 for: a window holds what lies in ``(start, end]``.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import struct
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from collectors_dagster.errors import ConfigurationError
 from collectors_dagster.frames import SeriesRows, Times
 from collectors_dagster.integrations.timescale.database import Cursor, Database
-from collectors_dagster.integrations.timescale.packing import EPOCH, HEADER, TRAILER
+from collectors_dagster.integrations.timescale.packing import EPOCH, HEADER
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.series import labels_from
 from collectors_dagster.integrations.timescale.tenants import TenantTable
@@ -34,6 +35,11 @@ BLOCK_ROWS = 131_072
 SERIES_AT_ONCE = 2_000
 """Series of one statement: the server sorts no more than a day of these."""
 _MEAN = (("avg", ">f8"), ("min", ">f8"), ("max", ">f8"), ("count", ">i8"))
+
+
+_HEAD = struct.Struct(">hiii")
+"""What stands before the packed rows of a series: two fields; the first's size, and it; the second's size."""
+_Piece = tuple[int, bytes]
 
 
 class Resolution(StrEnum):
@@ -257,37 +263,47 @@ def _copied(
     cursor: Cursor, level: _Level, wanted: Mapping[str, object], name: np.timedelta64
 ) -> Generator[Block, None, None]:
     """Yield the rows of a statement; `name` leads from a bucket's start to what it is called."""
-    row = _row_type(level)
-    most = BLOCK_ROWS * row.itemsize
-    kept = bytearray()
-    begun = False
+    row = np.dtype([("ts", ">i8"), *level.columns])
+    pieces: list[_Piece] = []
+    room = BLOCK_ROWS
     with cursor.copy(b"copy (" + level.query + b") to stdout (format binary)", wanted) as copy:
-        for part in copy:
-            kept += part
-            if not begun and len(kept) >= len(HEADER):
-                del kept[: len(HEADER)]
-                begun = True
-            while len(kept) >= most:
-                yield _block(bytes(kept[:most]), row, level, name)
-                del kept[:most]
-    whole = len(kept) - len(TRAILER)
-    if whole > 0:
-        yield _block(bytes(kept[:whole]), row, level, name)
+        for series_id, content in _packed(copy):
+            rest = content
+            while rest:
+                piece, rest = rest[: room * row.itemsize], rest[room * row.itemsize :]
+                pieces.append((series_id, piece))
+                room -= len(piece) // row.itemsize
+                if not room:
+                    yield _block(pieces, row, level, name)
+                    pieces, room = [], BLOCK_ROWS
+    if pieces:
+        yield _block(pieces, row, level, name)
 
 
-def _row_type(level: _Level) -> np.dtype[np.void]:
-    """Return the layout of a row in the binary COPY format: a count, then each field behind its size."""
-    fields = [("series_id", ">i4"), ("ts", ">i8"), *level.columns]
-    sized = [part for name, kind in fields for part in ((f"{name} size", ">i4"), (name, kind))]
-    return np.dtype([("fields", ">i2"), *sized])
+def _packed(parts: Iterable[bytes | bytearray | memoryview]) -> Iterator[_Piece]:
+    """Yield the two fields of each row of a binary COPY: the key of a series, and its rows of this slice, packed."""
+    kept = bytearray()
+    at = len(HEADER)
+    for part in parts:
+        kept += part
+        while len(kept) >= at + _HEAD.size:
+            fields, _, series_id, length = _HEAD.unpack_from(kept, at)
+            end = at + _HEAD.size + length
+            if len(kept) < end:
+                break
+            assert fields == 2
+            yield series_id, bytes(kept[end - length : end])
+            del kept[:end]
+            at = 0
 
 
-def _block(content: bytes, row: np.dtype[np.void], level: _Level, name: np.timedelta64) -> Block:
-    rows = np.frombuffer(content, dtype=row)
+def _block(pieces: Sequence[_Piece], row: np.dtype[np.void], level: _Level, name: np.timedelta64) -> Block:
+    rows = np.frombuffer(b"".join(content for _, content in pieces), dtype=row)
+    ids = np.array([series_id for series_id, _ in pieces], dtype=np.int32)
     return Block(
-        series_id=rows["series_id"].astype(np.int32),
+        series_id=ids.repeat([len(content) // row.itemsize for _, content in pieces]),
         ts=EPOCH + rows["ts"].astype("timedelta64[us]") + name,
-        numbers={name: rows[name].astype(np.dtype(kind).newbyteorder("=")) for name, kind in level.columns},
+        numbers={column: rows[column].astype(np.dtype(kind).newbyteorder("=")) for column, kind in level.columns},
     )
 
 
