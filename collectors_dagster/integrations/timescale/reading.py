@@ -28,8 +28,6 @@ from collectors_dagster.samples import Kind, SeriesKey
 
 QUERIES = load_queries("reading")
 
-SNAPSHOT = b"set transaction isolation level repeatable read read only"
-"""The whole transaction sees one state of the database; must be its first statement."""
 BLOCK_ROWS = 131_072
 """Rows of a block, at most."""
 SERIES_AT_ONCE = 2_000
@@ -171,7 +169,7 @@ class SeriesReader:
         ConfigurationError
             As :meth:`open` does.
         """
-        with self._snapshot(selection) as cursor, _opened(cursor, self._key(selection), selection) as reading:
+        with self._opened(selection, patient=False) as reading:
             return _gathered(reading, selection.resolution)
 
     @contextmanager
@@ -185,29 +183,20 @@ class SeriesReader:
         ConfigurationError
             If the window is empty, does not consist of whole buckets, or hours and days are asked for by their end.
         """
-        with self._snapshot(selection) as cursor:
-            cursor.execute(QUERIES["patience"])
-            with _opened(cursor, self._key(selection), selection) as reading:
-                yield reading
+        with self._opened(selection, patient=True) as reading:
+            yield reading
 
     @contextmanager
-    def _snapshot(self, selection: Selection) -> Iterator[Cursor]:
+    def _opened(self, selection: Selection, *, patient: bool) -> Iterator[Reading]:
         _refuse_broken(selection)
-        self._key(selection)  # an unknown tenant is refused before a connection is held for it
-        with self._database.transaction(f"read the series of tenant {selection.tenant_id!r}") as cursor:
-            cursor.execute(SNAPSHOT)
-            yield cursor
-
-    def _key(self, selection: Selection) -> int:
-        return self._tenants.key(selection.tenant_id)
-
-
-@contextmanager
-def _opened(cursor: Cursor, tenant_key: int, selection: Selection) -> Iterator[Reading]:
-    series = _series(cursor, tenant_key, selection)
-    # Closed at the end: a COPY in the middle is cancelled before the transaction ends.
-    with closing(_blocks(cursor, tenant_key, selection, sorted(series))) as blocks:
-        yield Reading(series, blocks)
+        key = self._tenants.key(selection.tenant_id)
+        with self._database.snapshot(f"read the series of tenant {selection.tenant_id!r}") as cursor:
+            if patient:
+                cursor.execute(QUERIES["patience"])
+            series = _series(cursor, key, selection)
+            # Closed at the end: a COPY in the middle is cancelled before the transaction ends.
+            with closing(_blocks(cursor, key, selection, sorted(series))) as blocks:
+                yield Reading(series, blocks)
 
 
 def _refuse_broken(selection: Selection) -> None:

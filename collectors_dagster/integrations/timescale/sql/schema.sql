@@ -55,6 +55,8 @@ create table core.series (
     created_at  timestamptz not null default now(),
     unique (tenant_key, host, collector, metric, labels)
 );
+-- Dashboards ask for a metric of all hosts.
+create index series_by_metric on core.series (tenant_key, metric);
 
 -- One value per series and instant. Partitions (one a day) are made before each load.
 -- The bound refuses NaN and infinity, and keeps sums of squares finite.
