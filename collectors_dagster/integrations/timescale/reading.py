@@ -33,6 +33,7 @@ BLOCK_ROWS = 131_072
 SERIES_AT_ONCE = 2_000
 """Series of one statement: the server sorts no more than a day of these."""
 _MEAN = (("avg", ">f8"), ("min", ">f8"), ("max", ">f8"), ("count", ">i8"))
+_QUANTILES = (("p50", ">f8"), ("p95", ">f8"), ("p99", ">f8"), ("count", ">i8"))
 
 
 _HEAD = struct.Struct(">hiii")
@@ -55,7 +56,7 @@ class Resolution(StrEnum):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the numbers in each row."""
+        """The names of the numbers in each row, unless quantiles are asked for."""
         return tuple(name for name, _ in _LEVELS[self].columns)
 
 
@@ -93,6 +94,10 @@ _LEVELS = {
     Resolution.HOUR: _Level(QUERIES["hour"], _MEAN, timedelta(hours=1), 31 * _DAY),
     Resolution.DAY: _Level(QUERIES["day"], _MEAN, _DAY, 366 * _DAY),
 }
+_QUANTILE_LEVELS = {
+    Resolution.HOUR: _Level(QUERIES["hour_quantiles"], _QUANTILES, timedelta(hours=1), 31 * _DAY),
+    Resolution.DAY: _Level(QUERIES["day_quantiles"], _QUANTILES, _DAY, 366 * _DAY),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,9 @@ class Selection:
     ----------
     edge : Edge
         With ``END`` the window may end at any instant, and minutes are counted back from it.
+    quantiles : bool
+        Instead of mean, least and greatest: the median, and what 95 % and 99 % of the samples do not exceed, each
+        within 1 % of its value; of hours and days of metrics that are chosen for it (``aggregates.quantile_metrics``).
     """
 
     tenant_id: str
@@ -133,6 +141,12 @@ class Selection:
     metrics: Sequence[str] | None = None
     hosts: Sequence[str] | None = None
     edge: Edge = Edge.START
+    quantiles: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the numbers in each row."""
+        return tuple(name for name, _ in _level(self).columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +184,7 @@ class SeriesReader:
             As :meth:`open` does.
         """
         with self._opened(selection, patient=False) as reading:
-            return _gathered(reading, selection.resolution)
+            return _gathered(reading, selection.columns)
 
     @contextmanager
     def open(self, selection: Selection) -> Iterator[Reading]:
@@ -199,6 +213,16 @@ class SeriesReader:
                 yield Reading(series, blocks)
 
 
+def _level(selection: Selection) -> _Level:
+    if not selection.quantiles:
+        return _LEVELS[selection.resolution]
+    if selection.resolution not in _QUANTILE_LEVELS:
+        raise ConfigurationError(
+            f"quantiles are known of 1h and 1d, not of {selection.resolution}: ask for one of these"
+        )
+    return _QUANTILE_LEVELS[selection.resolution]
+
+
 def _refuse_broken(selection: Selection) -> None:
     window, width = selection.window, selection.resolution.width
     said = f"{window.start.isoformat()} to {window.end.isoformat()}"
@@ -206,6 +230,7 @@ def _refuse_broken(selection: Selection) -> None:
         raise ConfigurationError(f"the window {said} is empty: it must end after it starts")
     if selection.edge is Edge.END and selection.resolution in {Resolution.HOUR, Resolution.DAY}:
         raise ConfigurationError(f"buckets of {selection.resolution} are stored by their start: ask for them so")
+    _level(selection)
     origin = _ORIGIN if selection.edge is Edge.START else window.end
     if width and ((window.start - origin) % width or (window.end - origin) % width):
         raise ConfigurationError(
@@ -228,7 +253,7 @@ def _series(cursor: Cursor, tenant_key: int, selection: Selection) -> dict[int, 
 def _blocks(
     cursor: Cursor, tenant_key: int, selection: Selection, series_ids: Sequence[int]
 ) -> Generator[Block, None, None]:
-    level, window, origin, name = _LEVELS[selection.resolution], selection.window, _ORIGIN, timedelta(0)
+    level, window, origin, name = _level(selection), selection.window, _ORIGIN, timedelta(0)
     if selection.edge is Edge.END:  # what lies in (start, end] lies in [start, end) an instant later
         window = Window(window.start + _INSTANT, window.end + _INSTANT)
         origin, name = window.end, (level.width or _INSTANT) - _INSTANT
@@ -296,14 +321,14 @@ def _block(pieces: Sequence[_Piece], row: np.dtype[np.void], level: _Level, name
     )
 
 
-def _gathered(reading: Reading, resolution: Resolution) -> list[SeriesRows]:
+def _gathered(reading: Reading, columns: Sequence[str]) -> list[SeriesRows]:
     blocks = list(reading.blocks)
     if not blocks:
         return []
     ids = np.concatenate([block.series_id for block in blocks])
     order = np.argsort(ids, kind="stable")  # slices of time follow each other: within a series, time goes on
     ts = np.concatenate([block.ts for block in blocks])[order]
-    numbers = {name: np.concatenate([block.numbers[name] for block in blocks])[order] for name in resolution.columns}
+    numbers = {name: np.concatenate([block.numbers[name] for block in blocks])[order] for name in columns}
     found, firsts = np.unique(ids[order], return_index=True)
     parts = [slice(start, end) for start, end in pairwise([*firsts.tolist(), len(ids)])]
     rows = [

@@ -57,3 +57,25 @@ where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::
   and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz
 group by series_id
 order by series_id;
+
+-- name: hour_quantiles
+-- Hours of the metrics whose samples are counted in bins, packed by series: start, three quantiles, count.
+select series_id, string_agg(
+    timestamptz_send(bucket) || float8send(p50) || float8send(p95) || float8send(p99) || int8send(n), ''::bytea
+    order by bucket)
+from core.sample_1h_quantiles
+where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
+  and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz
+group by series_id
+order by series_id;
+
+-- name: day_quantiles
+-- Days of the metrics whose samples are counted in bins, packed by series: start, three quantiles, count.
+select series_id, string_agg(
+    timestamptz_send(bucket) || float8send(p50) || float8send(p95) || float8send(p99) || int8send(n), ''::bytea
+    order by bucket)
+from core.sample_1d_quantiles
+where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
+  and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz
+group by series_id
+order by series_id;
