@@ -466,7 +466,7 @@ INVENTED = {
     str(VAULT_VALUE): "123.5",
     str(VAULT_VALUE - 1): "987659.5",
 }
-"""No row is above the numbers that begin with 98 and 99: a tenant could tell the bound of foreign values by a plan that differs."""
+"""No row is above those near 987659 and 997654: else a plan could tell the bound of foreign values."""
 
 
 def explained(connection: psycopg.Connection, view: str, filtered: str, word: str) -> list[str]:
