@@ -53,7 +53,7 @@ def a_day(rows: int, seed: int = 0) -> Data:
 
 
 def _host(number: int, seed: int) -> Iterator[Floats]:
-    signals = bursty_host(PER_SERIES, seed=seed + number).values  # noqa: PD011 - no frame of pandas
+    signals = bursty_host(PER_SERIES, seed=seed + number).values
     for place, name in enumerate(SIGNALS):
         unit = next(step for part, step in sorted(_STEPS.items(), key=lambda item: -len(item[0])) if part in name)
         yield np.round(np.nan_to_num(signals[:, place]) / unit) * unit

@@ -199,14 +199,14 @@ def measure_compression(site: Site) -> dict[str, float]:
 def measure_stream(site: Site, rows: int) -> dict[str, float]:
     with site.database() as conninfo:
         done = subprocess.run(
-            [sys.executable, "-m", "bench.ingest_stream", TENANT.id, str(rows), str(STREAM_SERIES)],
+            [sys.executable, "-m", "tests.support.stream_writer", TENANT.id, str(rows), str(STREAM_SERIES)],
             input=conninfo.get_secret_value(),
             cwd=ROOT,
             stdout=subprocess.PIPE,
             check=True,
             text=True,
         )
-    found: dict[str, float] = json.loads(done.stdout)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     assert found["rows"] == rows
     return found
 

@@ -43,8 +43,8 @@ class Portion:
     places: Sequence[int] = ()
 
 
-def portions(piece: Piece, series: int) -> tuple[list[int], Iterator[Portion]]:
-    """Cut arrays into portions of bounded size, series by series.
+def portions(piece: Piece, series: int, most_rows: int) -> tuple[list[int], Iterator[Portion]]:
+    """Cut arrays into portions of about so many rows, series by series.
 
     Returns
     -------
@@ -52,25 +52,25 @@ def portions(piece: Piece, series: int) -> tuple[list[int], Iterator[Portion]]:
         The series that lie in one portion each; one that is too large for that is cut by itself.
     portions : iterator of Portion
     """
-    if len(piece.values) <= PIECE_ROWS:
+    if len(piece.values) <= most_rows:
         return list(range(series)), iter([Portion(piece, range(series))])
     known = (piece.index >= 0) & (piece.index < series)
     counts = np.bincount(np.where(known, piece.index, series), minlength=series + 1)
-    large = counts > PIECE_ROWS
+    large = counts > most_rows
     large[series] = False  # what is of no series is refused, in whichever portion
-    group = np.minimum(np.cumsum(np.where(large, 0, counts)) // PIECE_ROWS, 2**15 - 2).astype(np.int16)
+    group = np.minimum(np.cumsum(np.where(large, 0, counts)) // most_rows, 2**15 - 2).astype(np.int16)
     group[large] = -1 - np.arange(int(large.sum()), dtype=np.int16)
-    return [int(place) for place in np.flatnonzero(~large[:series])], _cut(piece, group, known)
+    return [int(place) for place in np.flatnonzero(~large[:series])], _cut(piece, group, known, most_rows)
 
 
-def _cut(piece: Piece, group: Integers, known: Flags) -> Iterator[Portion]:
+def _cut(piece: Piece, group: Integers, known: Flags, most_rows: int) -> Iterator[Portion]:
     series = len(group) - 1
     of_row = group[np.where(known, piece.index, series)]
     for number in np.unique(group):
         mine = np.flatnonzero(of_row == number)
         if number < 0:
-            for start in range(0, len(mine), PIECE_ROWS):
-                yield Portion(piece.chosen(mine[start : start + PIECE_ROWS]))
+            for start in range(0, len(mine), most_rows):
+                yield Portion(piece.chosen(mine[start : start + most_rows]))
         else:
             places = [int(place) for place in np.flatnonzero(group[:series] == number)]
             yield Portion(piece.chosen(mine), places)

@@ -74,6 +74,7 @@ class Limits:
 
     oldest: datetime
     newest: datetime
+    now: datetime
 
 
 class Tally:
@@ -105,7 +106,7 @@ def read_limits(cursor: Cursor, tenant_key: int) -> tuple[bool, Limits]:
     row = cursor.execute(QUERIES["limits"], {"tenant_key": tenant_key}).fetchone()
     if row is None:
         raise StorageError("the tenant was erased: synchronise the tenants, and try again")
-    return bool(row[0]), Limits(row[1], row[2])
+    return bool(row[0]), Limits(*row[1:])
 
 
 def is_active(cursor: Cursor, tenant_key: int) -> bool:
@@ -114,17 +115,17 @@ def is_active(cursor: Cursor, tenant_key: int) -> bool:
     return row is not None and bool(row[0])
 
 
-def note(cursor: Cursor, tenant_key: int, origin: str, refusals: Iterable[Refusal]) -> None:
+def book_refusals(cursor: Cursor, tenant_key: int, origin: str, refusals: Iterable[Refusal]) -> None:
     """Add to what was refused, in the caller's transaction."""
     found = list(refusals)
     if found:
         cursor.execute(QUERIES["note"], {"tenant_key": tenant_key, "origin": origin, **_columns(found)})
 
 
-def replace(cursor: Cursor, tenant_key: int, origin: str, hour: datetime, refusals: Iterable[Refusal]) -> None:
+def rebook_refusals(cursor: Cursor, tenant_key: int, origin: str, hour: datetime, refusals: Iterable[Refusal]) -> None:
     """Make these all that a load refused, in the caller's transaction."""
     cursor.execute(QUERIES["forget"], {"tenant_key": tenant_key, "origin": origin, "hour": hour})
-    note(cursor, tenant_key, origin, refusals)
+    book_refusals(cursor, tenant_key, origin, refusals)
 
 
 def _columns(refusals: Sequence[Refusal]) -> dict[str, object]:

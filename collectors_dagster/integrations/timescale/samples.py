@@ -16,10 +16,17 @@ from collectors_dagster.frames import Floats, SeriesBuckets, Times
 from collectors_dagster.integrations.timescale.backend import FoundBackend
 from collectors_dagster.integrations.timescale.database import Cursor, Database
 from collectors_dagster.integrations.timescale.ledger import book
-from collectors_dagster.integrations.timescale.loading import Load, Portion, portions
+from collectors_dagster.integrations.timescale.loading import PIECE_ROWS, Load, Portion, portions
 from collectors_dagster.integrations.timescale.packing import seconds_axis
 from collectors_dagster.integrations.timescale.queries import load_queries
-from collectors_dagster.integrations.timescale.refusals import Reason, Refusal, Tally, is_active, read_limits, replace
+from collectors_dagster.integrations.timescale.refusals import (
+    Reason,
+    Refusal,
+    Tally,
+    is_active,
+    read_limits,
+    rebook_refusals,
+)
 from collectors_dagster.integrations.timescale.series import SeriesTable, labels_from
 from collectors_dagster.integrations.timescale.sifting import Integers, Piece, Scope, Sieve
 from collectors_dagster.integrations.timescale.tenants import TenantTable
@@ -75,7 +82,13 @@ class _Job:
 
 
 class SampleTable:
-    """``core.sample``."""
+    """``core.sample``.
+
+    Parameters
+    ----------
+    piece_rows : int
+        Arrays are cut into pieces of about so many rows on their way to the database.
+    """
 
     def __init__(
         self,
@@ -83,11 +96,14 @@ class SampleTable:
         tenants: TenantTable,
         series: SeriesTable,
         backend: FoundBackend,
+        *,
+        piece_rows: int = PIECE_ROWS,
     ) -> None:
         self._database = database
         self._tenants = tenants
         self._series = series
         self._backend = backend
+        self._piece_rows = piece_rows
 
     def write_window(
         self,
@@ -131,7 +147,7 @@ class SampleTable:
         :meth:`LoadLedger.refused`.
         """
         job = _Job(tenant_id, self._tenants.key(tenant_id), dataset, window, series, run_id)
-        whole, cut = portions(Piece(index, ts, values), len(series))
+        whole, cut = portions(Piece(index, ts, values), len(series), self._piece_rows)
         return self._load(job, cut, whole)
 
     def write_pieces(
@@ -178,7 +194,7 @@ class SampleTable:
     def _note(self, job: _Job, tally: Tally) -> None:
         """Book what was refused of a load that changed nothing else."""
         with self._database.transaction("book what was refused") as cursor:
-            replace(cursor, job.tenant_key, job.dataset, job.window.start, tally.refusals())
+            rebook_refusals(cursor, job.tenant_key, job.dataset, job.window.start, tally.refusals())
 
     def buckets(
         self,
@@ -256,7 +272,7 @@ def _booked(cursor: Cursor, job: _Job, result: LoadResult) -> None:
     detail = {"refused": result.refused} if result.refused else None
     key, window = job.tenant_key, job.window
     book(cursor, key, job.dataset, window, run_id=job.run_id, rows=result.rows, sha256=result.sha256, detail=detail)
-    replace(cursor, key, job.dataset, window.start, result.refusals)
+    rebook_refusals(cursor, key, job.dataset, window.start, result.refusals)
 
 
 def _series_buckets(row: TupleRow) -> SeriesBuckets:

@@ -1,6 +1,6 @@
 -- name: limits
 -- Whether a tenant is active, and between which instants samples are believed, by the database's clock.
-select status = 'active', now() - interval '3653 days', now() + interval '1 day'
+select status = 'active', now() - interval '3653 days', now() + interval '1 day', now()
 from core.tenant where tenant_key = %(tenant_key)s::integer;
 
 -- name: active

@@ -1,4 +1,7 @@
-"""One window streamed into the store, in a process that does nothing else: started by ``bench.ingest``."""
+"""One window streamed into the store by a process that does nothing else, and may be killed.
+
+Prints a line for each piece that is asked for, and its own memory at the end as JSON.
+"""
 
 import json
 import sys
@@ -16,7 +19,7 @@ from collectors_dagster.samples import SeriesKey
 
 DAY = Window.of_day("2026-01-06")
 SECONDS = 86_400
-PIECE_ROWS = 250_000
+PIECE_ROWS = 100_000
 
 
 def pieces(series: int, rows: int) -> Iterator[Piece]:
@@ -30,6 +33,14 @@ def pieces(series: int, rows: int) -> Iterator[Piece]:
         done += len(place)
 
 
+def announced(given: Iterator[Piece]) -> Iterator[Piece]:
+    """Say the number of each piece when it is asked for."""
+    for number, piece in enumerate(given):
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
+        yield piece
+
+
 def megabytes(line: str) -> float:
     """Return a figure of this process's status."""
     found = next(one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith(line))
@@ -37,15 +48,15 @@ def megabytes(line: str) -> float:
 
 
 def stream(conninfo: SecretStr, tenant: str, rows: int, series: int) -> dict[str, float]:
-    """Load once small, to have all libraries in memory, and then as much as was asked for."""
-    keys = [SeriesKey("host-stream", "bench", f"metric_{place}") for place in range(series)]
-    with Store(conninfo, application_name="bench-stream") as store:
-        for asked in (series, rows):
-            before, began = megabytes("VmRSS"), time.perf_counter()
-            Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
-            done = store.samples.write_pieces(
-                tenant, "stream", DAY, series=keys, pieces=pieces(series, asked), run_id="bench"
-            )
+    """Load a little of another host, to have all libraries in memory, and then as much as was asked for."""
+    with Store(conninfo, application_name="stream") as store:
+        warm = [SeriesKey("host-warm", "stream", f"metric_{place}") for place in range(series)]
+        store.samples.write_pieces(tenant, "warm", DAY, series=warm, pieces=pieces(series, series), run_id="stream")
+        keys = [SeriesKey("host-stream", "stream", f"metric_{place}") for place in range(series)]
+        before, began = megabytes("VmRSS"), time.perf_counter()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+        given = announced(pieces(series, rows))
+        done = store.samples.write_pieces(tenant, "stream", DAY, series=keys, pieces=given, run_id="stream")
     return {
         "rows": done.rows,
         "seconds": time.perf_counter() - began,
@@ -55,4 +66,5 @@ def stream(conninfo: SecretStr, tenant: str, rows: int, series: int) -> dict[str
 
 
 if __name__ == "__main__":
-    print(json.dumps(stream(SecretStr(sys.stdin.read()), sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
+    told = stream(SecretStr(sys.stdin.read()), sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    sys.stdout.write(json.dumps(told))
