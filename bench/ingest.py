@@ -26,7 +26,7 @@ import psycopg
 import sqlalchemy
 from pydantic import SecretStr
 
-from bench.host_metrics import DAY, Data, a_day
+from bench.host_metrics import DAY, PER_SERIES, Data, a_day
 from bench.report import Goal, Report, main
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.integrations.timescale import Store, migrate
@@ -101,8 +101,10 @@ def prepared(server: PostgresServer, data: Data) -> np.typing.NDArray[np.int64]:
     migrate(conninfo, clock=SystemClock())
     with Store(conninfo, application_name="bench") as store:
         store.tenants.sync([TENANT])
-        one = replace(data, index=data.index[:1], ts=data.ts[:1], measured=data.measured[:1])
-        written(store, one)  # makes the partition or chunk, which no load of the same day has to
+        first = replace(
+            data, index=data.index[:PER_SERIES], ts=data.ts[:PER_SERIES], measured=data.measured[:PER_SERIES]
+        )
+        written(store, first)  # makes the partitions or chunks, which few loads of a day have to
         ids = SeriesTable(store._database).ids(store.tenants.key(TENANT.id), data.series)  # noqa: SLF001 - as COPY has them
     executed(conninfo, "truncate core.load")
     executed(conninfo, "delete from core.sample")
@@ -147,7 +149,7 @@ def measure_floor(site: Site, file: Path) -> None:
 
 
 def measure_ours(site: Site) -> None:
-    """Load once, again the same, and again with one value in a hundred corrected."""
+    """Load once, again the same, again with one value in a hundred corrected, and with all of them."""
     random = np.random.default_rng(5)
     corrected = np.where(random.random(site.rows) < 0.01, site.data.measured + 1, site.data.measured)
     changed = replace(site.data, measured=corrected)
@@ -156,6 +158,7 @@ def measure_ours(site: Site) -> None:
         site.timed("rollup", lambda: rolled_up(store))
         site.timed("same", lambda: run_whole(store, site.data))
         site.timed("changed", lambda: run_whole(store, changed))
+        site.timed("all changed", lambda: run_whole(store, replace(site.data, measured=site.data.measured + 1)))
         assert executed(conninfo, "select count(*) from core.sample") == [(site.rows,)]
     site.seconds.setdefault("whole", []).append(site.seconds["copy"][-1] + site.seconds["rollup"][-1])
 
@@ -230,7 +233,7 @@ def goals_of(site: Site, stream: dict[str, float]) -> list[Goal]:
         Goal("times pandas.to_sql(multi)", rate["ours"] / rate["to_sql"], 50, "higher"),
         Goal("times executemany", rate["ours"] / rate["executemany"], 10, "higher"),
         Goal("the same window again / the first time", ratio(site, "same", "whole"), 2),
-        Goal("the window again, corrected / the first time", ratio(site, "changed", "whole"), 2),
+        Goal("the window again, one value in a hundred corrected / the first time", ratio(site, "changed", "whole"), 2),
         Goal("megabytes that streaming a window takes", grown, 100),
     ]
 

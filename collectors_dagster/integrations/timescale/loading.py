@@ -7,15 +7,16 @@ compressed.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import numpy as np
+from numpy.typing import NDArray
 from psycopg.errors import UniqueViolation
 
 from collectors_dagster.integrations.timescale.database import Cursor
 from collectors_dagster.integrations.timescale.fingerprint import Fingerprint
-from collectors_dagster.integrations.timescale.packing import EPOCH, HEADER, TRAILER, Column, copy_blocks
+from collectors_dagster.integrations.timescale.packing import HEADER, TRAILER, Column, copy_blocks
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.sifting import Flags, Integers, Piece, Rows, Sieve
 from collectors_dagster.records import Window
@@ -26,6 +27,8 @@ QUERIES = load_queries("loading")
 PIECE_ROWS = 1_000_000
 """A piece of an array is not larger: some 60 bytes a row are needed on the way to the database."""
 BLOCK_ROWS = 32_768
+_FEW = 4
+"""A series is corrected value by value if a fourth of it differs at most."""
 _RECORD = np.dtype([("stamp", ">i8"), ("value", ">f8")])
 
 
@@ -136,19 +139,50 @@ class Load:
             self._copy(rows)
 
     def _changed(self, rows: Rows, series_ids: list[int]) -> Rows:
-        """Empty those of the series that are not what they should be; return the rows to store.
+        """Delete what should not be there of these series; return the rows that are not there.
 
         A series of which nothing but faults came stays as it was.
         """
-        wanted = {**self._scope, "series_ids": series_ids}
-        stored: dict[int, bytes] = dict(self._cursor.execute(QUERIES["digests"], wanted, prepare=False).fetchall())
+        stored: dict[int, bytes] = self._read("digests", series_ids)
         if not stored:
             return rows
-        given = dict(_digests(rows))
-        same = {series_id for series_id, digest in given.items() if stored.get(series_id) == digest}
-        left = same | (self._sieve.doubted - given.keys())
-        self._delete([series_id for series_id in stored if series_id not in left])
-        return rows.chosen(~np.isin(rows.series_ids, list(same)))
+        given = dict(_by_series(rows))
+        same = {key for key, part in given.items() if key in stored and _digest(part) == stored[key]}
+        gone = [key for key in stored if key not in given and key not in self._sieve.doubted]
+        self._delete(gone)
+        missing = ~np.isin(rows.series_ids, list(same))
+        other = [key for key in stored if key in given and key not in same]
+        for key, content in self._read("contents", other).items():
+            part = slice(*np.searchsorted(rows.series_ids, (key, key + 1)))
+            missing[part] = self._corrected(key, np.frombuffer(content, dtype=_RECORD), _records(given[key]))
+        return rows.chosen(missing)
+
+    def _read(self, query: str, series_ids: list[int]) -> dict[int, bytes]:
+        if not series_ids:
+            return {}
+        wanted = {**self._scope, "series_ids": series_ids}
+        return dict(self._cursor.execute(QUERIES[query], wanted, prepare=False).fetchall())
+
+    def _corrected(self, series_id: int, stored: NDArray[np.void], given: NDArray[np.void]) -> Flags:
+        """Delete what is stored of a series and was not given; return which of the given rows are missing then.
+
+        One value after the other, if they are few; else a series is written anew, which is quicker.
+        """
+        wrong, missing = _differences(stored, given)
+        if (wrong.sum() + missing.sum()) * _FEW > len(stored):
+            self._delete([series_id])
+            return np.ones(len(given), dtype=np.bool_)
+        instants = [_instant(stamp) for stamp in stored["stamp"][wrong]]
+        if instants:
+            wanted = {
+                "tenant_key": self._tenant_key,
+                "series_id": series_id,
+                "instants": instants,
+                "first": instants[0],
+                "last": instants[-1],
+            }
+            self._cursor.execute(QUERIES["delete_instants"], wanted, prepare=False)
+        return missing
 
     def _delete(self, series_ids: Sequence[int]) -> None:
         if series_ids:
@@ -197,19 +231,40 @@ class Load:
                 self._sieve.refuse_doubles(int(series_id), double)
 
 
-def _digests(rows: Rows) -> Iterator[tuple[int, bytes]]:
-    """Yield each series' digest, as the database makes it."""
-    records = np.empty(len(rows), dtype=_RECORD)
-    records["stamp"], records["value"] = rows.stamps, rows.values
+def _by_series(rows: Rows) -> Iterator[tuple[int, Rows]]:
     series_ids, firsts = np.unique(rows.series_ids, return_index=True)
     for series_id, first, end in zip(series_ids, firsts, np.append(firsts, len(rows))[1:], strict=True):
-        yield int(series_id), sha256(records[first:end].tobytes()).digest()
+        yield int(series_id), rows.chosen(slice(first, end))
+
+
+def _records(rows: Rows) -> NDArray[np.void]:
+    """Return one series' rows as the database packs them."""
+    records = np.empty(len(rows), dtype=_RECORD)
+    records["stamp"], records["value"] = rows.stamps, rows.values
+    return records
+
+
+def _digest(rows: Rows) -> bytes:
+    """Return one series' digest, as the database makes it."""
+    return sha256(_records(rows).tobytes()).digest()
+
+
+def _differences(stored: NDArray[np.void], given: NDArray[np.void]) -> tuple[Flags, Flags]:
+    """Return which records are only stored, and which are only given; times are unique in both."""
+    _, left, right = np.intersect1d(stored["stamp"], given["stamp"], assume_unique=True, return_indices=True)
+    equal = stored["value"].view(">i8")[left] == given["value"].view(">i8")[right]  # bit by bit: there are two zeros
+    only_stored, only_given = np.ones(len(stored), dtype=np.bool_), np.ones(len(given), dtype=np.bool_)
+    only_stored[left[equal]] = only_given[right[equal]] = False
+    return only_stored, only_given
+
+
+def _instant(stamp: np.integer) -> datetime:
+    """Return a time of PostgreSQL, microseconds since 2000, as it is given back to it."""
+    since: timedelta = np.timedelta64(int(stamp), "us").astype(timedelta)
+    return datetime(2000, 1, 1, tzinfo=UTC) + since
 
 
 def _days(rows: Rows) -> list[datetime]:
     """Return the first instants of the UTC days that the rows touch."""
     day = 86_400_000_000
-    return [
-        (EPOCH + np.timedelta64(int(number) * day, "us")).astype("datetime64[s]").item().replace(tzinfo=UTC)
-        for number in np.unique(rows.stamps // day)
-    ]
+    return [_instant(number * day) for number in np.unique(rows.stamps // day)]

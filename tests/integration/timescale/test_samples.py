@@ -5,6 +5,7 @@ from datetime import timedelta
 from time import perf_counter
 
 import numpy as np
+import psycopg
 import pytest
 from pydantic import SecretStr
 
@@ -126,6 +127,34 @@ def test_the_checksum_is_that_of_the_content_not_of_its_order(samples: Store) ->
     second = samples.samples.write_window("aurora", "demo", DAY, **{**data, **turned})
     assert first == second
     assert write(samples, value=1.0) != write(samples, value=2.0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.6, 1.0])
+def test_a_window_corrected_in_part_is_exactly_the_new_one(samples: Store, database: SecretStr, share: float) -> None:
+    """Values that came, went or changed, few or many; zero and its negative are two values."""
+    data = day_of_samples(series=4, step=60)
+    random = np.random.default_rng(3)
+    index, ts, values = (np.asarray(data[name]) for name in ("index", "ts", "values"))
+    values[::7] = 0.0
+    turned = np.where(random.random(len(values)) < share, -values, values)
+    kept, before = random.random(len(values)) >= share / 2, random.random(len(values)) >= share / 2
+    for empty in (False, True):
+        first = {**data, "index": index[before], "ts": ts[before], "values": values[before]}
+        if not empty:
+            samples.samples.write_window("aurora", "demo", DAY, **first)  # type: ignore[arg-type]
+        corrected = {**data, "index": index[kept], "ts": ts[kept], "values": turned[kept]}
+        samples.samples.write_window("aurora" if not empty else "borealis", "demo", DAY, **corrected)  # type: ignore[arg-type]
+    with psycopg.connect(database.get_secret_value()) as connection:
+        aurora, borealis = (
+            connection.execute(
+                "select s.metric, p.ts, p.value::text from core.sample p join core.series s using (series_id) "
+                "join core.tenant t on t.tenant_key = p.tenant_key where tenant_id = %s order by 1, 2",
+                [tenant],
+            ).fetchall()
+            for tenant in ("aurora", "borealis")
+        )
+    assert aurora == borealis
+    assert len(aurora) == kept.sum()
 
 
 def test_what_was_not_measured_is_not_stored(samples: Store) -> None:

@@ -28,6 +28,23 @@ from (
 ) ordered
 group by series_id;
 
+-- name: contents
+-- What the digests are of.
+select series_id, string_agg(timestamptz_send(ts) || float8send(value), ''::bytea)
+from (
+    select series_id, ts, value from core.sample
+    where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
+      and ts > %(start)s::timestamptz and ts <= %(end)s::timestamptz
+    order by series_id, ts
+) ordered
+group by series_id;
+
+-- name: delete_instants
+-- Deletes single values of one series; the first and the last of them lead to the chunks.
+delete from core.sample
+where tenant_key = %(tenant_key)s::integer and series_id = %(series_id)s::integer
+  and ts = any (%(instants)s::timestamptz[]) and ts >= %(first)s::timestamptz and ts <= %(last)s::timestamptz;
+
 -- name: insert_new
 -- Adds what is not stored yet (times in microseconds since 2000); counts per series.
 with added as (
