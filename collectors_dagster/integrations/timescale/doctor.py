@@ -92,6 +92,10 @@ class Facts:
         The server's clock less ours, and how uncertain that is.
     free_bytes : int or None
         On the disk of the data directory, if that is on this machine.
+    local : bool
+        Whether the connection comes from the server's own machine.
+    tls : str or None
+        The version with which it is encrypted.
     """
 
     version_number: int
@@ -115,6 +119,8 @@ class Facts:
     size_bytes: int
     free_bytes: int | None
     jobs: tuple[Job, ...] = ()
+    local: bool = True
+    tls: str | None = None
 
 
 def examine(conninfo: SecretStr, *, clock: Clock) -> list[Finding]:
@@ -141,6 +147,7 @@ def judged(facts: Facts) -> Iterator[Finding]:
     yield from _jobs(facts)
     yield _locks(facts)
     yield _sessions(facts)
+    yield _encryption(facts)
     yield from _settings(facts)
     yield _clock(facts)
     yield _transactions(facts)
@@ -257,6 +264,17 @@ def _sessions(facts: Facts) -> Finding:
     return Finding("sessions", State.OK, found)
 
 
+def _encryption(facts: Facts) -> Finding:
+    if facts.tls is None and not facts.local:
+        return Finding(
+            "encryption",
+            State.WARNING,
+            "the password's proof and all data go over the network in plain text",
+            "switch the server's ssl on, and leave postgres.sslmode empty: then its certificate is verified",
+        )
+    return Finding("encryption", State.OK, facts.tls or "none; the server is on this machine")
+
+
 def _settings(facts: Facts) -> Iterator[Finding]:
     unsafe = [name for name in ("fsync", "full_page_writes") if facts.settings.get(name) == "off"]
     for name in unsafe:
@@ -320,10 +338,13 @@ def _facts(database: Database, conninfo: SecretStr, clock: Clock) -> Facts:
         (theirs,) = _row(cursor, "clock")
         ahead, uncertainty = _apart(theirs, before, clock.now())
         (size,) = _row(cursor, "size")
+        local, tls = _row(cursor, "encryption")
         jobs = () if schema in {None, Edition.PLAIN} else tuple(Job(*row) for row in read_jobs(cursor))
     return Facts(
         *(number, version, installed, available, licence, age, schema, problem, pending, settings, wanted, locks),
         *(connections, most, waiting, idle, ahead, uncertainty, size, _free(settings.get("data_directory")), jobs),
+        local=local,
+        tls=tls,
     )
 
 
