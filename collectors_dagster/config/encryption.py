@@ -55,7 +55,7 @@ def encryption(postgres: Postgres, host: str, trust_stores: tuple[Path, ...] = T
         mode = "verify-full"
     if mode == "disable":
         return {"sslmode": mode}
-    parameters = {"sslmode": mode, "ssl_min_protocol_version": postgres.ssl_min_protocol_version}
+    parameters: dict[str, str] = {"sslmode": mode, "ssl_min_protocol_version": postgres.ssl_min_protocol_version}
     if mode in {"verify-ca", "verify-full"}:
         parameters["sslrootcert"] = str(_authorities(postgres.sslrootcert, host, trust_stores))
     return parameters
