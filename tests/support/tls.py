@@ -1,5 +1,6 @@
 """Certificates of a test's own, and a front that speaks TLS for a PostgreSQL that was built without it."""
 
+import shutil
 import socket
 import ssl
 import struct
@@ -11,10 +12,14 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
+import psycopg
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.support.postgres import ACCOUNT, PostgresServer
+from tests.support.waiting import wait_until
 
 SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)
 """What libpq asks first: a length and a number that says that TLS is wanted."""
@@ -150,3 +155,24 @@ def tls_front(upstream: int, certificate: tuple[Path, Path] | None, newest: ssl.
         front.listener.shutdown(socket.SHUT_RDWR)
         front.listener.close()
         serving.join()
+
+
+def serve_tls(server: PostgresServer, certificate: tuple[Path, Path] | None, newest: str = "TLSv1.3") -> None:
+    """Let a PostgreSQL that was built with TLS speak it with this certificate; without one, not at all."""
+    if certificate is not None:
+        for source, name in zip(certificate, ("server.crt", "server.key"), strict=True):
+            target = server.data / name
+            shutil.copyfile(source, target)
+            target.chmod(0o600)
+            if ACCOUNT is not None:
+                shutil.chown(target, ACCOUNT)
+    before = _loaded(server)
+    server.execute(f"alter system set ssl = {'off' if certificate is None else 'on'}")
+    server.execute(f"alter system set ssl_max_protocol_version = '{newest}'")
+    server.execute("select pg_reload_conf()")
+    wait_until(lambda: _loaded(server) != before, seconds=10, what="the new configuration")
+
+
+def _loaded(server: PostgresServer) -> object:
+    with psycopg.connect(server.conninfo("postgres", "postgres").get_secret_value()) as connection:
+        return connection.execute("select pg_conf_load_time()").fetchone()

@@ -123,8 +123,13 @@ class Facts:
     tls: str | None = None
 
 
-def examine(conninfo: SecretStr, *, clock: Clock) -> list[Finding]:
+def examine(conninfo: SecretStr, *, clock: Clock, directory: Path | None = None) -> list[Finding]:
     """Look at a database and judge it.
+
+    Parameters
+    ----------
+    directory : Path, optional
+        Where the server keeps its data, if the caller knows: a server tells only its administrators.
 
     Raises
     ------
@@ -133,7 +138,7 @@ def examine(conninfo: SecretStr, *, clock: Clock) -> list[Finding]:
     """
     database = Database(conninfo, application_name="collectors-doctor", max_connections=1)
     try:
-        return list(judged(_facts(database, conninfo, clock)))
+        return list(judged(_facts(database, conninfo, clock, directory)))
     finally:
         database.close()
 
@@ -327,7 +332,7 @@ def _disk(facts: Facts) -> Finding:
     return Finding("disk", State.OK, found)
 
 
-def _facts(database: Database, conninfo: SecretStr, clock: Clock) -> Facts:
+def _facts(database: Database, conninfo: SecretStr, clock: Clock, directory: Path | None) -> Facts:
     schema, problem, pending = _schema(conninfo)
     with database.transaction("examine the database") as cursor:
         number, version, installed, available, licence, age = _row(cursor, "versions")
@@ -339,10 +344,12 @@ def _facts(database: Database, conninfo: SecretStr, clock: Clock) -> Facts:
         ahead, uncertainty = _apart(theirs, before, clock.now())
         (size,) = _row(cursor, "size")
         local, tls = _row(cursor, "encryption")
+        named = settings.get("data_directory") if local else None  # elsewhere, the path is another machine's
+        free = _free(directory or (Path(named) if named else None))
         jobs = () if schema in {None, Edition.PLAIN} else tuple(Job(*row) for row in read_jobs(cursor))
     return Facts(
         *(number, version, installed, available, licence, age, schema, problem, pending, settings, wanted, locks),
-        *(connections, most, waiting, idle, ahead, uncertainty, size, _free(settings.get("data_directory")), jobs),
+        *(connections, most, waiting, idle, ahead, uncertainty, size, free, jobs),
         local=local,
         tls=tls,
     )
@@ -371,8 +378,8 @@ def _apart(theirs: datetime, before: datetime, after: datetime) -> tuple[float, 
     return (theirs - (before + half)).total_seconds(), half.total_seconds()
 
 
-def _free(directory: str | None) -> int | None:
-    return shutil.disk_usage(directory).free if directory and Path(directory).is_dir() else None
+def _free(directory: Path | None) -> int | None:
+    return shutil.disk_usage(directory).free if directory and directory.is_dir() else None
 
 
 def _numbers(version: str) -> tuple[int, ...]:

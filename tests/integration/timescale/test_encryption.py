@@ -3,7 +3,6 @@
 The wheel's PostgreSQL has no TLS: a front speaks it. Where a PostgreSQL with TLS is found, it speaks for itself.
 """
 
-import shutil
 import ssl
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -27,15 +25,13 @@ from collectors_dagster.integrations.timescale.lean import LeanDatabase
 from collectors_dagster.supervisor.dagster_home import dagster_environment
 from tests.support.environment import clean_environment, told
 from tests.support.postgres import (
-    ACCOUNT,
     PASSWORD,
     REQUIRED_VARIABLE,
     PostgresServer,
     running_postgres,
     timescale_binaries,
 )
-from tests.support.tls import Authority, Front, tls_front
-from tests.support.waiting import wait_until
+from tests.support.tls import Authority, Front, serve_tls, tls_front
 
 ASK = b"select ssl, version from pg_stat_ssl where pid = pg_backend_pid()"
 NEWEST = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
@@ -62,7 +58,7 @@ class Site:
         if self.by_front:
             self.front = self.stack.enter_context(tls_front(self.server.port, certificate, NEWEST[newest]))
         else:
-            self._configure(certificate, newest)
+            serve_tls(self.server, certificate, newest)
 
     def settings(self, **postgres: object) -> Settings:
         """Return the settings of somebody who uses this server as an external one."""
@@ -77,24 +73,6 @@ class Site:
             return row
         assert row == (False, None)
         return True, self.front.versions[-1]
-
-    def _configure(self, certificate: tuple[Path, Path] | None, newest: str) -> None:
-        if certificate is not None:
-            for source, name in zip(certificate, ("server.crt", "server.key"), strict=True):
-                target = self.server.data / name
-                shutil.copyfile(source, target)
-                target.chmod(0o600)
-                if ACCOUNT is not None:
-                    shutil.chown(target, ACCOUNT)
-        before = self._loaded()
-        self.server.execute(f"alter system set ssl = {'off' if certificate is None else 'on'}")
-        self.server.execute(f"alter system set ssl_max_protocol_version = '{newest}'")
-        self.server.execute("select pg_reload_conf()")
-        wait_until(lambda: self._loaded() != before, seconds=10, what="the new configuration")
-
-    def _loaded(self) -> object:
-        with psycopg.connect(self.server.conninfo("postgres", "postgres").get_secret_value()) as connection:
-            return connection.execute("select pg_conf_load_time()").fetchone()
 
 
 def with_tls() -> Edition:
