@@ -105,8 +105,8 @@ def test_everything_comes_up_and_the_pipeline_runs(platform: Platform) -> None:
 def test_the_schema_is_the_full_edition_s(platform: Platform) -> None:
     told = json.loads(platform.collectors("db", "status", "--json").stdout)
     assert (told["edition"], told["pending"]) == ("full", [])
-    (found,) = platform.rows("select count(distinct tenant_key), min(n) from core.sample_1h")
-    assert found == (3, 1)
+    (found,) = platform.rows("select count(distinct tenant_key), min(n) > 0 from core.sample_1h")
+    assert found == (3, True)
 
 
 def test_the_doctor_finds_only_what_the_tests_server_does_for_speed(platform: Platform) -> None:

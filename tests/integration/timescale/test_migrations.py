@@ -23,7 +23,9 @@ SLEEP = "select pg_sleep(30);"
 
 
 SQL = files("collectors_dagster.integrations.timescale") / "sql"
-COUNTED = re.compile(r"(_(?:compressed|materialized)_hypertable|_(?:partial|direct)_view|_hyper)_\d+")
+COUNTED = re.compile(
+    r"((?:_(?:compressed|materialized)_hypertable|_(?:partial|direct)_view|_hyper)_|cagg_watermark\()\d+"
+)
 """Names that TimescaleDB gives: the number says only in which order things were made."""
 SETTINGS_OF_TIMESCALEDB = """
     select 'hypertable', jsonb_build_array(h.hypertable_schema, h.hypertable_name, h.num_dimensions)::text
@@ -65,14 +67,14 @@ def dumped(server: PostgresServer, database: SecretStr) -> list[str]:
     command = [str(server.bin / "pg_dump"), "--schema-only", "--no-owner", database.get_secret_value()]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     lines = [line for line in done.stdout.splitlines() if not line.startswith(("--", r"\restrict", r"\unrestrict"))]
-    return sorted(COUNTED.sub(r"\1_N", "\n".join(lines)).split("\n\n"))
+    return sorted(COUNTED.sub(r"\1N", "\n".join(lines)).split("\n\n"))
 
 
 def settings_of_timescaledb(database: SecretStr) -> list[tuple[str, str]]:
     """Return what makes tables hypertables and views aggregates: no dump of a schema holds it."""
     with psycopg.connect(database.get_secret_value()) as connection:
         rows = connection.execute(SETTINGS_OF_TIMESCALEDB).fetchall()
-    return sorted((kind, COUNTED.sub(r"\1_N", said)) for kind, said in rows)
+    return sorted((kind, COUNTED.sub(r"\1N", said)) for kind, said in rows)
 
 
 def tables(database: SecretStr) -> int:
