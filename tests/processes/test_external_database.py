@@ -15,14 +15,20 @@ import pytest
 
 from collectors_dagster.integrations.timescale.edition import Edition
 from tests.support.environment import clean_environment
-from tests.support.postgres import PASSWORD, PostgresServer, free_port, need_edition, running_postgres
-from tests.support.tls import Authority, serve_tls
+from tests.support.postgres import PASSWORD, PostgresServer, free_port, running_postgres
+from tests.support.tls import Authority, edition_with_tls, serve_tls
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.timescaledb, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timescaledb, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("supervisor", "redis", "migrations", "mlflow", "code-server", "webserver", "daemon", "agent", "scorer")
+FIRST_DAY = (
+    ("up", "--no-demo", "--no-pipeline"),
+    ("demo", "seed", "--tenant", "showcase", "--days", "9"),
+    ("run", "pipeline", "--wait"),
+)
+"""What `up` does, with fewer days."""
 LAUNCH = """mutation {launchRun(executionParams: {selector: {
     repositoryLocationName: "collectors_dagster", repositoryName: "__repository__", jobName: "chunk_compression"
 }}) {__typename ... on LaunchRunSuccess {run {runId}} ... on PythonError {message}}}"""
@@ -35,7 +41,7 @@ class Platform:
 
     server: PostgresServer
     environment: dict[str, str]
-    up: subprocess.CompletedProcess[str]
+    done: tuple[subprocess.CompletedProcess[str], ...]
 
     def collectors(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of ours."""
@@ -69,11 +75,11 @@ def collectors(environment: dict[str, str], *words: str) -> subprocess.Completed
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Yield the platform as `collectors up` leaves it, on a TimescaleDB that demands TLS."""
-    need_edition(Edition.FULL)
+    edition = edition_with_tls(Edition.FULL)
     base = tmp_path_factory.mktemp("external")
     shutil.copytree(ROOT / "config", base / "config")
     authority = Authority(base)
-    with running_postgres(Edition.FULL) as server:
+    with running_postgres(edition) as server:
         for name in ("collectors", "dagster", "mlflow"):
             server.create_database(name)
         serve_tls(server, authority.certificate("127.0.0.1"))
@@ -88,13 +94,14 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
             **{f"COLLECTORS__PORTS__{name}": str(free_port()) for name in PORTS},
         )
         try:
-            yield Platform(server, environment, collectors(environment, "up"))
+            yield Platform(server, environment, tuple(collectors(environment, *words) for words in FIRST_DAY))
         finally:
             collectors(environment, "down")
 
 
 def test_everything_comes_up_and_the_pipeline_runs(platform: Platform) -> None:
-    assert platform.up.returncode == 0, platform.up.stdout[-3000:] + platform.up.stderr[-3000:]
+    for done in platform.done:
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     told = json.loads(platform.collectors("status", "--json").stdout)["components"]
     states = {each["name"]: each["state"] for each in told}
     assert states.pop("postgres") == "external"
@@ -126,10 +133,12 @@ def test_chunks_of_the_first_days_are_compressed_by_the_asset(platform: Platform
         lambda: platform.graphql(asked)["runOrError"]["status"] in {"SUCCESS", "FAILURE"}, seconds=90, what="its end"
     )
     assert platform.graphql(asked)["runOrError"]["status"] == "SUCCESS"
-    compressed = platform.rows(
-        "select count(*) from timescaledb_information.chunks where hypertable_name = 'sample' and is_compressed"
+    ((compressed,),) = platform.rows(
+        "select count(*)::integer from timescaledb_information.chunks "
+        "where hypertable_name = 'sample' and is_compressed"
     )
-    assert compressed > [(3,)]
+    assert isinstance(compressed, int)
+    assert compressed >= 2  # the others are not old enough, or were written to just now
 
 
 def test_every_connection_is_encrypted_and_tells_whose_it_is(platform: Platform) -> None:

@@ -4,6 +4,7 @@ import shutil
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,12 +14,21 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import psycopg
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.support.postgres import ACCOUNT, PostgresServer
+from collectors_dagster.integrations.timescale.edition import Edition
+from tests.support.environment import told
+from tests.support.postgres import (
+    ACCOUNT,
+    PG_CONFIG_VARIABLES,
+    REQUIRED_VARIABLE,
+    PostgresServer,
+    timescale_binaries,
+)
 from tests.support.waiting import wait_until
 
 SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)
@@ -155,6 +165,23 @@ def tls_front(upstream: int, certificate: tuple[Path, Path] | None, newest: ssl.
         front.listener.shutdown(socket.SHUT_RDWR)
         front.listener.close()
         serving.join()
+
+
+def edition_with_tls(*wanted: Edition) -> Edition:
+    """Return an edition of which there is a PostgreSQL that was built with TLS.
+
+    Skips the test, or fails it where skipping is forbidden, if there is none.
+    """
+    for edition in wanted or (Edition.FULL, Edition.APACHE):
+        found = timescale_binaries(edition)
+        asked = [str(found / "pg_config"), "--configure"] if found else []
+        if asked and "ssl" in subprocess.run(asked, capture_output=True, text=True, check=True).stdout:
+            return edition
+    variable = PG_CONFIG_VARIABLES[wanted[0] if wanted else Edition.FULL]
+    reason = f"no PostgreSQL with TimescaleDB and TLS: set {variable} to the pg_config of one"
+    if told(REQUIRED_VARIABLE):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def serve_tls(server: PostgresServer, certificate: tuple[Path, Path] | None, newest: str = "TLSv1.3") -> None:

@@ -23,15 +23,9 @@ from collectors_dagster.integrations.timescale.doctor import State, examine
 from collectors_dagster.integrations.timescale.edition import Edition
 from collectors_dagster.integrations.timescale.lean import LeanDatabase
 from collectors_dagster.supervisor.dagster_home import dagster_environment
-from tests.support.environment import clean_environment, told
-from tests.support.postgres import (
-    PASSWORD,
-    REQUIRED_VARIABLE,
-    PostgresServer,
-    running_postgres,
-    timescale_binaries,
-)
-from tests.support.tls import Authority, Front, serve_tls, tls_front
+from tests.support.environment import clean_environment
+from tests.support.postgres import PASSWORD, PostgresServer, running_postgres
+from tests.support.tls import Authority, Front, edition_with_tls, serve_tls, tls_front
 
 ASK = b"select ssl, version from pg_stat_ssl where pid = pg_backend_pid()"
 NEWEST = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
@@ -75,19 +69,6 @@ class Site:
         return True, self.front.versions[-1]
 
 
-def with_tls() -> Edition:
-    """Return an edition of which there is a PostgreSQL that speaks TLS; skip if there is none."""
-    for edition in (Edition.FULL, Edition.APACHE):
-        found = timescale_binaries(edition)
-        asked = [str(found / "pg_config"), "--configure"] if found else []
-        if asked and "ssl" in subprocess.run(asked, capture_output=True, text=True, check=True).stdout:
-            return edition
-    reason = "no PostgreSQL that was built with TLS was found; see docs/store.md for how to name one"
-    if told(REQUIRED_VARIABLE):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(params=["front", pytest.param("own", marks=pytest.mark.timescaledb)])
 def site(
     request: pytest.FixtureRequest, tmp_path: Path, servers: Callable[[Edition], PostgresServer]
@@ -95,7 +76,7 @@ def site(
     """Yield a server with an empty database ``mine``, which does not speak TLS yet."""
     by_front = request.param == "front"
     with ExitStack() as stack:
-        server = servers(Edition.PLAIN) if by_front else stack.enter_context(running_postgres(with_tls()))
+        server = servers(Edition.PLAIN) if by_front else stack.enter_context(running_postgres(edition_with_tls()))
         server.create_database("mine")
         yield Site(server, Authority(tmp_path), stack, by_front)
         server.drop_database("mine")
