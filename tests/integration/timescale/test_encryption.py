@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -105,6 +106,15 @@ def test_both_drivers_speak_tls_1_3_with_a_server_of_the_right_name_and_authorit
 ) -> None:
     site.speak(site.authority.certificate("127.0.0.1"))
     assert site.said(asked(driver, site.settings())) == (True, "TLSv1.3")
+
+
+def test_the_password_is_proved_for_this_channel_alone(site: Site) -> None:
+    if site.by_front:
+        pytest.skip("the channel ends at the front")
+    site.speak(site.authority.certificate("127.0.0.1"))
+    address = site.settings().database_conninfo().get_secret_value()
+    with psycopg.connect(address, channel_binding="require") as connection:
+        assert connection.execute(ASK).fetchone() == (True, "TLSv1.3")
 
 
 def test_so_do_mlflow_and_dagster(site: Site) -> None:
