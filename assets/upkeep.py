@@ -117,8 +117,8 @@ def event_log(
     group_name="upkeep",
     kinds={"postgres"},
     owners=OWNERS,
-    description="TimescaleDB's chunks of samples: those that have come to rest are compressed, and new ones are cut "
-    "for the measured rate of rows. On an edition of the database without compression it says so.",
+    description="TimescaleDB's chunks of samples and of hours: those that have come to rest are compressed, and new "
+    "ones are cut for the measured rate of rows. On an edition of the database without compression it says so.",
 )
 def compression(store: dg.ResourceParam[Store], deployment: dg.ResourceParam[Deployment]) -> dg.MaterializeResult[None]:
     """Compress chunks; bytes before and after."""
@@ -134,7 +134,10 @@ def compression(store: dg.ResourceParam[Store], deployment: dg.ResourceParam[Dep
 def shown_compression(report: CompressionReport) -> Metadata:
     """Show what was compressed, and what waits for what."""
     rows = [
-        (minute(one.chunk.starts_at), minute(one.chunk.ends_at), one.said, one.chunk.bytes, one.bytes_after)
+        (
+            *(one.chunk.of, minute(one.chunk.starts_at), minute(one.chunk.ends_at)),
+            *(one.said, one.chunk.bytes, one.bytes_after),
+        )
         for one in reversed(report.chunks)
     ]
     return {
@@ -145,7 +148,7 @@ def shown_compression(report: CompressionReport) -> Metadata:
         "bytes_after": dg.MetadataValue.int(report.bytes_after),
         "chunk_interval": dg.MetadataValue.text(_interval(report)),
         "chunks": table(
-            ("from", "to", "verdict", "bytes before", "bytes after"), rows, empty="nothing to compress here"
+            ("of", "from", "to", "verdict", "bytes before", "bytes after"), rows, empty="nothing to compress here"
         ),
     }
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dagster_postgres.auth import PgTokenProvider
     from sqlalchemy.engine import Engine
 
+MOST_CONNECTIONS = 30
+"""Of one process, for a moment: a web page asks many questions at once. Further ones wait."""
 PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 Url = str
 
@@ -99,6 +101,6 @@ def _pooled(postgres_url: Url, token_provider: "PgTokenProvider | None") -> "Eng
         token_provider,
         isolation_level="AUTOCOMMIT",
         pool_size=1,
-        max_overflow=-1,
+        max_overflow=MOST_CONNECTIONS - 1,
         pool_pre_ping=True,  # the database may have been restarted since
     )

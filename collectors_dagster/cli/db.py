@@ -54,7 +54,9 @@ def doctor(as_json: AsJson = False) -> None:
     """Look for what may be wrong with the database, and say the remedy; exit with 1 if something is."""
     from collectors_dagster.integrations.timescale.doctor import State, examine
 
-    findings = examine(load_settings().database_conninfo("collectors"), clock=SystemClock())
+    settings = load_settings()
+    directory = settings.home if settings.postgres_embedded else None
+    findings = examine(settings.database_conninfo("collectors"), clock=SystemClock(), directory=directory)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:

@@ -83,14 +83,31 @@ class Postgres(Section):
         unit="",
         about="Account the embedded server steps down to under root; empty: collectors, postgres, nobody.",
     )
-    sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = setting(
-        "prefer", unit="", about="How the connection is encrypted, in libpq's words."
+    sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] | None = setting(
+        None,
+        unit="",
+        about="How the connection is encrypted, in libpq's words; empty: verify-full, or prefer on this machine.",
+    )
+    sslrootcert: Path | None = setting(
+        None,
+        unit="absolute",
+        about="PEM file of the authorities that may sign the server's certificate; empty: those this machine trusts.",
+    )
+    ssl_min_protocol_version: Literal["TLSv1.2", "TLSv1.3"] = setting(
+        "TLSv1.3", unit="", about="The oldest TLS that is spoken with the server."
     )
 
     @field_validator("host")
     @classmethod
     def _host(cls, value: str | None) -> str | None:
         return None if value is None else checked_host(value)
+
+    @field_validator("sslrootcert")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
+            raise ValueError("it must be an absolute path: its readers have different working directories")
+        return value
 
     @field_validator("db", "dagster_db", "mlflow_db", "user")
     @classmethod

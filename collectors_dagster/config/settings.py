@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from collectors_dagster.config.documents import read_document
+from collectors_dagster.config.encryption import encryption
 from collectors_dagster.config.environment import document_names_layer, prefixed_layer, with_dotenv
 from collectors_dagster.config.explanations import explain
 from collectors_dagster.config.fields import Section, leaves, section, setting, type_at
@@ -180,6 +181,16 @@ class Settings(BaseSettings, Section):
         """Return the SQLAlchemy URL of a database; it names its driver and holds the password."""
         return self._postgres_url(f"postgresql+{_DRIVERS[database]}", database)
 
+    def database_encryption(self) -> dict[str, str]:
+        """Return libpq's parameters for the encryption of connections to the database; none for the embedded server.
+
+        Raises
+        ------
+        ConfigurationError
+            If the server's certificate is to be verified and there is nothing to verify it against.
+        """
+        return {} if self.postgres.host is None else encryption(self.postgres, self.postgres.host)
+
     def redis_url(self) -> SecretStr:
         """Return the URL of Redis; it may hold a password."""
         if self.redis.host is None:
@@ -209,7 +220,8 @@ class Settings(BaseSettings, Section):
         names = {"collectors": self.postgres.db, "dagster": self.postgres.dagster_db, "mlflow": self.postgres.mlflow_db}
         secret = self.postgres.password.get_secret_value() if self.postgres.password else None
         server = (self.postgres.host, self.postgres.port)
-        query = "" if self.postgres.sslmode == "prefer" else f"?sslmode={self.postgres.sslmode}"
+        parameters = urlencode(self.database_encryption(), quote_via=quote, safe="")
+        query = f"?{parameters}" if parameters else ""
         return _url(scheme, (self.postgres.user, secret), server, names[database] + query)
 
     def _generated_secret(self, name: str) -> str:

@@ -33,6 +33,8 @@ class Chunk:
         What of them is not compressed.
     changed_at : datetime
         When it was last seen to have been written to.
+    of : str
+        What lies in it: ``samples`` or ``hours``.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Chunk:
     bytes: int
     loose_bytes: int
     changed_at: datetime
+    of: str = "samples"
 
     @property
     def mostly_loose(self) -> bool:

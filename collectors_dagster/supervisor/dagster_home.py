@@ -8,6 +8,7 @@ import yaml
 from collectors_dagster.config import Settings
 from collectors_dagster.config.files import write_atomically
 from collectors_dagster.config.settings import PROJECT_ROOT
+from collectors_dagster.supervisor.database_sessions import libpq_environment
 
 
 def render_dagster_home(settings: Settings) -> Path:
@@ -22,8 +23,14 @@ def render_dagster_home(settings: Settings) -> Path:
     return directory
 
 
-def dagster_environment(settings: Settings) -> dict[str, str]:
-    """Return the variables of every process that opens Dagster's instance."""
+def dagster_environment(settings: Settings, name: str) -> dict[str, str]:
+    """Return the variables of a process that opens Dagster's instance.
+
+    Parameters
+    ----------
+    name : str
+        Under which its connections, and those of processes that it starts, are seen in the database.
+    """
     url = urlsplit(settings.database_conninfo("dagster").get_secret_value())
     return {
         "DAGSTER_HOME": str(settings.home / "dagster"),
@@ -32,6 +39,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
         "DAGSTER_PG_USER": unquote(url.username or ""),
         "DAGSTER_PG_PASSWORD": unquote(url.password or ""),
         "DAGSTER_PG_DB": url.path.lstrip("/"),
+        **libpq_environment(settings, name),
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "DAGSTER_EVENT_BATCH_SIZE": "200",  # a batch's materialisations in few statements: half the cost per tenant
         "PYTHONDONTWRITEBYTECODE": "",  # every run is a fresh process: without .pyc files it compiles everything anew

@@ -17,6 +17,7 @@ from collectors_dagster.security.secrets import read_or_create
 from collectors_dagster.supervisor import dagster_process, postgres, probes, redis
 from collectors_dagster.supervisor.component import Component, Ending, Launch, Probe, Running
 from collectors_dagster.supervisor.dagster_home import dagster_environment, render_dagster_home
+from collectors_dagster.supervisor.database_sessions import libpq_environment
 from collectors_dagster.supervisor.home import Home
 
 MARK = "COLLECTORS_SUPERVISED"
@@ -161,6 +162,9 @@ class Stack:
             "MLFLOW_SERVE_ARTIFACTS": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "2",
+            "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "13",
+            **libpq_environment(settings, "mlflow"),
         }
         return self._python("-m", "mlflow", *words, environment=own, directory=directory)
 
@@ -171,7 +175,7 @@ class Stack:
         more = ("--port", str(port), "--location-name", "collectors_dagster")
         return Component(
             name="code-server",
-            prepare=lambda: self._dagster("dagster", *words, *more),
+            prepare=lambda: self._dagster("code-server", "dagster", *words, *more),
             answers=lambda _: probes.accepts_connections(settings.local_address, port),
             needs=("migrations", "redis"),
             ports={"code_server": port},
@@ -186,7 +190,7 @@ class Stack:
         words = ("--host", settings.bind_address, "--port", str(port), "--workspace", str(self._workspace))
         return Component(
             name="webserver",
-            prepare=lambda: self._dagster("dagster_webserver", *words),
+            prepare=lambda: self._dagster("webserver", "dagster_webserver", *words),
             answers=lambda _: probes.page_answers(settings.local_address, port, "/server_info"),
             needs=("code-server",),
             ready_seconds=120.0,
@@ -199,7 +203,7 @@ class Stack:
     def _daemon(self) -> Component:
         return Component(
             name="daemon",
-            prepare=lambda: self._dagster("dagster._daemon", "run", "--workspace", str(self._workspace)),
+            prepare=lambda: self._dagster("daemon", "dagster._daemon", "run", "--workspace", str(self._workspace)),
             answers=self._log_says("daemon", b"Instance is configured with the following daemons"),
             needs=("webserver",),  # the first of the two makes Dagster's tables: not both at once
             version=version("dagster"),
@@ -253,7 +257,7 @@ class Stack:
 
         return answers
 
-    def _dagster(self, module: str, *words: str) -> Launch:
+    def _dagster(self, name: str, module: str, *words: str) -> Launch:
         render_dagster_home(self.settings)
         return self._python(
             "-m",
@@ -262,11 +266,12 @@ class Stack:
             *words,
             "--log-format",
             "json",
-            environment=dagster_environment(self.settings),
+            environment=dagster_environment(self.settings, f"dagster-{name}"),
         )
 
     def _ours(self, *words: str) -> Launch:
-        return self._python("-m", "collectors_dagster.cli", *words, environment=dagster_environment(self.settings))
+        own = dagster_environment(self.settings, f"dagster-{words[0]}")
+        return self._python("-m", "collectors_dagster.cli", *words, environment=own)
 
     def _python(self, *words: str, environment: dict[str, str], directory: Path = PROJECT_ROOT) -> Launch:
         inherited = dict(process_environment())

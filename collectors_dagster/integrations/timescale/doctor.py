@@ -92,6 +92,10 @@ class Facts:
         The server's clock less ours, and how uncertain that is.
     free_bytes : int or None
         On the disk of the data directory, if that is on this machine.
+    local : bool
+        Whether the connection comes from the server's own machine.
+    tls : str or None
+        The version with which it is encrypted.
     """
 
     version_number: int
@@ -115,10 +119,17 @@ class Facts:
     size_bytes: int
     free_bytes: int | None
     jobs: tuple[Job, ...] = ()
+    local: bool = True
+    tls: str | None = None
 
 
-def examine(conninfo: SecretStr, *, clock: Clock) -> list[Finding]:
+def examine(conninfo: SecretStr, *, clock: Clock, directory: Path | None = None) -> list[Finding]:
     """Look at a database and judge it.
+
+    Parameters
+    ----------
+    directory : Path, optional
+        Where the server keeps its data, if the caller knows: a server tells only its administrators.
 
     Raises
     ------
@@ -127,7 +138,7 @@ def examine(conninfo: SecretStr, *, clock: Clock) -> list[Finding]:
     """
     database = Database(conninfo, application_name="collectors-doctor", max_connections=1)
     try:
-        return list(judged(_facts(database, conninfo, clock)))
+        return list(judged(_facts(database, conninfo, clock, directory)))
     finally:
         database.close()
 
@@ -141,6 +152,7 @@ def judged(facts: Facts) -> Iterator[Finding]:
     yield from _jobs(facts)
     yield _locks(facts)
     yield _sessions(facts)
+    yield _encryption(facts)
     yield from _settings(facts)
     yield _clock(facts)
     yield _transactions(facts)
@@ -257,6 +269,17 @@ def _sessions(facts: Facts) -> Finding:
     return Finding("sessions", State.OK, found)
 
 
+def _encryption(facts: Facts) -> Finding:
+    if facts.tls is None and not facts.local:
+        return Finding(
+            "encryption",
+            State.WARNING,
+            "the password's proof and all data go over the network in plain text",
+            "switch the server's ssl on, and leave postgres.sslmode empty: then its certificate is verified",
+        )
+    return Finding("encryption", State.OK, facts.tls or "none; the server is on this machine")
+
+
 def _settings(facts: Facts) -> Iterator[Finding]:
     unsafe = [name for name in ("fsync", "full_page_writes") if facts.settings.get(name) == "off"]
     for name in unsafe:
@@ -309,7 +332,7 @@ def _disk(facts: Facts) -> Finding:
     return Finding("disk", State.OK, found)
 
 
-def _facts(database: Database, conninfo: SecretStr, clock: Clock) -> Facts:
+def _facts(database: Database, conninfo: SecretStr, clock: Clock, directory: Path | None) -> Facts:
     schema, problem, pending = _schema(conninfo)
     with database.transaction("examine the database") as cursor:
         number, version, installed, available, licence, age = _row(cursor, "versions")
@@ -320,10 +343,15 @@ def _facts(database: Database, conninfo: SecretStr, clock: Clock) -> Facts:
         (theirs,) = _row(cursor, "clock")
         ahead, uncertainty = _apart(theirs, before, clock.now())
         (size,) = _row(cursor, "size")
+        local, tls = _row(cursor, "encryption")
+        named = settings.get("data_directory") if local else None  # elsewhere, the path is another machine's
+        free = _free(directory or (Path(named) if named else None))
         jobs = () if schema in {None, Edition.PLAIN} else tuple(Job(*row) for row in read_jobs(cursor))
     return Facts(
         *(number, version, installed, available, licence, age, schema, problem, pending, settings, wanted, locks),
-        *(connections, most, waiting, idle, ahead, uncertainty, size, _free(settings.get("data_directory")), jobs),
+        *(connections, most, waiting, idle, ahead, uncertainty, size, free, jobs),
+        local=local,
+        tls=tls,
     )
 
 
@@ -350,8 +378,8 @@ def _apart(theirs: datetime, before: datetime, after: datetime) -> tuple[float, 
     return (theirs - (before + half)).total_seconds(), half.total_seconds()
 
 
-def _free(directory: str | None) -> int | None:
-    return shutil.disk_usage(directory).free if directory and Path(directory).is_dir() else None
+def _free(directory: Path | None) -> int | None:
+    return shutil.disk_usage(directory).free if directory and directory.is_dir() else None
 
 
 def _numbers(version: str) -> tuple[int, ...]:

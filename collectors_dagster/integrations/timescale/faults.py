@@ -76,10 +76,30 @@ def _without_state(fault: Fault, operation: str) -> CollectorsError:
     return StorageError(f"cannot {operation}: the connection string or the call is malformed")
 
 
+_ENCRYPTION: tuple[tuple[str, str], ...] = (
+    ("certificate verify failed", "set postgres.sslrootcert to the file of the authority that signed its certificate"),
+    ("does not match host name", "set postgres.host to a name that is in the server's certificate"),
+    ("does not support SSL", "switch the server's ssl on, or set postgres.sslmode to say that plain text will do"),
+    (
+        "protocol version",
+        "let the server speak TLS 1.3 (ssl_max_protocol_version), or lower postgres.ssl_min_protocol_version",
+    ),
+    (
+        "unsupported protocol",
+        "let the server speak TLS 1.3 (ssl_max_protocol_version), or lower postgres.ssl_min_protocol_version",
+    ),
+    ("root certificate file", "set postgres.sslrootcert to a PEM file that can be read"),
+)
+"""What libpq and OpenSSL say when they refuse a server for its encryption, and the remedy."""
+
+
 def _connection_failure(said: str, operation: str) -> CollectorsError:
     """Without a connection there is no SQLSTATE: the server's refusal is only in its words."""
     first = said.strip().splitlines()[0] if said.strip() else "no answer"
     message = f"cannot {operation}: {first}"
+    for words, remedy in _ENCRYPTION:
+        if words in said:
+            return RequestRejectedError(f"{message}; {remedy}", service=SERVICE, operation=operation)
     if "authentication failed" in said or "does not exist" in said or "no pg_hba.conf entry" in said:
         advice = "check user, password and database name in the settings"
         return RequestRejectedError(f"{message}; {advice}", service=SERVICE, operation=operation)

@@ -35,7 +35,7 @@ class TimescaleFull(TimescaleApache):
         the server adds it up whenever it is asked for.
         """
         with database.session(f"refresh {level} aggregates") as cursor:
-            cursor.execute(QUERIES["wait_longer"])
+            cursor.execute(QUERIES["ready_to_refresh"])
             cursor.execute(QUERIES["lock_session"])
             row = cursor.execute(QUERIES[f"bounds_{level}"], {"start": start, "end": end}).fetchone()
             assert row is not None
@@ -44,6 +44,7 @@ class TimescaleFull(TimescaleApache):
 
     def add_up(self, cursor: Cursor, level: Level, scope: Mapping[str, object]) -> None:
         """Add up one tenant's buckets from before the horizon of those that keep less."""
+        cursor.execute(QUERIES["lift_limit"])
         cursor.execute(QUERIES[f"add_up_{level}"], scope)
 
     def drop_raw(self, cursor: Cursor, tenant_key: int, before: datetime) -> tuple[int, int]:
@@ -54,12 +55,13 @@ class TimescaleFull(TimescaleApache):
 
     def drop_hourly(self, cursor: Cursor, tenant_key: int, before: datetime) -> int:
         """Delete from what the server keeps the aggregate in."""
+        cursor.execute(QUERIES["lift_limit"])
         row = cursor.execute(QUERIES["drop_hourly"], {"tenant_key": tenant_key, "before": before}).fetchone()
         assert row is not None
         return int(row[0])
 
     def chunks(self, cursor: Cursor, now: datetime) -> list[Chunk]:
-        """Return all chunks of the samples. One that is new to us counts as written to now."""
+        """Return all chunks of the samples and of their hours. One that is new to us counts as written to now."""
         cursor.execute(QUERIES["forget_activity"])
         cursor.execute(QUERIES["note_activity"], {"now": now})
         return [Chunk(*row) for row in cursor.execute(QUERIES["chunks"])]

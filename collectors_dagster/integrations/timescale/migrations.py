@@ -3,13 +3,17 @@
 ``NNNN_pre_name.sql`` runs before new code is deployed, ``NNNN_post_name.sql`` after it. A file that
 was applied must never change: its checksum is in ``core.schema_migration``.
 
+A file whose first line is ``-- no transaction: REASON`` holds what cannot run in one (``create index concurrently``).
+Each of its statements commits by itself, and it is booked after the last: killed in the middle, it is run again from
+its first statement. So each must stand being repeated, and clear first what a killed one leaves (an invalid index).
+
 ``NNNN_pre_name.apache.full.sql`` is for these editions of the database only. A schema is made for the edition that the
 server offers when it is made, and keeps it.
 """
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -20,14 +24,25 @@ import psycopg
 from pydantic import SecretStr
 
 from collectors_dagster.clock import Clock
-from collectors_dagster.errors import MigrationError
+from collectors_dagster.errors import MigrationError, ServiceTimeoutError
 from collectors_dagster.integrations.timescale.border import mapped_errors
 from collectors_dagster.integrations.timescale.edition import Edition, edition_of_schema, edition_of_server
+from collectors_dagster.integrations.timescale.faults import SERVICE
+from collectors_dagster.integrations.timescale.pool import CONNECT_SECONDS, TCP_USER_TIMEOUT_MILLISECONDS
 from collectors_dagster.integrations.timescale.queries import load_queries
 
 QUERIES = load_queries("migrations")
 
+_OPTIONS = "-c lock_timeout=60s -c statement_timeout=1h -c idle_in_transaction_session_timeout=300s -c timezone=UTC"
+"""A statement may rewrite a large table, but not wait for long: everybody who comes later waits behind it."""
+_LOCK_SECONDS = 60.0
+"""How long to wait for another migrator."""
+_LOCK_POLL_SECONDS = 0.2
+
 _NAME = re.compile(r"(?P<version>\d{4})_(?P<phase>pre|post)_(?P<name>[a-z0-9_]+)(?P<editions>(\.[a-z]+)*)\.sql")
+_NO_TRANSACTION = re.compile(r"-- no transaction: \S.*\n")
+_REMARK = re.compile(r"^\s*--.*\n?", re.MULTILINE)
+_STATEMENT_END = re.compile(r";[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,17 @@ class Migration:
     def checksum(self) -> str:
         """SHA-256 of the text."""
         return sha256(self.text.encode()).hexdigest()
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether it is applied whole or not at all."""
+        return _NO_TRANSACTION.match(self.text) is None
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """Its statements, one by one; each ends with a semicolon at the end of a line, and none holds such a line."""
+        parts = (part.strip() for part in _STATEMENT_END.split(_REMARK.sub("", self.text)))
+        return tuple(part for part in parts if part)
 
     @property
     def title(self) -> str:
@@ -140,9 +166,11 @@ def migrate(
     MigrationError
         If an applied file was changed, the database is newer than this code, the server does not offer the edition
         that the schema was made for, or a statement fails.
+    ServiceTimeoutError
+        If another migrator does not come to its end within a minute.
     """
     started = clock.monotonic()
-    with mapped_errors("migrate the database"), _locked(conninfo) as connection:
+    with mapped_errors("migrate the database"), _locked(conninfo, clock) as connection:
         server = _server(connection)
         edition = _edition(connection, server)
         known = shipped_migrations(edition) if migrations is None else migrations
@@ -176,23 +204,42 @@ def _migration(file_name: str, text: str) -> Migration:
     except ValueError:
         known = ", ".join(Edition)
         raise MigrationError(f"migration {file_name!r}: the editions are {known}") from None
-    return Migration(int(match["version"]), match["phase"], match["name"], text, editions or frozenset(Edition))
+    migration = Migration(int(match["version"]), match["phase"], match["name"], text, editions or frozenset(Edition))
+    if not migration.in_transaction and "$$" in text:
+        raise MigrationError(f"migration {file_name!r}: a body in $$ belongs into a file with a transaction")
+    return migration
 
 
 @contextmanager
 def _connected(conninfo: SecretStr) -> Iterator[psycopg.Connection]:
     with psycopg.connect(
-        conninfo.get_secret_value(), autocommit=True, application_name="collectors-migrate", connect_timeout=5
+        conninfo.get_secret_value(),
+        autocommit=True,
+        application_name="collectors-migrate",
+        options=_OPTIONS,
+        connect_timeout=CONNECT_SECONDS,
+        tcp_user_timeout=TCP_USER_TIMEOUT_MILLISECONDS,
     ) as connection:
         yield connection
 
 
 @contextmanager
-def _locked(conninfo: SecretStr) -> Iterator[psycopg.Connection]:
-    """Hold the migrators' lock for the session: it ends with the connection, however that ends."""
+def _locked(conninfo: SecretStr, clock: Clock) -> Iterator[psycopg.Connection]:
+    """Hold the migrators' lock for the session: it ends with the connection, however that ends.
+
+    Asked for again and again, not waited for: a waiting statement holds a snapshot, and the other one's
+    ``create index concurrently`` would wait for that, and so for us.
+    """
+    give_up = clock.monotonic() + _LOCK_SECONDS
     with _connected(conninfo) as connection:
-        connection.execute(QUERIES["limit_lock_wait"])
-        connection.execute(QUERIES["lock"])
+        while not _truth(connection, "try_lock"):
+            if clock.monotonic() >= give_up:
+                raise ServiceTimeoutError(
+                    "cannot migrate the database: another migrator has been at work for a minute; wait for its end",
+                    service=SERVICE,
+                    operation="migrate the database",
+                )
+            clock.sleep(_LOCK_POLL_SECONDS)
         yield connection
 
 
@@ -274,15 +321,17 @@ def _due(pending: tuple[Migration, ...], *, include_post: bool) -> tuple[Migrati
 
 def _apply(connection: psycopg.Connection, migration: Migration, clock: Clock) -> None:
     started = clock.monotonic()
+    outcome = "was undone" if migration.in_transaction else "stopped there; mend the cause and run it again"
     try:
-        with connection.transaction():
-            connection.execute(migration.text.encode())
+        with connection.transaction() if migration.in_transaction else nullcontext():
+            for statement in (migration.text,) if migration.in_transaction else migration.statements:
+                connection.execute(statement.encode())
             connection.execute(QUERIES["record"], _record(migration, clock, clock.monotonic() - started))
     except psycopg.OperationalError:
         raise
     except psycopg.Error as error:
         raise MigrationError(
-            f"migration {migration.title} failed and was undone: {error.diag.message_primary or error}"
+            f"migration {migration.title} failed and {outcome}: {error.diag.message_primary or error}"
         ) from error
 
 

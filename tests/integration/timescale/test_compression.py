@@ -201,6 +201,39 @@ def test_late_samples_are_in_the_aggregates_of_who_keeps_more_than_the_others(
     assert kept == (0,)
 
 
+LATER = datetime(2026, 1, 20, tzinfo=UTC)
+"""When the chunk of the hours has ended too: it holds ten days."""
+
+
+def test_hours_are_compressed_and_late_samples_find_their_place_in_them(
+    filled: Store, delivery_store: DeliveryStore, database: SecretStr, edition: Edition
+) -> None:
+    needs_compression(edition)
+    before, name = hours(database), database.get_secret_value().rsplit("/", 1)[1]
+    with psycopg.connect(database.get_secret_value(), autocommit=True) as connection:
+        connection.execute(
+            f"alter database {name} set timescaledb.max_tuples_decompressed_per_dml_transaction = 10".encode()
+        )
+    filled.compression.apply(RULE, LATER - 10 * 24 * HOUR)
+    report = filled.compression.apply(RULE, LATER)
+    (chunk,) = [one for one in report.compressed if one.chunk.of == "hours"]
+    assert chunk.bytes_after < chunk.chunk.bytes
+    assert hours(database) == before
+    with Store(database, application_name="tests") as store, DeliveryStore(database, application_name="tests") as agent:
+        agent.deliver(batch(1, 20))
+        store.rollups.hourly("aurora", DAY, "run-2")
+        write(store, "borealis", DAY)
+        after = hours(database)
+        assert len(after) == len(before) + 1
+        assert set(before) < set(after)
+        assert "compress again: late samples came" in {
+            one.said for one in store.compression.apply(RULE, LATER + 4 * HOUR).chunks if one.chunk.of == "hours"
+        }
+        assert hours(database) == after
+        store.retention.apply("aurora", 1, 2, LATER)
+        assert [row for row in after if row[0] == 2] == hours(database)
+
+
 def test_new_chunks_are_cut_for_the_measured_rate(filled: Store, edition: Edition) -> None:
     report = filled.compression.apply(RULE, NIGHT)
     expected = {Edition.PLAIN: (None, None)}.get(edition, (24 * HOUR, 24 * HOUR))

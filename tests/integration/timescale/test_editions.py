@@ -1,7 +1,11 @@
 """The editions of the database: found, kept, and the same from outside."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from shutil import disk_usage
 from threading import Thread
 from uuid import uuid4
 
@@ -9,7 +13,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from collectors_dagster.clock import SystemClock
+from collectors_dagster.clock import ManualClock, SystemClock
 from collectors_dagster.errors import CollectorsError, MigrationError
 from collectors_dagster.integrations.timescale import DeliveryStore, Store, migrate, status
 from collectors_dagster.integrations.timescale.doctor import State, examine
@@ -147,8 +151,13 @@ def test_a_whole_schema_stays_what_it_is_even_without_samples(bare_database: Sec
     assert deliver(bare_database) == 3
 
 
+def as_superuser(database: SecretStr) -> SecretStr:
+    """Return the address for the administrator."""
+    return SecretStr(database.get_secret_value().replace("//collectors:", "//postgres:"))
+
+
 def execute_as_superuser(database: SecretStr, statement: str) -> None:
-    execute(SecretStr(database.get_secret_value().replace("//collectors:", "//postgres:")), statement)
+    execute(as_superuser(database), statement)
 
 
 def deliver(database: SecretStr) -> int:
@@ -197,3 +206,40 @@ def test_the_doctor_says_that_there_is_no_schema(empty_database: SecretStr) -> N
     findings = {one.check: one for one in examine(empty_database, clock=SystemClock())}
     assert findings["edition"].state is State.FAILURE
     assert findings["migrations"].remedy == "run `collectors db migrate`"
+
+
+def test_the_doctor_measures_the_disk_that_it_is_told_of(database: SecretStr, tmp_path: Path) -> None:
+    """The server shows its directory to administrators only."""
+    (unseen,) = [one for one in examine(database, clock=SystemClock()) if one.check == "disk"]
+    assert unseen.state is State.UNKNOWN
+    (seen,) = [one for one in examine(database, clock=SystemClock(), directory=tmp_path) if one.check == "disk"]
+    assert f"{disk_usage(tmp_path).free / 2**30:.0f}"[:-1] in seen.found
+    assert seen.state is not State.UNKNOWN
+    (named,) = [one for one in examine(as_superuser(database), clock=SystemClock()) if one.check == "disk"]
+    assert named.state is not State.UNKNOWN
+
+
+def test_the_doctor_counts_connections_against_their_limit(database: SecretStr) -> None:
+    with psycopg.connect(database.get_secret_value()):
+        (found,) = [one for one in examine(database, clock=SystemClock()) if one.check == "sessions"]
+    connections, most = map(int, re.findall(r"\d+", found.found))
+    assert connections >= 2
+    assert most == 60
+
+
+def test_the_doctor_compares_clocks(database: SecretStr) -> None:
+    behind = ManualClock(datetime.now(UTC) - timedelta(seconds=30))
+    (found,) = [one for one in examine(database, clock=behind) if one.check == "clock"]
+    assert found.state is State.WARNING
+    assert "NTP" in found.remedy
+    assert float(re.findall(r"[+-][\d.]+", found.found)[0]) == pytest.approx(30, abs=5)
+
+
+def test_the_doctor_counts_what_a_statement_over_all_samples_locks(database: SecretStr) -> None:
+    with Store(database, application_name="tests") as store:
+        store.tenants.sync([AURORA])
+    deliver(database)
+    (found,) = [one for one in examine(database, clock=SystemClock()) if one.check == "locks"]
+    wanted, room = (int(each) for each in re.findall(r"\d+", found.found))
+    assert wanted >= 2  # a chunk or partition, and its index
+    assert room in {64 * 60, 256 * 60}

@@ -8,7 +8,8 @@ from psycopg.conninfo import conninfo_to_dict
 from redis import Redis
 from sqlalchemy import make_url
 
-from collectors_dagster.config import load_settings
+from collectors_dagster.config import Settings, load_settings
+from collectors_dagster.config.encryption import encryption
 from collectors_dagster.errors import ConfigurationError
 from tests.support.project import Project
 
@@ -62,10 +63,48 @@ def test_external_databases_have_the_configured_names(project: Project) -> None:
     assert [conninfo_to_dict(each.get_secret_value())["dbname"] for each in names] == ["a", "b", "c"]
 
 
-def test_encryption_is_asked_of_the_external_server(project: Project) -> None:
-    settings = load_settings(postgres={"host": "h", "sslmode": "verify-full"})
-    assert conninfo_to_dict(settings.database_conninfo().get_secret_value())["sslmode"] == "verify-full"
-    assert make_url(settings.sqlalchemy_url("mlflow").get_secret_value()).query == {"sslmode": "verify-full"}
+def parameters(settings: Settings) -> dict[str, str]:
+    """Return what the address of the database says about encryption."""
+    parsed = conninfo_to_dict(settings.database_conninfo().get_secret_value())
+    named = make_url(settings.sqlalchemy_url("mlflow").get_secret_value()).query
+    found = {name: str(parsed[name]) for name in parsed if name.startswith("ssl")}
+    assert found == settings.database_encryption() == named
+    return found
+
+
+def test_a_server_elsewhere_must_prove_who_it_is_and_speak_tls_1_3(project: Project) -> None:
+    trusted = project.write("ca & co.pem", "")
+    found = parameters(load_settings(postgres={"host": "db.example", "sslrootcert": str(trusted)}))
+    assert found == {"sslmode": "verify-full", "ssl_min_protocol_version": "TLSv1.3", "sslrootcert": str(trusted)}
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1", "/run/postgresql"])
+def test_a_server_on_this_machine_needs_no_certificate(project: Project, host: str) -> None:
+    assert parameters(load_settings(postgres={"host": host})) == {}
+    assert parameters(load_settings(postgres={"host": host, "sslmode": "require"})) == {
+        "sslmode": "require",
+        "ssl_min_protocol_version": "TLSv1.3",
+    }
+
+
+def test_plain_text_is_only_for_who_asks_for_it(project: Project) -> None:
+    assert parameters(load_settings(postgres={"host": "db.example", "sslmode": "disable"})) == {"sslmode": "disable"}
+
+
+def test_authorities_are_those_that_the_machine_trusts_unless_a_file_is_named(project: Project) -> None:
+    stores = (project.root / "absent.pem", project.write("trusted.pem", ""))
+    postgres = load_settings(postgres={"host": "db.example"}).postgres
+    assert encryption(postgres, "db.example", stores)["sslrootcert"] == str(stores[1])
+    with pytest.raises(ConfigurationError, match=r"postgres.sslrootcert: .* db.example .* install ca-certificates"):
+        encryption(postgres, "db.example", stores[:1])
+
+
+def test_a_file_of_authorities_that_is_not_there_is_named(project: Project) -> None:
+    settings = load_settings(postgres={"host": "db.example", "sslrootcert": "/not/there.pem"})
+    with pytest.raises(ConfigurationError, match=r"postgres.sslrootcert: /not/there.pem cannot be read: name the PEM"):
+        settings.database_conninfo()
+    with pytest.raises(ConfigurationError, match=r"postgres.sslrootcert = .* it must be an absolute path"):
+        load_settings(postgres={"host": "db.example", "sslrootcert": "ca.pem"})
 
 
 @pytest.mark.parametrize("host", ["::1", "10.0.0.1", "db-1.example.org", "/var/run/postgresql"])

@@ -55,6 +55,7 @@ def test_a_healthy_database_has_nothing_to_remedy() -> None:
         ({"connections": 90}, "sessions", State.WARNING, "max_connections"),
         ({"waiting": 1}, "sessions", State.WARNING, "pg_blocking_pids"),
         ({"idle_seconds": 301.0}, "sessions", State.WARNING, "pg_blocking_pids"),
+        ({"local": False}, "encryption", State.WARNING, "postgres.sslmode"),
         ({"settings": {"fsync": "off"}}, "fsync", State.FAILURE, "fsync = on"),
         ({"settings": {"synchronous_commit": "off"}}, "synchronous_commit", State.FAILURE, "synchronous_commit = on"),
         ({"settings": {"autovacuum": "off"}}, "autovacuum", State.WARNING, "autovacuum = on"),

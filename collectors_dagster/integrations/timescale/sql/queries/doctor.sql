@@ -32,3 +32,8 @@ select clock_timestamp();
 -- name: size
 -- Bytes of this database.
 select pg_database_size(current_database());
+
+-- name: encryption
+-- Whether this connection comes from the server's own machine, and with which TLS.
+select coalesce(inet_client_addr() <<= '127.0.0.0/8' or inet_client_addr() = '::1', true),
+       (select version from pg_stat_ssl where pid = pg_backend_pid());

@@ -2,9 +2,10 @@
 -- Lets this transaction decompress what it must: late samples meet compressed ones.
 select set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true);
 
--- name: wait_longer
--- Lets a refresh wait for others, each of which takes a fraction of a second.
-select set_config('lock_timeout', '90s', false);
+-- name: ready_to_refresh
+-- Lets a refresh wait for others, each of which takes a fraction of a second, and decompress the hours that it renews.
+select set_config('lock_timeout', '90s', false),
+       set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', false);
 
 -- name: lock_session
 -- Lets one refresh run at a time, and no retention beside it, until the session ends.
@@ -41,31 +42,32 @@ select core.drop_hourly_aggregates(%(tenant_key)s::integer, %(before)s::timestam
 -- name: forget_activity
 -- Forgets chunks that are gone.
 delete from core.chunk_activity a
-where not exists (
-    select from timescaledb_information.chunks c
-    where c.hypertable_schema = 'core' and c.hypertable_name = 'sample' and c.chunk_name = a.chunk_name
-);
+where not exists (select from timescaledb_information.chunks c where c.chunk_name = a.chunk_name);
 
 -- name: note_activity
--- Notes how much was written to each chunk by now, and when that changed.
+-- Notes how much was written to each chunk of samples and hours by now, and when that changed.
 insert into core.chunk_activity as a (chunk_name, writes, changed_at)
 select c.chunk_name, coalesce(s.n_tup_ins + s.n_tup_upd + s.n_tup_del, 0), %(now)s::timestamptz
-from timescaledb_information.chunks c
+from (values ('core.sample'::regclass), (core.kept_in('sample_1h'))) as h (kept_in)
+join pg_class k on k.oid = h.kept_in
+join timescaledb_information.chunks c
+    on c.hypertable_schema = k.relnamespace::regnamespace::name and c.hypertable_name = k.relname
 left join pg_stat_all_tables s on s.schemaname = c.chunk_schema and s.relname = c.chunk_name
-where c.hypertable_schema = 'core' and c.hypertable_name = 'sample'
 on conflict (chunk_name) do update set writes = excluded.writes, changed_at = excluded.changed_at
 where a.writes <> excluded.writes;
 
 -- name: chunks
--- The chunks of the samples, oldest first. Bit 8 of a chunk's status says that rows came after it was compressed.
-select format('%I.%I', c.chunk_schema, c.chunk_name), c.range_start, c.range_end, c.is_compressed, (k.status & 8) <> 0,
-       d.total_bytes, pg_total_relation_size(format('%I.%I', c.chunk_schema, c.chunk_name)::regclass), a.changed_at
-from timescaledb_information.chunks c
+-- The chunks of samples, then of hours, oldest first. Bit 8 of a chunk's status says that rows came after it was
+-- compressed.
+select format('%I.%I', c.chunk_schema, c.chunk_name), c.range_start, c.range_end, c.is_compressed,
+       (k.status & 8) <> 0, d.total_bytes,
+       pg_total_relation_size(format('%I.%I', c.chunk_schema, c.chunk_name)::regclass), a.changed_at, h.of
+from (values ('samples', 'core.sample'::regclass), ('hours', core.kept_in('sample_1h'))) as h (of, kept_in)
+cross join lateral chunks_detailed_size(h.kept_in) d
+join timescaledb_information.chunks c on c.chunk_schema = d.chunk_schema and c.chunk_name = d.chunk_name
 join _timescaledb_catalog.chunk k on k.schema_name = c.chunk_schema and k.table_name = c.chunk_name
-join chunks_detailed_size('core.sample') d on d.chunk_schema = c.chunk_schema and d.chunk_name = c.chunk_name
 join core.chunk_activity a on a.chunk_name = c.chunk_name
-where c.hypertable_schema = 'core' and c.hypertable_name = 'sample'
-order by c.range_start;
+order by h.of desc, c.range_start;
 
 -- name: limit_waiting
 -- Gives up early if others hold the chunk, but lets the work itself take its time.
@@ -81,8 +83,10 @@ select compress_chunk(%(chunk)s::regclass);
 
 -- name: chunk_size
 -- Bytes of a chunk with its indexes, compressed or not.
-select total_bytes from chunks_detailed_size('core.sample')
-where format('%%I.%%I', chunk_schema, chunk_name) = %(chunk)s::text;
+select d.total_bytes
+from (values ('core.sample'::regclass), (core.kept_in('sample_1h'))) as h (kept_in)
+cross join lateral chunks_detailed_size(h.kept_in) d
+where format('%%I.%%I', d.chunk_schema, d.chunk_name) = %(chunk)s::text;
 
 -- name: add_up_hourly
 -- Adds up a tenant's own late samples from before the others' horizon, if there is one.

@@ -1,10 +1,6 @@
--- name: limit_lock_wait
--- Lets a migrator wait at most a minute for another one, or for a table.
-select set_config('lock_timeout', '60s', false);
-
--- name: lock
--- Lets one migrator in, until its session ends.
-select pg_advisory_lock(hashtextextended('collectors:migrations', 0));
+-- name: try_lock
+-- Lets one migrator in, until its session ends; whether it is this one.
+select pg_try_advisory_lock(hashtextextended('collectors:migrations', 0));
 
 -- name: exists
 -- Whether any migration was ever applied.
