@@ -31,7 +31,7 @@ QUERIES = load_queries("reading")
 BLOCK_ROWS = 131_072
 """Rows of a block, at most."""
 SERIES_AT_ONCE = 2_000
-"""Series of one statement: the server sorts no more than a day of these."""
+"""Series of one statement: the server sorts no more than a slice of time of these."""
 _MEAN = (("avg", ">f8"), ("min", ">f8"), ("max", ">f8"), ("count", ">i8"))
 _QUANTILES = (("p50", ">f8"), ("p95", ">f8"), ("p99", ">f8"), ("count", ">i8"))
 
@@ -74,13 +74,17 @@ class _Level:
     Attributes
     ----------
     slice : timedelta
-        How much time one statement covers.
+        How much time one statement covers of :data:`SERIES_AT_ONCE` series.
+    longest : int
+        How many times as much of few series: a statement that is planned costs milliseconds, and the server holds
+        what it sends of one series.
     """
 
     query: bytes
     columns: tuple[tuple[str, str], ...]
     width: timedelta | None
     slice: timedelta
+    longest: int = 1
 
 
 _DAY = timedelta(days=1)
@@ -90,13 +94,13 @@ _ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
 """Stored buckets are counted from here."""
 _LEVELS = {
     Resolution.RAW: _Level(QUERIES["raw"], (("value", ">f8"),), None, _DAY),
-    Resolution.MINUTE: _Level(QUERIES["minute"], _MEAN, timedelta(minutes=1), _DAY),
-    Resolution.HOUR: _Level(QUERIES["hour"], _MEAN, timedelta(hours=1), 31 * _DAY),
-    Resolution.DAY: _Level(QUERIES["day"], _MEAN, _DAY, 366 * _DAY),
+    Resolution.MINUTE: _Level(QUERIES["minute"], _MEAN, timedelta(minutes=1), _DAY, 31),
+    Resolution.HOUR: _Level(QUERIES["hour"], _MEAN, timedelta(hours=1), 31 * _DAY, 24),
+    Resolution.DAY: _Level(QUERIES["day"], _MEAN, _DAY, 366 * _DAY, 24),
 }
 _QUANTILE_LEVELS = {
-    Resolution.HOUR: _Level(QUERIES["hour_quantiles"], _QUANTILES, timedelta(hours=1), 31 * _DAY),
-    Resolution.DAY: _Level(QUERIES["day_quantiles"], _QUANTILES, _DAY, 366 * _DAY),
+    Resolution.HOUR: _Level(QUERIES["hour_quantiles"], _QUANTILES, timedelta(hours=1), 31 * _DAY, 24),
+    Resolution.DAY: _Level(QUERIES["day_quantiles"], _QUANTILES, _DAY, 366 * _DAY, 24),
 }
 
 
@@ -258,7 +262,8 @@ def _blocks(
         window = Window(window.start + _INSTANT, window.end + _INSTANT)
         origin, name = window.end, (level.width or _INSTANT) - _INSTANT
     scope = {"tenant_key": tenant_key} | ({"origin": origin} if selection.resolution is Resolution.MINUTE else {})
-    for start, end in _slices(window, level.slice, origin):
+    stretch = min(level.longest, max(1, SERIES_AT_ONCE // max(1, len(series_ids))))
+    for start, end in _slices(window, level.slice * stretch, origin):
         for i in range(0, len(series_ids), SERIES_AT_ONCE):
             wanted = scope | {"series_ids": series_ids[i : i + SERIES_AT_ONCE], "start": start, "end": end}
             yield from _copied(cursor, level, wanted, np.timedelta64(name, "us"))

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -157,11 +157,11 @@ def test_minutes_by_their_end_are_the_same_in_whatever_windows_they_are_read(
     assert [row for part in parts for row in found(part)] == found(window)
 
 
-def test_a_day_of_a_host_is_read_within_a_second(tenants: Store) -> None:
+def test_a_day_of_a_host_costs_hardly_any_time_of_our_own(tenants: Store) -> None:
     data = day_of_samples(series=40, step=10)
     tenants.samples.write_window("aurora", "demo", DAY, **data)  # type: ignore[arg-type]  # **: no types per name
-    started = perf_counter()
+    started = process_time()
     found = tenants.reader.read(Selection("aurora", DAY, Resolution.MINUTE, edge=Edge.END))
-    taken = perf_counter() - started
+    taken = process_time() - started
     assert sum(len(one.ts) for one in found) == 40 * 1440
-    assert taken < 1.0, f"a day of 40 series at 10 s took {taken:.2f} s"
+    assert taken < 0.3, f"a day of 40 series at 10 s took {taken:.2f} s of our own"
