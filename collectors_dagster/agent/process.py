@@ -15,6 +15,7 @@ from collectors_dagster import __version__
 from collectors_dagster.agent.delivery import Delivery, Policies
 from collectors_dagster.agent.endpoint import Endpoint
 from collectors_dagster.agent.form import Form, form_of
+from collectors_dagster.agent.given_back import Returning
 from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id, spool_root
 from collectors_dagster.agent.lock import spool_lock
 from collectors_dagster.agent.observed import Observed
@@ -134,6 +135,7 @@ class Agent:
         self._debug = DebugSession("agent", watcher, clock, self._gauges)
         self._service_manager = ServiceManager(process_environment(), clock)
         self._observed = Observed(clock.monotonic())
+        self._returning = Returning(clock)
         self._noted: Sweep | None = None
         self._endpoint = self._made_endpoint(policies) if plan.agent.endpoint_enabled else None
 
@@ -233,6 +235,7 @@ class Agent:
             self._shipper.turn()
             if self._peaks.due and self._pacing.adaptive:
                 self._peaks.learn(self._delivery.expected_peaks())
+            self._returning.look()
         except Exception:
             log.exception("delivery stumbled; it goes on")
 
