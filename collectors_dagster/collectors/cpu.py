@@ -208,7 +208,7 @@ class _Times:
         ticks = numbers[:end]
         iowait = sum(ticks[IOWAIT::modes])
         busy = sum(ticks) - iowait - sum(ticks[IDLE::modes])
-        ticks += (busy, iowait, count * self._second)  # cores are counted in seconds like the rest: one division for all
+        ticks += (busy, iowait, count * self._second)  # also the number of cores: one division for all
         ticks += (sum(numbers[end:guests:2]), sum(numbers[end + 1 : guests : 2]))
         values: list[float] = list(map(truediv, ticks, repeat(self._second)))
         values += numbers[guests:]

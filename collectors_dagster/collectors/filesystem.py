@@ -3,7 +3,7 @@
 import _thread
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -86,48 +86,58 @@ def _unescaped(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
-class _Probe:
-    """One thread that asks filesystems in turn, and may get stuck in one of them.
+class _Prober:
+    """One thread that asks filesystems in turn whenever it is told to, and may get stuck in one of them.
 
-    A bare thread and a bare lock: what ``threading`` adds is not used, and costs twice what the asking does.
+    A bare thread and bare locks, kept from one question to the next: what ``threading`` adds is not used here, and a
+    thread begun anew costs more than all of the asking.
     """
 
-    def __init__(self, ask: AskUsage, mountpoints: Iterator[str]) -> None:
-        self.answers: dict[str, Usage] = {}
+    def __init__(self, ask: AskUsage) -> None:
         self.asking: str | None = None
         self._ask = ask
-        self._mountpoints = mountpoints
-        self._abandoned = False
-        self._running = _thread.allocate_lock()
-        self._running.acquire()
+        self._mountpoints: Sequence[str] | None = ()
+        self._answers: dict[str, Usage] = {}
+        self._stuck = False
+        self._question, self._answer = _thread.allocate_lock(), _thread.allocate_lock()
+        self._question.acquire()
+        self._answer.acquire()
         _thread.start_new_thread(self._run, ())
 
     @property
-    def finished(self) -> bool:
-        return not self._running.locked()
+    def free(self) -> bool:
+        """Whether what it got stuck in has answered."""
+        return not self._answer.locked()
 
-    def wait(self, seconds: float) -> bool:
-        """Tell whether all have answered within `seconds`; afterwards only the present question goes on."""
-        finished = self._running.acquire(timeout=seconds)
-        if finished:
-            self._running.release()
-        self._abandoned = not finished
-        return finished
+    def ask(self, mountpoints: Sequence[str], seconds: float) -> tuple[dict[str, Usage], bool]:
+        """Return the answers that came within `seconds`, and whether it is stuck: then it asks no more."""
+        self.asking, self._mountpoints, self._answers = None, mountpoints, {}
+        self._question.release()
+        self._stuck = not self._answer.acquire(timeout=seconds)
+        return dict(self._answers), self._stuck
+
+    def close(self) -> None:
+        """Let the thread end, once."""
+        self._mountpoints = None
+        self._question.release()
 
     def _run(self) -> None:
-        try:
-            for mountpoint in self._mountpoints:
+        while True:
+            self._question.acquire()
+            mountpoints = self._mountpoints
+            if mountpoints is None:
+                return
+            for mountpoint in mountpoints:
                 self.asking = mountpoint
-                self.answers[mountpoint] = self._answer(mountpoint)
-                if self._abandoned:
+                self._answers[mountpoint] = self._answered(mountpoint)
+                if self._stuck:
                     break
-        finally:
-            self._running.release()
+            self._answer.release()
 
-    def _answer(self, mountpoint: str) -> Usage:
+    def _answered(self, mountpoint: str) -> Usage:
         try:
             return self._ask(mountpoint)
-        except OSError:
+        except Exception:  # noqa: BLE001 - nobody hears of it in this thread, and the next question needs the thread
             return UNKNOWN
 
 
@@ -161,15 +171,33 @@ class Space:
     def __init__(self, *, ask: AskUsage = usage_of, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._ask = ask
         self._deadline = deadline_seconds
-        self._stuck: dict[str, _Probe] = {}
+        self._prober: _Prober | None = None
+        self._stuck: dict[str, _Prober] = {}
 
     def ask(self, mountpoints: tuple[str, ...]) -> dict[str, Usage]:
         """Return the usage of every filesystem that answers; the others are missing."""
-        self._stuck = {name: probe for name, probe in self._stuck.items() if not probe.finished}
-        probe = _Probe(self._ask, iter([name for name in mountpoints if name not in self._stuck]))
-        if not probe.wait(self._deadline) and probe.asking is not None:
-            self._stuck[probe.asking] = probe
-        return dict(probe.answers)
+        if self._stuck:
+            self._let_go()
+        prober = self._prober or _Prober(self._ask)
+        self._prober = prober
+        answers, stuck = prober.ask([name for name in mountpoints if name not in self._stuck], self._deadline)
+        if stuck:
+            self._prober = None
+            self._stuck[prober.asking or ""] = prober
+        return answers
+
+    def close(self) -> None:
+        """End the thread that asks; the next question begins another one."""
+        self._let_go()
+        prober, self._prober = self._prober, None
+        if prober is not None:
+            prober.close()
+
+    def _let_go(self) -> None:
+        """Forget those that are stuck no more."""
+        for mountpoint, prober in list(self._stuck.items()):
+            if prober.free:
+                self._stuck.pop(mountpoint).close()
 
 
 class Filesystems:
@@ -199,7 +227,8 @@ class Filesystems:
         return found
 
     def close(self) -> None:
-        """Nothing is held."""
+        """End the thread that asks."""
+        self._space.close()
 
     def _refresh(self) -> Reading:
         try:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from collectors_dagster.clock import Clock
-from collectors_dagster.collectors.protocol import Collector, Reading, Series, Waiting, cadence_of
+from collectors_dagster.collectors.protocol import Collector, Series, Waiting, cadence_of
 from collectors_dagster.errors import InvalidSampleError, SourceUnavailableError
 from collectors_dagster.logs import get_logger
 from collectors_dagster.patterns.circuit_breaker import (
@@ -99,7 +99,6 @@ class _Slot:
         self.collector = collector
         self.read = collector.read
         self.name = collector.name
-        self.place = 0
         self.cadence = cadence_of(collector)
         self.tally = Tally(interval_seconds=self.cadence.interval_seconds)
         self.series: tuple[Series, ...] = ()
@@ -108,7 +107,7 @@ class _Slot:
         self.waiting = collector if isinstance(collector, Waiting) else None
         self._policy = policy
         self._breaker = HEALTHY
-        self._due = self._read_at = -math.inf
+        self.due = self._read_at = -math.inf
         self._told: set[str] = set()
         self._told_before: set[str] = set()
 
@@ -127,9 +126,9 @@ class _Slot:
 
     def claim(self, now: float) -> Permit | None:
         """Return leave to read; ``None`` if it is not time yet, or the circuit is open."""
-        if now < self._due:
+        if now < self.due:
             return None
-        self._due, self._read_at = now + EARLY * self.tally.interval_seconds, now
+        self.due, self._read_at = now + EARLY * self.tally.interval_seconds, now
         permit = FREE if self._breaker is HEALTHY else self._admitted(now)
         if permit is not None and (self._told or self._told_before):
             self._told, self._told_before = set(), self._told
@@ -157,7 +156,7 @@ class _Slot:
     def every(self, seconds: float) -> None:
         """Read at another interval from now on, though never more often than the source allows."""
         seconds = max(seconds, self.cadence.interval_seconds)
-        self._due = min(self._due, self._read_at + EARLY * seconds)
+        self.due = min(self.due, self._read_at + EARLY * seconds)
         self.tally.interval_seconds = seconds
 
     def fail(self, error: Exception) -> None:
@@ -170,11 +169,8 @@ class _Slot:
         self.tally.last_error = text
 
 
-def _checked(reading: Reading, source: str) -> Reading:
-    if len(reading.values) != len(reading.series):
-        message = f"{source}: {len(reading.values)} values for {len(reading.series)} series"
-        raise InvalidSampleError(message, source=source)
-    return reading
+def _misfit(source: str, values: int, series: int) -> InvalidSampleError:
+    return InvalidSampleError(f"{source}: {values} values for {series} series", source=source)
 
 
 class Runner:
@@ -193,8 +189,6 @@ class Runner:
     ) -> None:
         slots = [_Slot(collector, policy) for collector in collectors]
         self._slots = sorted(slots, key=lambda slot: slot.waiting is not None)
-        for place, slot in enumerate(self._slots):
-            slot.place = place
         self._waiting = [slot for slot in self._slots if slot.waiting is not None]
         self._clock = clock
         self._columns: tuple[Column, ...] = ()
@@ -217,13 +211,14 @@ class Runner:
     def sweep(self) -> Sweep:
         """Read what is due; the others' values are NaN."""
         now, moment = self._clock.monotonic(), self._clock.now()
-        claims = [slot.claim(now) for slot in self._slots]
+        permits = {slot.name: slot.claim(now) for slot in self._waiting}
         for slot in self._waiting:
-            if claims[slot.place] is not None:
+            if permits[slot.name] is not None:
                 self._begin(slot)
         values: array[float] = array("d")
         changed, started = False, self._clock.monotonic()
-        for slot, permit in zip(self._slots, claims, strict=True):
+        for slot in self._slots:
+            permit = permits[slot.name] if slot.waiting is not None else slot.claim(now) if now >= slot.due else None
             if permit is None:
                 values.extend(slot.blank)
                 continue
@@ -253,7 +248,9 @@ class Runner:
         At 1 Hz every call in here finds the processor's caches cold: what is usual takes the shortest way.
         """
         try:
-            series, values, errors = _checked(slot.read(), slot.name)
+            series, values, errors = slot.read()
+            if len(values) != len(series):
+                raise _misfit(slot.name, len(values), len(series))  # noqa: TRY301 - counted like what a source raises
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in one source must not cost another
             slot.fail(error)
             return slot.blank, self._end(slot, permit, started, Outcome.FAILURE)

@@ -22,7 +22,6 @@ from collectors_dagster.collectors.load import parse_loadavg
 from collectors_dagster.collectors.memory import (
     IN_KIBIBYTES,
     MEMINFO,
-    VMSTAT,
     meminfo_layout,
     parse_meminfo,
     parse_vmstat,
@@ -90,8 +89,8 @@ def test_a_damaged_file_is_parsed_or_refused(source: str, data: st.DataObject) -
 
 LAYOUTS: dict[str, Callable[[], KeyedFile | HeadedFile]] = {
     "proc/stat": StatFile,
-    "proc/meminfo": lambda: meminfo_layout(),
-    "proc/vmstat": lambda: vmstat_layout(),
+    "proc/meminfo": meminfo_layout,
+    "proc/vmstat": vmstat_layout,
     "proc/net/snmp": lambda: HeadedFile(tuple(SNMP)),
     "proc/net/netstat": lambda: HeadedFile(tuple(NETSTAT)),
     "proc/net/sockstat": lambda: GroupedFile(tuple(SOCKETS)),
