@@ -38,6 +38,7 @@ from collectors_dagster.agent.status import (
     status_path,
     write_status,
 )
+from collectors_dagster.agent.stop import Stop, Stopping
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors import collectors_of
 from collectors_dagster.collectors.descriptors import raise_limit
@@ -139,7 +140,7 @@ class Agent:
         self._noted: Sweep | None = None
         self._endpoint = self._made_endpoint(policies) if plan.agent.endpoint_enabled else None
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: Stopping) -> None:
         """Sample in this thread and deliver in another until `stop` is set."""
         self._follow()
         self._spool.release(self._delivery.delivered_seq)  # before the first look at what must give way
@@ -204,14 +205,14 @@ class Agent:
     def _problems(self) -> tuple[str, ...]:
         return (*self._watcher.problems, *self._delivery.tenant_problems)
 
-    def _watch(self, stop: threading.Event) -> None:
+    def _watch(self, stop: Stopping) -> None:
         while not stop.wait(TURN_SECONDS):
             try:
                 self._watcher.look()
             except Exception:
                 log.exception("following the settings stumbled; it goes on")
 
-    def _deliver(self, stop: threading.Event) -> None:
+    def _deliver(self, stop: Stopping) -> None:
         while not stop.wait(TURN_SECONDS):
             self._turn()
         self._turn()
@@ -304,10 +305,10 @@ def _random() -> float:
 
 
 @contextmanager
-def _signals(reload: threading.Event) -> Iterator[threading.Event]:
+def _signals(reload: threading.Event) -> Iterator[Stop]:
     """Yield an event that SIGTERM and SIGINT set; SIGHUP, where there is one, sets the other one."""
-    stop = threading.Event()
-    meanings = {signal.SIGTERM: stop, signal.SIGINT: stop}
+    stop = Stop()
+    meanings: dict[signal.Signals, Stop | threading.Event] = {signal.SIGTERM: stop, signal.SIGINT: stop}
     if hasattr(signal, "SIGHUP"):
         meanings[signal.SIGHUP] = reload
 

@@ -1,11 +1,11 @@
 """The sampling loop: sweep, append, wait for the next time."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from collectors_dagster.agent.schedule import Schedule, first_due
 from collectors_dagster.agent.spool import Spool
+from collectors_dagster.agent.stop import Stopping
 from collectors_dagster.agent.timing import Instant, clock_changes, read_instant
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Runner, Sweep
@@ -70,7 +70,7 @@ class Sampler:
         progress.last_seconds = self._clock.monotonic() - started
         progress.total_seconds += progress.last_seconds
 
-    def run(self, interval_seconds: float, stop: threading.Event, upkeep: Callable[[], None]) -> None:
+    def run(self, interval_seconds: float, stop: Stopping, upkeep: Callable[[], None]) -> None:
         """Sweep once per interval until `stop` is set.
 
         Parameters
