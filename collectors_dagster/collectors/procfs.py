@@ -18,6 +18,8 @@ CHUNK, SMALL = 4096, 3072
 """procfs hands out lists in chunks of a page; a first chunk below `SMALL` is therefore the whole file."""
 FIRST_SIZE = 16384
 LARGEST = 8 * 1024 * 1024
+BEYOND_COUNTERS = 10**20
+"""A kernel's counters have 64 bits."""
 AS_WRITTEN: Mapping[bytes, int] = {}
 LOOK_AGAIN_SECONDS = 60.0
 """What a kernel does not offer now may be there after a module was loaded."""
@@ -336,11 +338,11 @@ def natural(text: bytes) -> int:
     Raises
     ------
     ValueError
-        If it is not made of digits only, or longer than any counter of a kernel.
+        If it is not made of digits only, or beyond any counter of a kernel.
     """
-    if not text.isdigit() or len(text) > 20:
+    if not text.isdigit() or (value := int(text)) >= BEYOND_COUNTERS:
         raise ValueError(f"not a counter: {text[:24]!r}")
-    return int(text)
+    return value
 
 
 def naturals(texts: Sequence[bytes]) -> list[int]:
@@ -353,9 +355,9 @@ def naturals(texts: Sequence[bytes]) -> list[int]:
     """
     if not texts:
         return []
-    if not (all(texts) and b"".join(texts).isdigit()) or max(map(len, texts)) > 20:
+    if not (all(texts) and b"".join(texts).isdigit()) or max(values := list(map(int, texts))) >= BEYOND_COUNTERS:
         raise ValueError(f"not a counter among {[text[:24] for text in texts[:3]]!r}")
-    return list(map(int, texts))
+    return values
 
 
 def picker(positions: Sequence[int]) -> Callable[[list[bytes]], tuple[bytes, ...]]:

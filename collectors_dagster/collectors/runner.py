@@ -95,6 +95,11 @@ FREE = Permit(HEALTHY.generation)
 class _Slot:
     """A collector with its series, its tally, its circuit and the time of its next reading."""
 
+    __slots__ = (
+        *("collector", "read", "name", "cadence", "tally", "series", "columns", "blank", "waiting", "due"),
+        *("_policy", "_breaker", "_read_at", "_told", "_told_before"),
+    )
+
     def __init__(self, collector: Collector, policy: BreakerPolicy) -> None:
         self.collector = collector
         self.read = collector.read

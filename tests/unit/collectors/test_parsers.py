@@ -28,7 +28,7 @@ from collectors_dagster.collectors.memory import (
     vmstat_layout,
 )
 from collectors_dagster.collectors.network import COLUMNS, NetDev
-from collectors_dagster.collectors.pressure import StallFile, parse_pressure, parse_stalls
+from collectors_dagster.collectors.pressure import parse_pressure
 from collectors_dagster.collectors.process_table import parse_process_io, parse_process_stat, parse_process_user
 from collectors_dagster.collectors.procfs import GroupedFile, HeadedFile, KeyedFile, natural, naturals, shown
 from collectors_dagster.collectors.protocols import NETSTAT, SNMP, SNMP6, parse_protocols
@@ -62,7 +62,7 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "proc/net/netstat": lambda data: parse_protocols(data, HeadedFile(tuple(NETSTAT))),
     "proc/net/sockstat": lambda data: parse_sockstat(data, GroupedFile(tuple(SOCKETS))),
     "proc/sys/fs/file-nr": lambda data: parse_sysctl(data, USED["fs/file-nr"]),
-    "proc/pressure/io": lambda data: (parse_pressure(data), parse_stalls(data, StallFile((b"some", b"full")))),
+    "proc/pressure/io": parse_pressure,
     "proc/self/mountinfo": parse_mountinfo,
     "proc/self/cgroup": parse_membership,
     "proc/411/stat": lambda data: parse_process_stat(data)[2:],
