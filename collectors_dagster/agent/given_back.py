@@ -8,7 +8,8 @@ over; whatever is needed after all comes back page by page, from the files it ca
 import ctypes
 import mmap
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ SETTLED_SECONDS = 20.0
 AGAIN_SECONDS = 3600.0
 """A connection that was lost, settings that were read again, an incident that was shipped leave holes as well."""
 
-_CODE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) r-xp [0-9a-f]+ [0-9a-f:]+ [1-9][0-9]*\s+/")
+_CODE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) r-xp [0-9a-f]+ [0-9a-f:]+ [1-9][0-9]* +/", re.MULTILINE)
 
 
 class Stretch(NamedTuple):
@@ -47,6 +48,8 @@ def code_in(maps: bytes) -> Iterator[Stretch]:
 
 def give_back(maps: Path = Path("/proc/self/maps")) -> None:
     """Give back what is not needed now; where the system has no way to, nothing happens."""
+    if sys.platform != "linux":
+        return
     libc = ctypes.CDLL(None)
     with suppress(AttributeError):  # musl has none, and keeps less
         libc.malloc_trim(0)
@@ -58,12 +61,13 @@ def give_back(maps: Path = Path("/proc/self/maps")) -> None:
 class Returning:
     """Gives memory back when the start is over, and now and then. For one thread."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, give: Callable[[], None] = give_back) -> None:
         self._clock = clock
+        self._give = give
         self._due = clock.monotonic() + SETTLED_SECONDS
 
     def look(self) -> None:
         """Give back, if it is time."""
         if self._clock.monotonic() >= self._due:
             self._due = self._clock.monotonic() + AGAIN_SECONDS
-            give_back()
+            self._give()
