@@ -1,7 +1,7 @@
 """The sampling loop: sweep, append, wait for the next time."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from collectors_dagster.agent.schedule import Schedule, first_due
 from collectors_dagster.agent.spool import Spool
@@ -55,7 +55,7 @@ class Sampler:
         """Read all collectors and append what they say."""
         instant = read_instant(self._clock)
         started = instant.mono_ns / 1e9
-        changes = () if self._before is None else tuple(clock_changes(self._before, instant))
+        changes = () if self._before is None else clock_changes(self._before, instant)
         self._before = instant
         sweep = self._runner.sweep()
         self._spool.append(sweep, instant.wall_ns, instant.mono_ns, changes)
@@ -85,7 +85,7 @@ class Sampler:
                 schedule = schedule.after(self._clock.monotonic())
                 if self.progress.clock_events > events:  # the wall clock's grid lies elsewhere now
                     events = self.progress.clock_events
-                    schedule = replace(self._begun(interval_seconds, interval_seconds / 2), missed=schedule.missed)
+                    schedule = self._begun(interval_seconds, interval_seconds / 2)._replace(missed=schedule.missed)
                 self.progress.overruns = schedule.missed
             self._spool.tend()
             upkeep()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from collectors_dagster.clock import Clock
+from collectors_dagster.clock import Clock, instant_of
 from collectors_dagster.collectors.protocol import Collector, Series, Waiting, cadence_of
 from collectors_dagster.errors import InvalidSampleError, SourceUnavailableError
 from collectors_dagster.logs import get_logger
@@ -66,8 +66,8 @@ class Tally:
     ----------
     interval_seconds : float
         Between two readings, at present; 0 for every sweep.
-    last_success : datetime or None
-        Beginning of the newest sweep in which it answered.
+    last_success_ns : int or None
+        Beginning of the newest sweep in which it answered, on the wall clock.
     skipped : int
         Readings not tried because the circuit was open.
     circuit : Phase
@@ -79,12 +79,17 @@ class Tally:
     refused_series: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     last_error: str | None = None
-    last_success: datetime | None = None
+    last_success_ns: int | None = None
     last_seconds: float = 0.0
     total_seconds: float = 0.0
     interval_seconds: float = 0.0
     skipped: int = 0
     circuit: Phase = Phase.CLOSED
+
+    @property
+    def last_success(self) -> datetime | None:
+        """The same as an instant."""
+        return None if self.last_success_ns is None else instant_of(self.last_success_ns)
 
 
 HEALTHY = BreakerState()
@@ -215,7 +220,7 @@ class Runner:
 
     def sweep(self) -> Sweep:
         """Read what is due; the others' values are NaN."""
-        now, moment = self._clock.monotonic(), self._clock.now()
+        now, wall_ns = self._clock.monotonic(), self._clock.wall_ns()
         permits = {slot.name: slot.claim(now) for slot in self._waiting}
         for slot in self._waiting:
             if permits[slot.name] is not None:
@@ -228,7 +233,7 @@ class Runner:
                 values.extend(slot.blank)
                 continue
             before = slot.columns
-            found, started = self._read(slot, permit, started, moment)
+            found, started = self._read(slot, permit, started, wall_ns)
             values.extend(found)
             changed |= slot.columns is not before
         if changed:
@@ -247,7 +252,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - as in _read, which will say whether the source is lost
             slot.fail(error)
 
-    def _read(self, slot: _Slot, permit: Permit, started: float, moment: datetime) -> tuple[Sequence[float], float]:
+    def _read(self, slot: _Slot, permit: Permit, started: float, wall_ns: int) -> tuple[Sequence[float], float]:
         """Return the values and the monotonic time at which they were there.
 
         At 1 Hz every call in here finds the processor's caches cold: what is usual takes the shortest way.
@@ -263,7 +268,7 @@ class Runner:
             slot.adopt(series)
         tally = slot.tally
         tally.points += len(slot.columns)
-        tally.last_success = moment
+        tally.last_success_ns = wall_ns
         tally.last_error = None if not errors else tally.last_error
         for trouble in errors:
             slot.fail(trouble)
