@@ -169,10 +169,7 @@ def parse_protocols(data: bytes, layout: Layout) -> list[int]:
 
 
 class Protocols(Parts):
-    """Counters of the network protocols, of the network namespace that the agent runs in.
-
-    IPv6 is left out where the kernel does not speak it.
-    """
+    """Counters of the network protocols, of the network namespace that the agent runs in."""
 
     name = "protocols"
     metrics = (*SNMP.values(), *NETSTAT.values(), *SNMP6.values())
@@ -180,6 +177,7 @@ class Protocols(Parts):
     def __init__(self, host: Host) -> None:
         net = host.proc_root / "net"
         snmp, netstat = (ProcFile(net / each, source=self.name, single=True) for each in ("snmp", "netstat"))
+        # IPv6 is left out where the kernel does not speak it.
         snmp6 = OptionalFile(net / "snmp6", source=self.name, single=True, clock=host.clock)
         super().__init__(
             _counters(snmp, HeadedFile(tuple(SNMP)), SNMP),

@@ -56,7 +56,7 @@ def parse_sockstat(data: bytes, layout: GroupedFile) -> list[int]:
 
 
 class Sockets(Parts):
-    """Sockets of the network namespace that the agent runs in; IPv6 is left out where the kernel does not speak it."""
+    """Sockets of the network namespace that the agent runs in."""
 
     name = "sockets"
     interval_seconds = 5.0
@@ -66,6 +66,7 @@ class Sockets(Parts):
         net = host.proc_root / "net"
         files = (
             ProcFile(net / "sockstat", source=self.name, single=True),
+            # IPv6 is left out where the kernel does not speak it.
             OptionalFile(net / "sockstat6", source=self.name, single=True, clock=host.clock),
         )
         factors = dict.fromkeys(IN_PAGES, host.page_bytes)
