@@ -3,7 +3,6 @@
 import gc
 import json
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from collectors_dagster.agent.quota import Quotas
 from collectors_dagster.agent.records import SegmentHeader
 from collectors_dagster.agent.sampling import Sampler
 from collectors_dagster.agent.spool import Spool, SpoolLimits
+from collectors_dagster.agent.stop import Stop
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.collectors import collectors_of
 from collectors_dagster.collectors.protocol import Host
@@ -32,7 +32,7 @@ def sample(names: tuple[str, ...], directory: Path) -> dict[str, float]:
     directory.mkdir(parents=True)
     spool = Spool(directory, SegmentHeader("bench", "bench", "boot", "host"), SpoolLimits(QUOTAS, 5.0), CLOCK, Form())
     sampler = Sampler(Runner(collectors, CLOCK), spool, CLOCK)
-    stop = threading.Event()
+    stop = Stop()
     marks: list[tuple[float, int]] = []
 
     def upkeep() -> None:

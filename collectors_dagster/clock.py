@@ -7,11 +7,41 @@ from typing import Protocol
 _BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def nanoseconds(instant: datetime) -> int:
+    """Return nanoseconds since the epoch, exactly.
+
+    Examples
+    --------
+    >>> nanoseconds(datetime(1970, 1, 2, 0, 0, 0, 1, tzinfo=UTC))
+    86400000001000
+    """
+    since = instant - _EPOCH
+    return (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+
+
+def instant_of(wall_ns: int) -> datetime:
+    """Return the instant of nanoseconds since the epoch, to the microsecond.
+
+    Examples
+    --------
+    >>> instant_of(86400000001000).isoformat()
+    '1970-01-02T00:00:00.000001+00:00'
+    """
+    return _EPOCH + timedelta(microseconds=wall_ns // 1000)
+
+
 class Clock(Protocol):
     """What the project may know of time."""
 
     def now(self) -> datetime:
         """Return the wall clock, aware, in UTC."""
+        ...
+
+    def wall_ns(self) -> int:
+        """Return the same as nanoseconds since 1970, to the microsecond: for those who stamp often."""
         ...
 
     def monotonic(self) -> float:
@@ -41,6 +71,10 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the wall clock, aware, in UTC."""
         return datetime.now(UTC)
+
+    def wall_ns(self) -> int:
+        """Return ``time.time_ns()``, to the microsecond."""
+        return time.time_ns() // 1000 * 1000
 
     def monotonic(self) -> float:
         """Return ``time.monotonic()``."""
@@ -81,6 +115,10 @@ class ManualClock:
     def now(self) -> datetime:
         """Return the hand-driven wall clock."""
         return self._now
+
+    def wall_ns(self) -> int:
+        """Return the hand-driven wall clock."""
+        return nanoseconds(self.now())
 
     def monotonic(self) -> float:
         """Return the seconds moved so far."""

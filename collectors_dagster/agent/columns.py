@@ -18,14 +18,15 @@ import math
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
-from operator import sub, xor
+from itertools import accumulate, repeat
+from operator import mul, sub, truediv, xor
 
 from collectors_dagster.errors import SpoolError
 
 DIVISORS = (1, 100, 1_000, 1_000_000, 1_000_000_000)
 _CONSTANT, _RAW, _SCALED = 0, 1, 2
 _TYPES = "bhiq"
+_BITS = tuple(zip(_TYPES, (7, 15, 31, 63), strict=True))
 _PARTS = 4 + len(_TYPES)
 _LARGEST_EXACT = 2**53
 _LARGEST_FACTOR = 2**63
@@ -92,16 +93,16 @@ def unpack_columns(
 
 
 def _put_floats(streams: _Streams, column: "array[float]") -> None:
-    bits = array("q", column.tobytes())
-    if bits.count(bits[0]) == len(bits):
+    bits = column.tobytes()
+    if bits == bits[:_FLOAT_BYTES] * len(column):
         streams.kinds.append(_CONSTANT)
-        streams.firsts.append(bits[0])
+        streams.firsts.frombytes(bits[:_FLOAT_BYTES])
         return
-    for position, divisor in enumerate(DIVISORS):
+    for position, divisor in enumerate(DIVISORS if math.isfinite(column[-1]) else ()):
         integers = _as_integers(column, divisor)
         if integers is not None and _put_integers(streams, integers, _SCALED + len(_TYPES) * position):
             return
-    _put_raw(streams, column.tobytes())
+    _put_raw(streams, bits)
 
 
 def _put_raw(streams: _Streams, bits: bytes) -> None:
@@ -130,12 +131,12 @@ def _as_integers(column: "array[float]", divisor: int) -> list[int] | None:
     if not _fits(column[-1], divisor):
         return None
     try:
-        integers = [round(value * divisor) for value in column]
+        integers = list(map(int, column) if divisor == 1 else map(round, map(mul, column, repeat(divisor))))
     except (ValueError, OverflowError):  # NaN, infinity
         return None
     if max(integers) >= _LARGEST_EXACT or min(integers) <= -_LARGEST_EXACT:
         return None
-    back = array("d", integers) if divisor == 1 else array("d", [value / divisor for value in integers])
+    back = array("d", integers if divisor == 1 else list(map(truediv, integers, repeat(divisor))))
     return integers if back.tobytes() == column.tobytes() else None
 
 
@@ -145,11 +146,8 @@ def _fits(value: float, divisor: int) -> bool:
 
 
 def _smallest_type(deltas: list[int]) -> str | None:
-    low, high = min(deltas, default=0), max(deltas, default=0)
-    for code, bits in zip(_TYPES, (7, 15, 31, 63), strict=True):
-        if -(1 << bits) <= low and high < 1 << bits:
-            return code
-    return None
+    bits = max(max(deltas, default=0), ~min(deltas, default=0)).bit_length()
+    return next((code for code, most in _BITS if bits <= most), None)
 
 
 class _StreamReader:

@@ -15,6 +15,7 @@ from collectors_dagster import __version__
 from collectors_dagster.agent.delivery import Delivery, Policies
 from collectors_dagster.agent.endpoint import Endpoint
 from collectors_dagster.agent.form import Form, form_of
+from collectors_dagster.agent.given_back import Returning
 from collectors_dagster.agent.identity import Identity, load_identity, read_boot_id, spool_root
 from collectors_dagster.agent.lock import spool_lock
 from collectors_dagster.agent.observed import Observed
@@ -37,6 +38,7 @@ from collectors_dagster.agent.status import (
     status_path,
     write_status,
 )
+from collectors_dagster.agent.stop import Stop, Stopping
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors import collectors_of
 from collectors_dagster.collectors.descriptors import raise_limit
@@ -134,10 +136,11 @@ class Agent:
         self._debug = DebugSession("agent", watcher, clock, self._gauges)
         self._service_manager = ServiceManager(process_environment(), clock)
         self._observed = Observed(clock.monotonic())
+        self._returning = Returning(clock)
         self._noted: Sweep | None = None
         self._endpoint = self._made_endpoint(policies) if plan.agent.endpoint_enabled else None
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: Stopping) -> None:
         """Sample in this thread and deliver in another until `stop` is set."""
         self._follow()
         self._spool.release(self._delivery.delivered_seq)  # before the first look at what must give way
@@ -202,14 +205,14 @@ class Agent:
     def _problems(self) -> tuple[str, ...]:
         return (*self._watcher.problems, *self._delivery.tenant_problems)
 
-    def _watch(self, stop: threading.Event) -> None:
+    def _watch(self, stop: Stopping) -> None:
         while not stop.wait(TURN_SECONDS):
             try:
                 self._watcher.look()
             except Exception:
                 log.exception("following the settings stumbled; it goes on")
 
-    def _deliver(self, stop: threading.Event) -> None:
+    def _deliver(self, stop: Stopping) -> None:
         while not stop.wait(TURN_SECONDS):
             self._turn()
         self._turn()
@@ -233,6 +236,7 @@ class Agent:
             self._shipper.turn()
             if self._peaks.due and self._pacing.adaptive:
                 self._peaks.learn(self._delivery.expected_peaks())
+            self._returning.look()
         except Exception:
             log.exception("delivery stumbled; it goes on")
 
@@ -301,10 +305,10 @@ def _random() -> float:
 
 
 @contextmanager
-def _signals(reload: threading.Event) -> Iterator[threading.Event]:
+def _signals(reload: threading.Event) -> Iterator[Stop]:
     """Yield an event that SIGTERM and SIGINT set; SIGHUP, where there is one, sets the other one."""
-    stop = threading.Event()
-    meanings = {signal.SIGTERM: stop, signal.SIGINT: stop}
+    stop = Stop()
+    meanings: dict[signal.Signals, Stop | threading.Event] = {signal.SIGTERM: stop, signal.SIGINT: stop}
     if hasattr(signal, "SIGHUP"):
         meanings[signal.SIGHUP] = reload
 

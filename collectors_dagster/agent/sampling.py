@@ -1,11 +1,11 @@
 """The sampling loop: sweep, append, wait for the next time."""
 
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from collectors_dagster.agent.schedule import Schedule, first_due
 from collectors_dagster.agent.spool import Spool
+from collectors_dagster.agent.stop import Stopping
 from collectors_dagster.agent.timing import Instant, clock_changes, read_instant
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.runner import Runner, Sweep
@@ -55,7 +55,7 @@ class Sampler:
         """Read all collectors and append what they say."""
         instant = read_instant(self._clock)
         started = instant.mono_ns / 1e9
-        changes = () if self._before is None else tuple(clock_changes(self._before, instant))
+        changes = () if self._before is None else clock_changes(self._before, instant)
         self._before = instant
         sweep = self._runner.sweep()
         self._spool.append(sweep, instant.wall_ns, instant.mono_ns, changes)
@@ -70,7 +70,7 @@ class Sampler:
         progress.last_seconds = self._clock.monotonic() - started
         progress.total_seconds += progress.last_seconds
 
-    def run(self, interval_seconds: float, stop: threading.Event, upkeep: Callable[[], None]) -> None:
+    def run(self, interval_seconds: float, stop: Stopping, upkeep: Callable[[], None]) -> None:
         """Sweep once per interval until `stop` is set.
 
         Parameters
@@ -85,7 +85,7 @@ class Sampler:
                 schedule = schedule.after(self._clock.monotonic())
                 if self.progress.clock_events > events:  # the wall clock's grid lies elsewhere now
                     events = self.progress.clock_events
-                    schedule = replace(self._begun(interval_seconds, interval_seconds / 2), missed=schedule.missed)
+                    schedule = self._begun(interval_seconds, interval_seconds / 2)._replace(missed=schedule.missed)
                 self.progress.overruns = schedule.missed
             self._spool.tend()
             upkeep()

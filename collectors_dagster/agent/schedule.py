@@ -1,10 +1,9 @@
 """When to look at the host: on a monotonic grid, without drift, missed times counted."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(NamedTuple):
     """Equally spaced times of a monotonic clock.
 
     Attributes

@@ -82,6 +82,8 @@ def _places(column: Column) -> int:
 
 
 def _shown(column: Column) -> str:
-    if column.metric.sensitive:  # the log is plain where the spool is not
+    """Return what may be told of a series: no value of a label, because the log is plain where the spool is not."""
+    if column.metric.sensitive:
         return f"a sensitive series of {column.collector}"
-    return " ".join((column.metric.name, *(f"{name}={value}" for name, value in column.labels)))
+    labels = ", ".join(name for name, _ in column.labels)
+    return f"{column.metric.name} of one {labels}" if labels else column.metric.name

@@ -297,7 +297,7 @@ class Spool:
             return
         opened.close()
         self._unsettled = True
-        holding = described(opened.segment)
+        holding = opened.holding()
         if holding is not None:
             self._holdings.append(holding)
             self._unpacked.append(holding.first_seq)
@@ -455,7 +455,8 @@ class _OpenSegment:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | PLAIN  # append: also after a truncation
         self._fd = os.open(self.segment.path, flags, 0o640)
         self._size = 0
-        self._schemas: dict[tuple[Column, ...], int] = {}
+        self._records = self._last_seq = self._from_ns = self._to_ns = 0
+        self._schemas: list[tuple[Column, ...]] = []
         self._columns: tuple[Column, ...] = ()
         self._schema = CONTROL
         self._opened_at = self._synced_at = clock.monotonic()
@@ -469,18 +470,29 @@ class _OpenSegment:
         known = columns is self._columns
         if known and not told:  # nearly always
             self._put(self._framed(Record(record.seq, record.wall_ns, record.mono_ns, self._schema, record.payload)))
+            self._note(record)
             return
-        schema = self._schema if known else self._schemas.get(columns, len(self._schemas) + 1)
+        schema = self._schema if known else self._number(columns)
         controls = [header_payload(header)] if not self._size else []
         controls += told
-        controls += [] if schema in self._schemas.values() else [schema_payload(schema, columns)]
+        is_new = schema > len(self._schemas)
+        controls += [schema_payload(schema, columns)] if is_new else []
         records = [*(record._replace(schema=CONTROL, payload=payload) for payload in controls)]
         records.append(record._replace(schema=schema))
         self._put(b"".join((b"" if self._size else MAGIC, *map(self._framed, records))))
-        if not known:
+        self._note(record)
+        if is_new:
             self._form.sensitive.miss(columns)
-            self._schemas[columns] = schema
-            self._columns, self._schema = columns, schema
+            self._schemas.append(columns)
+        self._columns, self._schema = columns, schema
+
+    def holding(self) -> Holding | None:
+        """Return what was written, without reading it again; ``None`` if nothing was."""
+        if not self._records:
+            return None
+        first_seq = self.segment.first_seq
+        summary = Summary(first_seq, self._last_seq, self._from_ns, self._to_ns, self._records)
+        return Holding(first_seq, packed=False, summary=summary, size=self._size)
 
     def sync_if_due(self, interval_seconds: float) -> None:
         if self._clock.monotonic() - self._synced_at >= interval_seconds:
@@ -497,6 +509,23 @@ class _OpenSegment:
             os.close(self._fd)
         if not self._size:
             self.segment.path.unlink(missing_ok=True)
+
+    def _note(self, record: Record) -> None:
+        """Remember what was written."""
+        wall_ns = record.wall_ns
+        if not self._records:
+            self._from_ns = self._to_ns = wall_ns
+        elif wall_ns > self._to_ns:
+            self._to_ns = wall_ns
+        elif wall_ns < self._from_ns:  # the wall clock was set back
+            self._from_ns = wall_ns
+        self._last_seq = record.seq
+        self._records += 1
+
+    def _number(self, columns: tuple[Column, ...]) -> int:
+        """Return the number of a schema: that of an equal one, or the next; few, and their columns mostly the same."""
+        numbers = (number for number, known in enumerate(self._schemas, 1) if known == columns)
+        return next(numbers, len(self._schemas) + 1)
 
     def _framed(self, record: Record) -> bytes:
         return frame(self._guard.protected(record))

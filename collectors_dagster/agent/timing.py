@@ -4,8 +4,6 @@ Intervals are named by the wall clock, rates come from the monotonic one. Where 
 times repeat or are missing: a wall clock that was set, or a machine that slept.
 """
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from collectors_dagster.agent.records import ClockChange
@@ -16,7 +14,6 @@ NANOSECONDS = 1_000_000_000
 NOTABLE_SECONDS = 0.5
 """A wall clock that was set by more than this, or a sleep that lasted longer, is an event; NTP slews a two thousandth
 of the time between two looks."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Instant(NamedTuple):
@@ -37,13 +34,13 @@ class Instant(NamedTuple):
 def read_instant(clock: Clock) -> Instant:
     """Read all clocks."""
     mono = clock.monotonic()
-    wall, boot = clock.now(), clock.boottime()
+    wall_ns, boot = clock.wall_ns(), clock.boottime()
     doubt = clock.monotonic() - mono
-    return Instant(nanoseconds(wall), round(mono * 1e9), round(boot * 1e9), round(doubt * 1e9))
+    return Instant(wall_ns, round(mono * 1e9), round(boot * 1e9), round(doubt * 1e9))
 
 
-def clock_changes(before: Instant, after: Instant) -> Iterator[ClockChange]:
-    """Yield what happened to the clocks between two looks at them.
+def clock_changes(before: Instant, after: Instant) -> tuple[ClockChange, ...]:
+    """Return what happened to the clocks between two looks at them.
 
     Examples
     --------
@@ -57,19 +54,9 @@ def clock_changes(before: Instant, after: Instant) -> Iterator[ClockChange]:
     slept_ns = booted_ns - (after.mono_ns - before.mono_ns)
     set_ns = after.wall_ns - before.wall_ns - booted_ns
     notable_ns = NOTABLE_SECONDS * NANOSECONDS + before.doubt_ns + after.doubt_ns
+    changes: tuple[ClockChange, ...] = ()
     if slept_ns > notable_ns:
-        yield ClockChange(ClockEventKind.SUSPEND, slept_ns / NANOSECONDS)
+        changes += (ClockChange(ClockEventKind.SUSPEND, slept_ns / NANOSECONDS),)
     if abs(set_ns) > notable_ns:
-        yield ClockChange(ClockEventKind.STEP, set_ns / NANOSECONDS)
-
-
-def nanoseconds(instant: datetime) -> int:
-    """Return nanoseconds since the epoch, exactly.
-
-    Examples
-    --------
-    >>> nanoseconds(datetime(1970, 1, 2, 0, 0, 0, 1, tzinfo=UTC))
-    86400000001000
-    """
-    since = instant - _EPOCH
-    return (since.days * 86400 + since.seconds) * NANOSECONDS + since.microseconds * 1000
+        changes += (ClockChange(ClockEventKind.STEP, set_ns / NANOSECONDS),)
+    return changes

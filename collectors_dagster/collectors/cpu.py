@@ -1,11 +1,12 @@
 """Processor time per core and mode, interrupts, the scheduler's counters: ``/proc/stat``, ``/proc/schedstat``."""
 
-from typing import NamedTuple
+from itertools import repeat
+from operator import truediv
 
 from collectors_dagster.collectors.frequency import METRICS as FREQUENCY_METRICS
 from collectors_dagster.collectors.frequency import Frequency
 from collectors_dagster.collectors.parts import Parts
-from collectors_dagster.collectors.procfs import ProcFile, naturals, parser, shown
+from collectors_dagster.collectors.procfs import KeyedFile, ProcFile, parser, shown
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.collectors.schedstat import METRICS as SCHEDSTAT_METRICS
 from collectors_dagster.collectors.schedstat import Schedstat
@@ -94,58 +95,83 @@ SCHEDULER = {
 """The first number of each of these lines; behind it ``intr`` has one per interrupt."""
 
 
-class Stat(NamedTuple):
-    """``/proc/stat`` in numbers: ticks of each core in the order of `MODES`, and what concerns all cores.
+NOT_COUNTED = b"\n0"
+"""Behind the file, for modes that an old kernel lacks."""
+
+
+class StatFile(KeyedFile):
+    r"""Where the numbers stand in ``/proc/stat``.
+
+    Picks the ticks of each core in the order of `MODES`, the guests' in the order of `GUEST_MODES`, a core after the
+    other, then what concerns all cores: `SCHEDULER` in the order of the file, `SOFTIRQS` as many as this kernel counts.
 
     Attributes
     ----------
-    guest : tuple of int
-        Ticks in the order of `GUEST_MODES`.
-    softirqs : list of int
-        In the order of `SOFTIRQS`, as many as this kernel counts.
+    cores : tuple of bytes
+        As the kernel numbers them.
+    scheduler : tuple of bytes
+        Keys of `SCHEDULER` that the file has.
+    softirqs : int
+        How many it has.
+
+    Examples
+    --------
+    >>> layout = StatFile()
+    >>> layout.pick(b"cpu 0 1 2 3\ncpu0 1 2 3 4 5 6 7 8 9 10\nctxt 77" + NOT_COUNTED)
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 77]
+    >>> layout.cores, layout.scheduler, layout.softirqs
+    ((b'0',), (b'ctxt',), 0)
     """
 
-    cores: tuple[bytes, ...]
-    ticks: list[list[int]]
-    guest: tuple[int, int]
-    scheduler: dict[bytes, int]
-    softirqs: list[int]
+    __slots__ = ("cores", "scheduler", "softirqs")
+
+    def __init__(self) -> None:
+        super().__init__(tuple(SCHEDULER))
+        self.cores: tuple[bytes, ...] = ()
+        self.scheduler: tuple[bytes, ...] = ()
+        self.softirqs = 0
+
+    def _find(self, tokens: list[bytes]) -> None:
+        keys = [at for at, token in enumerate(tokens) if not token.isdigit()]
+        ends = [*keys[1:], len(tokens) - 1]
+        cores, single, softirqs = [], [], []
+        words = []
+        for at, end in zip(keys, ends, strict=True):
+            key = tokens[at]
+            if key in SCHEDULER:
+                single.append((at + 1, key))
+            elif key == b"softirq":
+                softirqs = [(place, b"softirq") for place in range(at + 2, end)][: len(SOFTIRQS)]
+            elif key.startswith(b"cpu") and key != b"cpu":
+                cores.append((key[3:], _places(at + 1, end, len(tokens) - 1)))
+            else:
+                continue
+            words.append(at)
+        if not cores:
+            raise ValueError("no core listed")
+        times = [(place, core) for core, places in cores for place in places[: len(MODES)]]
+        guests = [(place, core) for core, places in cores for place in places[len(MODES) :]]
+        self._adopt(tokens, words, [*times, *guests, *single, *softirqs])
+        self.cores = tuple(core for core, _ in cores)
+        self.scheduler = tuple(key for _, key in single)
+        self.softirqs = len(softirqs)
+
+
+def _places(first: int, end: int, absent: int) -> list[int]:
+    """Return where a core's modes stand; `absent` is the place of those that are not there."""
+    if end - first < IOWAIT:
+        raise ValueError("a core has fewer than four modes")
+    modes = range(first, first + len(MODES) + len(GUEST_MODES))
+    return [place if place < end else absent for place in modes]
 
 
 @parser("cpu")
-def parse_stat(data: bytes) -> Stat:
-    """Return the numbers in ``/proc/stat``; modes that an old kernel lacks are zero."""
-    cores: list[bytes] = []
-    ticks: list[list[int]] = []
-    keys: list[bytes] = []
-    single: list[bytes] = []
-    softirqs: list[int] = []
-    user = nice = 0
-    for line in data.splitlines():
-        key, _, rest = line.partition(b" ")
-        if key in SCHEDULER:
-            keys.append(key)
-            single.append(rest.split(None, 1)[0])
-        elif key == b"softirq":
-            softirqs = naturals(rest.split()[1 : 1 + len(SOFTIRQS)])
-        elif key.startswith(b"cpu") and key != b"cpu":
-            modes = _mode_ticks(rest.split())
-            cores.append(key[3:])
-            ticks.append(modes[: len(MODES)])
-            user, nice = user + modes[8], nice + modes[9]
-    if not cores:
-        raise ValueError("no core listed")
-    return Stat(tuple(cores), ticks, (user, nice), dict(zip(keys, naturals(single), strict=True)), softirqs)
+def parse_stat(data: bytes, layout: StatFile) -> list[int]:
+    """Return the numbers that `layout` finds in ``/proc/stat``; modes that an old kernel lacks are zero."""
+    return layout.pick(data + NOT_COUNTED)
 
 
-def _mode_ticks(fields: list[bytes]) -> list[int]:
-    if len(fields) < IOWAIT:
-        raise ValueError("a core has fewer than four modes")
-    ticks = naturals(fields[: len(MODES) + len(GUEST_MODES)])
-    return ticks + [0] * (len(MODES) + len(GUEST_MODES) - len(ticks))
-
-
-class Cpu:
+class Cpu(Parts):
     """Processor time, interrupts and scheduler counters; frequency where the kernel tells it."""
 
     name = "cpu"
@@ -156,15 +182,7 @@ class Cpu:
     )
 
     def __init__(self, host: Host) -> None:
-        self._parts = Parts(_Times(host), Schedstat(host), Frequency(host))
-
-    def read(self) -> Reading:
-        """Return the present values."""
-        return self._parts.read()
-
-    def close(self) -> None:
-        """Close the files."""
-        self._parts.close()
+        super().__init__(_Times(host), Schedstat(host), Frequency(host))
 
 
 class _Times:
@@ -172,37 +190,39 @@ class _Times:
 
     def __init__(self, host: Host) -> None:
         self._stat = ProcFile(host.proc_root / "stat", source=Cpu.name, single=True)
+        self._layout = StatFile()
         self._second = host.ticks_per_second
-        self._shape: tuple[tuple[bytes, ...], tuple[bytes, ...], int] = ((), (), 0)
+        self._present: tuple[bytes, ...] = ()
         self._series: tuple[Series, ...] = ()
 
     def read(self) -> Reading:
         """Return the present values."""
-        stat = parse_stat(self._stat.read())
-        shape = (stat.cores, tuple(stat.scheduler), len(stat.softirqs))
-        if shape != self._shape:
-            self._shape, self._series = shape, _series(*shape)
-        return Reading(self._series, self._values(stat))
+        layout = self._layout
+        numbers = parse_stat(self._stat.read(), layout)
+        if layout.present is not self._present:
+            self._series = _series(layout)
+            self._present = layout.present
+        count, modes = len(layout.cores), len(MODES)
+        end = count * modes
+        guests = end + count * len(GUEST_MODES)
+        ticks = numbers[:end]
+        iowait = sum(ticks[IOWAIT::modes])
+        busy = sum(ticks) - iowait - sum(ticks[IDLE::modes])
+        ticks += (busy, iowait, count * self._second)  # also the number of cores: one division for all
+        ticks += (sum(numbers[end:guests:2]), sum(numbers[end + 1 : guests : 2]))
+        values: list[float] = list(map(truediv, ticks, repeat(self._second)))
+        values += numbers[guests:]
+        return Reading(self._series, values)
 
     def close(self) -> None:
         """Close the file."""
         self._stat.close()
 
-    def _values(self, stat: Stat) -> list[float]:
-        second = self._second
-        iowait = sum(core[IOWAIT] for core in stat.ticks)
-        busy = sum(map(sum, stat.ticks)) - iowait - sum(core[IDLE] for core in stat.ticks)
-        values = [ticks / second for core in stat.ticks for ticks in core]
-        values += (busy / second, iowait / second, len(stat.cores))
-        values += [ticks / second for ticks in stat.guest]
-        values += stat.scheduler.values()
-        values += stat.softirqs
-        return values
 
-
-def _series(cores: tuple[bytes, ...], scheduler: tuple[bytes, ...], softirqs: int) -> tuple[Series, ...]:
-    per_core = [Series(CPU_SECONDS, (("cpu", shown(core)), ("mode", mode))) for core in cores for mode in MODES]
+def _series(layout: StatFile) -> tuple[Series, ...]:
+    per_core = [Series(CPU_SECONDS, (("cpu", shown(core)), ("mode", mode))) for core in layout.cores for mode in MODES]
     whole = [Series(metric) for metric in (CPU_BUSY_SECONDS, CPU_IOWAIT_SECONDS, CPU_COUNT)]
     guests = [Series(CPU_GUEST_SECONDS, (("mode", mode),)) for mode in GUEST_MODES]
-    kinds = [Series(SOFTIRQ_COUNT, (("kind", kind),)) for kind in SOFTIRQS[:softirqs]]
-    return (*per_core, *whole, *guests, *(Series(SCHEDULER[key]) for key in scheduler), *kinds)
+    kinds = [Series(SOFTIRQ_COUNT, (("kind", kind),)) for kind in SOFTIRQS[: layout.softirqs]]
+    scheduler = [Series(SCHEDULER[key]) for key in layout.scheduler]
+    return (*per_core, *whole, *guests, *scheduler, *kinds)

@@ -1,11 +1,10 @@
 """Disk traffic and filesystem space: ``/proc/diskstats``, ``/proc/self/mountinfo``, statvfs."""
 
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from collectors_dagster.collectors.filesystem import METRICS as FILESYSTEM_METRICS
-from collectors_dagster.collectors.filesystem import Filesystems, mounts_of
+from collectors_dagster.collectors.filesystem import Filesystems, MountTable
 from collectors_dagster.collectors.parts import Parts
 from collectors_dagster.collectors.procfs import ProcFile, naturals, parser, shown
 from collectors_dagster.collectors.protocol import Host, Reading, Series
@@ -128,11 +127,11 @@ class WholeDisks:
 class Diskstats:
     """Parses ``/proc/diskstats`` again and again; a line that did not change is not parsed anew."""
 
-    __slots__ = ("_disks", "_lines")
+    __slots__ = ("_disks", "_known")
 
     def __init__(self, disks: WholeDisks) -> None:
         self._disks = disks
-        self._lines: dict[bytes, Traffic | None] = {}
+        self._known: dict[bytes, Traffic | None] = {}
 
     def parse(self, data: bytes) -> list[Traffic]:
         """Return the traffic of whole disks.
@@ -142,10 +141,9 @@ class Diskstats:
         InvalidSampleError
             If `data` is nonsense.
         """
-        before = self._lines
-        self._lines = {}
-        self._lines = _parse_diskstats(data, self._disks, before)
-        return [traffic for traffic in self._lines.values() if traffic is not None]
+        before, self._known = self._known, {}
+        self._known = _parse_diskstats(data, self._disks, before)
+        return [traffic for traffic in self._known.values() if traffic is not None]
 
 
 @parser("disk")
@@ -166,22 +164,20 @@ def _parse_disk(fields: list[bytes], disks: WholeDisks) -> Traffic | None:
     return name, tuple(numbers[column.place - 3] * column.factor for column in told)
 
 
-class Disk:
+class Disk(Parts):
     """Traffic of whole disks, and space on local filesystems."""
 
     name = "disk"
     metrics = METRICS + FILESYSTEM_METRICS
 
     def __init__(self, host: Host) -> None:
-        self._parts = Parts(_Traffic(host), Filesystems(partial(mounts_of, host), host.clock))
-
-    def read(self) -> Reading:
-        """Return the present values."""
-        return self._parts.read()
+        self._mounts = MountTable(host)
+        super().__init__(_Traffic(host), Filesystems(self._mounts.mounts, host.clock))
 
     def close(self) -> None:
         """Close the files."""
-        self._parts.close()
+        super().close()
+        self._mounts.close()
 
 
 class _Traffic:

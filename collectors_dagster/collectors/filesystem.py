@@ -1,15 +1,14 @@
 """Space on local filesystems: the mount table, and statvfs that cannot hang a sweep."""
 
+import _thread
 import os
 import re
-import threading
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
 from collectors_dagster.clock import Clock
-from collectors_dagster.collectors.procfs import parser
+from collectors_dagster.collectors.procfs import ProcFile, parser
 from collectors_dagster.collectors.protocol import Host, Reading, Series
 from collectors_dagster.errors import CollectionError, SourceUnavailableError
 from collectors_dagster.samples import Kind, Metric
@@ -87,40 +86,58 @@ def _unescaped(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
-class _Probe:
-    """One thread that asks filesystems in turn, and may get stuck in one of them."""
+class _Prober:
+    """One thread that asks filesystems in turn whenever it is told to, and may get stuck in one of them.
 
-    def __init__(self, ask: AskUsage, mountpoints: Iterator[str]) -> None:
-        self.answers: dict[str, Usage] = {}
+    A bare thread and bare locks, kept from one question to the next: what ``threading`` adds is not used here, and a
+    thread begun anew costs more than all of the asking.
+    """
+
+    def __init__(self, ask: AskUsage) -> None:
         self.asking: str | None = None
         self._ask = ask
-        self._mountpoints = mountpoints
-        self._abandoned = False
-        self._done = threading.Event()
-        threading.Thread(target=self._run, name="statvfs", daemon=True).start()
+        self._mountpoints: Sequence[str] | None = ()
+        self._answers: dict[str, Usage] = {}
+        self._stuck = False
+        self._question, self._answer = _thread.allocate_lock(), _thread.allocate_lock()
+        self._question.acquire()
+        self._answer.acquire()
+        _thread.start_new_thread(self._run, ())
 
     @property
-    def finished(self) -> bool:
-        return self._done.is_set()
+    def free(self) -> bool:
+        """Whether what it got stuck in has answered."""
+        return not self._answer.locked()
 
-    def wait(self, seconds: float) -> bool:
-        """Tell whether all have answered within `seconds`; afterwards only the present question goes on."""
-        finished = self._done.wait(seconds)
-        self._abandoned = not finished
-        return finished
+    def ask(self, mountpoints: Sequence[str], seconds: float) -> tuple[dict[str, Usage], bool]:
+        """Return the answers that came within `seconds`, and whether it is stuck: then it asks no more."""
+        self.asking, self._mountpoints, self._answers = None, mountpoints, {}
+        self._question.release()
+        self._stuck = not self._answer.acquire(timeout=seconds)
+        return dict(self._answers), self._stuck
+
+    def close(self) -> None:
+        """Let the thread end, once."""
+        self._mountpoints = None
+        self._question.release()
 
     def _run(self) -> None:
-        for mountpoint in self._mountpoints:
-            self.asking = mountpoint
-            self.answers[mountpoint] = self._answer(mountpoint)
-            if self._abandoned:
-                break
-        self._done.set()
+        while True:
+            self._question.acquire()
+            mountpoints = self._mountpoints
+            if mountpoints is None:
+                return
+            for mountpoint in mountpoints:
+                self.asking = mountpoint
+                self._answers[mountpoint] = self._answered(mountpoint)
+                if self._stuck:
+                    break
+            self._answer.release()
 
-    def _answer(self, mountpoint: str) -> Usage:
+    def _answered(self, mountpoint: str) -> Usage:
         try:
             return self._ask(mountpoint)
-        except OSError:
+        except Exception:  # noqa: BLE001 - nobody hears of it in this thread, and the next question needs the thread
             return UNKNOWN
 
 
@@ -154,15 +171,33 @@ class Space:
     def __init__(self, *, ask: AskUsage = usage_of, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._ask = ask
         self._deadline = deadline_seconds
-        self._stuck: dict[str, _Probe] = {}
+        self._prober: _Prober | None = None
+        self._stuck: dict[str, _Prober] = {}
 
     def ask(self, mountpoints: tuple[str, ...]) -> dict[str, Usage]:
         """Return the usage of every filesystem that answers; the others are missing."""
-        self._stuck = {name: probe for name, probe in self._stuck.items() if not probe.finished}
-        probe = _Probe(self._ask, iter([name for name in mountpoints if name not in self._stuck]))
-        if not probe.wait(self._deadline) and probe.asking is not None:
-            self._stuck[probe.asking] = probe
-        return dict(probe.answers)
+        if self._stuck:
+            self._let_go()
+        prober = self._prober or _Prober(self._ask)
+        self._prober = prober
+        answers, stuck = prober.ask([name for name in mountpoints if name not in self._stuck], self._deadline)
+        if stuck:
+            self._prober = None
+            self._stuck[prober.asking or ""] = prober
+        return answers
+
+    def close(self) -> None:
+        """End the thread that asks; the next question begins another one."""
+        self._let_go()
+        prober, self._prober = self._prober, None
+        if prober is not None:
+            prober.close()
+
+    def _let_go(self) -> None:
+        """Forget those that are stuck no more."""
+        for mountpoint, prober in list(self._stuck.items()):
+            if prober.free:
+                self._stuck.pop(mountpoint).close()
 
 
 class Filesystems:
@@ -184,14 +219,16 @@ class Filesystems:
 
     def read(self) -> Reading:
         """Return the latest values, asking anew when they are due."""
-        if self._clock.monotonic() >= self._due:
-            self._due = self._clock.monotonic() + REFRESH_SECONDS
-            self._reading = self._refresh()
+        if self._clock.monotonic() < self._due:
             return self._reading
-        return self._reading._replace(errors=())
+        self._due = self._clock.monotonic() + REFRESH_SECONDS
+        found = self._refresh()
+        self._reading = found._replace(errors=()) if found.errors else found  # told once
+        return found
 
     def close(self) -> None:
-        """Nothing is held."""
+        """End the thread that asks."""
+        self._space.close()
 
     def _refresh(self) -> Reading:
         try:
@@ -208,23 +245,31 @@ class Filesystems:
         return Reading(self._reading.series, tuple(chain.from_iterable(usages)), _silence(silent))
 
 
-_known_mounts = lru_cache(maxsize=4)(parse_mountinfo)
-"""The table seldom changes, and parsing it costs more than reading it."""
+class MountTable:
+    """The kernel's table of mounts. It seldom changes, and parsing it costs more than reading it."""
 
+    def __init__(self, host: Host) -> None:
+        self._file = ProcFile(host.proc_root / "self/mountinfo", source="disk", single=False)
+        self._data: bytes | None = None
+        self._mounts: tuple[Mount, ...] = ()
 
-def mounts_of(host: Host) -> tuple[Mount, ...]:
-    """Return the local filesystems in the kernel's table of mounts.
+    def mounts(self) -> tuple[Mount, ...]:
+        """Return the local filesystems.
 
-    Raises
-    ------
-    CollectionError
-        If the table cannot be read or understood.
-    """
-    table = host.proc_root / "self/mountinfo"
-    try:
-        return _known_mounts(table.read_bytes())
-    except OSError as error:
-        raise SourceUnavailableError(f"{table} cannot be read: {error.strerror}", source="disk") from error
+        Raises
+        ------
+        CollectionError
+            If the table cannot be read or understood.
+        """
+        data = self._file.read()
+        if data != self._data:
+            self._mounts = parse_mountinfo(data)
+            self._data = data
+        return self._mounts
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def _silence(mountpoints: list[str]) -> tuple[CollectionError, ...]:

@@ -29,8 +29,8 @@ def parse_loadavg(data: bytes) -> list[float]:
     >>> parse_loadavg(b"0.36 0.16 0.12 2/91 10053")
     [0.36, 0.16, 0.12]
     """
-    averages = [float(field) for field in data.split()[:3]]
-    if len(averages) < 3 or not all(math.isfinite(average) and average >= 0 for average in averages):
+    averages = list(map(float, data.split(None, 3)[:3]))
+    if len(averages) < 3 or min(averages) < 0 or not math.isfinite(sum(averages)):
         raise ValueError("three averages expected")
     return averages
 

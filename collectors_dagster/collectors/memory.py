@@ -1,12 +1,10 @@
 """Memory, swap and paging: ``/proc/meminfo`` and ``/proc/vmstat``."""
 
 from dataclasses import replace
-from functools import lru_cache
-from operator import mul
 
-from collectors_dagster.collectors.parts import Parts
+from collectors_dagster.collectors.parts import Parts, Picked
 from collectors_dagster.collectors.procfs import KeyedFile, ProcFile, parser
-from collectors_dagster.collectors.protocol import Host, Reading, Series
+from collectors_dagster.collectors.protocol import Host, Series
 from collectors_dagster.samples import Kind, Metric
 
 USAGE = "system.memory.usage"
@@ -193,6 +191,10 @@ VMSTAT = {
 }
 IN_KIBIBYTES = {key for key in MEMINFO if not key.startswith(b"HugePages_")} | {b"pgpgin", b"pgpgout"}
 KIBIBYTE = 1024
+FACTORS = dict.fromkeys(IN_KIBIBYTES, KIBIBYTE)
+"""What makes bytes of kibibytes."""
+LONGEST_EVENT = 64
+"""A line of ``/proc/vmstat`` is a name and a number of twenty digits at most."""
 
 
 @parser("memory")
@@ -201,78 +203,35 @@ def parse_meminfo(data: bytes, layout: KeyedFile) -> list[int]:
     values = layout.pick(data)
     if b"MemTotal:" not in layout.present:
         raise ValueError("no MemTotal")
-    return list(map(mul, values, _factors(layout.present)))
+    return values
 
 
 @parser("memory")
 def parse_vmstat(data: bytes, layout: KeyedFile) -> list[int]:
     """Return events, pages or bytes for the keys of `layout`."""
-    return list(map(mul, layout.pick(data), _factors(layout.present)))
+    return layout.pick(data)
 
 
-@lru_cache(maxsize=16)
-def _factors(present: tuple[bytes, ...]) -> tuple[int, ...]:
-    """Return what makes bytes of kibibytes and leaves numbers alone."""
-    return tuple(KIBIBYTE if key in IN_KIBIBYTES else 1 for key in present)
+def meminfo_layout() -> KeyedFile:
+    """Return where ``/proc/meminfo`` has what is in `MEMINFO`."""
+    return KeyedFile(tuple(MEMINFO), FACTORS)
 
 
-class Memory:
+def vmstat_layout() -> KeyedFile:
+    """Return where ``/proc/vmstat`` has what is in `VMSTAT`."""
+    return KeyedFile(tuple(VMSTAT), FACTORS)
+
+
+class Memory(Parts):
     """Memory, swap and paging of the kernel."""
 
     name = "memory"
     metrics = (*MEMINFO.values(), *dict.fromkeys(series.metric for series in VMSTAT.values()))
 
     def __init__(self, host: Host) -> None:
-        self._parts = Parts(_Sizes(host), _Events(host))
-
-    def read(self) -> Reading:
-        """Return the present values."""
-        return self._parts.read()
-
-    def close(self) -> None:
-        """Close the files."""
-        self._parts.close()
-
-
-class _Sizes:
-    """What ``/proc/meminfo`` says."""
-
-    def __init__(self, host: Host) -> None:
-        self._file = ProcFile(host.proc_root / "meminfo", source=Memory.name, single=True)
-        self._layout = KeyedFile(tuple(MEMINFO))
-        self._present: tuple[bytes, ...] = ()
-        self._series: tuple[Series, ...] = ()
-
-    def read(self) -> Reading:
-        """Return the present values."""
-        values = parse_meminfo(self._file.read(), self._layout)
-        if self._layout.present != self._present:
-            self._present = self._layout.present
-            self._series = tuple(Series(MEMINFO[key]) for key in self._present)
-        return Reading(self._series, values)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-class _Events:
-    """What ``/proc/vmstat`` says."""
-
-    def __init__(self, host: Host) -> None:
-        self._file = ProcFile(host.proc_root / "vmstat", source=Memory.name, single=False)
-        self._layout = KeyedFile(tuple(VMSTAT))
-        self._present: tuple[bytes, ...] = ()
-        self._series: tuple[Series, ...] = ()
-
-    def read(self) -> Reading:
-        """Return the present values."""
-        values = parse_vmstat(self._file.read(), self._layout)
-        if self._layout.present != self._present:
-            self._present = self._layout.present
-            self._series = tuple(VMSTAT[key] for key in self._present)
-        return Reading(self._series, values)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        sizes = ProcFile(host.proc_root / "meminfo", source=self.name, single=True)
+        events = ProcFile(host.proc_root / "vmstat", source=self.name, single=False, longest=LONGEST_EVENT)
+        super().__init__(
+            Picked(sizes, meminfo_layout(), parse_meminfo, lambda key: Series(MEMINFO[key])),
+            Picked(events, vmstat_layout(), parse_vmstat, VMSTAT.__getitem__),
+        )

@@ -1,9 +1,9 @@
 """Reading small kernel files often: cached descriptors, positions found once."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
-from operator import itemgetter
+from operator import itemgetter, mul
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -14,9 +14,13 @@ from collectors_dagster.errors import InvalidSampleError, SourceUnavailableError
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
-SMALL = 3072
-"""procfs hands out lists in chunks of a page; a first chunk below this size is therefore the whole file."""
+CHUNK, SMALL = 4096, 3072
+"""procfs hands out lists in chunks of a page; a first chunk below `SMALL` is therefore the whole file."""
+FIRST_SIZE = 16384
 LARGEST = 8 * 1024 * 1024
+BEYOND_COUNTERS = 10**20
+"""A kernel's counters have 64 bits."""
+AS_WRITTEN: Mapping[bytes, int] = {}
 LOOK_AGAIN_SECONDS = 60.0
 """What a kernel does not offer now may be there after a module was loaded."""
 
@@ -32,15 +36,18 @@ class ProcFile:
         Collector to name in errors.
     single : bool
         The kernel writes this file in one piece (``single_open``), so one call reads it whole.
+    longest : int
+        Bytes that no line of a list exceeds: a chunk is the whole file if one more line would have had its place.
     """
 
-    __slots__ = ("_fd", "_path", "_single", "_size", "_source")
+    __slots__ = ("_fd", "_path", "_single", "_size", "_source", "_whole")
 
-    def __init__(self, path: Path, *, source: str, single: bool) -> None:
+    def __init__(self, path: Path, *, source: str, single: bool, longest: int = CHUNK - SMALL) -> None:
         self._path = path
         self._source = source
         self._single = single
-        self._size = 16384
+        self._size = FIRST_SIZE
+        self._whole = self._size if single else CHUNK - longest
         self._fd = -1
 
     def read(self) -> bytes:
@@ -56,7 +63,10 @@ class ProcFile:
         try:
             if self._fd < 0:
                 self._fd = os.open(self._path, os.O_RDONLY | PLAIN)
-            return self._read_single() if self._single else b"".join(self._chunks())
+            data = os.pread(self._fd, self._size, 0)
+            if len(data) < self._whole:
+                return data
+            return self._read_single(data) if self._single else b"".join(self._chunks(data))
         except OSError as error:
             self.close()
             message = f"{self._path} cannot be read: {error.strerror}"
@@ -68,30 +78,26 @@ class ProcFile:
         if fd >= 0:
             os.close(fd)
 
-    def _read_single(self) -> bytes:
-        data = os.pread(self._fd, self._size, 0)
+    def _read_single(self, data: bytes) -> bytes:
         while len(data) == self._size:
-            self._grow()
+            self._size *= 2
+            self._check(self._size)
+            self._whole = self._size
             data = os.pread(self._fd, self._size, 0)
         return data
 
-    def _chunks(self) -> Iterator[bytes]:
-        chunk = os.pread(self._fd, self._size, 0)
-        yield chunk
-        offset = len(chunk)
-        while chunk and offset >= SMALL:
+    def _chunks(self, first: bytes) -> Iterator[bytes]:
+        yield first
+        chunk, offset = first, len(first)
+        while chunk:
             self._check(offset)
             chunk = os.pread(self._fd, self._size, offset)
             offset += len(chunk)
             yield chunk
 
-    def _grow(self) -> None:
-        self._size *= 2
-        self._check(self._size)
-
     def _check(self, size: int) -> None:
         if size > LARGEST:
-            self._size = 16384
+            self._size = FIRST_SIZE
             raise InvalidSampleError(f"{self._path} is larger than {LARGEST} bytes", source=self._source)
 
 
@@ -104,6 +110,8 @@ class KeyedFile:
     ----------
     keys : tuple of bytes
         As written, with their colon if they have one.
+    factors : mapping of bytes to int
+        By key, what makes a value's unit of the file's.
 
     Examples
     --------
@@ -114,15 +122,28 @@ class KeyedFile:
     (b'MemTotal:', b'SwapFree:')
     """
 
-    __slots__ = ("_data", "_expected", "_keys", "_length", "_numbers", "_values", "_words", "present")
+    __slots__ = (
+        "_data",
+        "_expected",
+        "_factors",
+        "_keys",
+        "_length",
+        "_numbers",
+        "_units",
+        "_values",
+        "_words",
+        "present",
+    )
 
-    def __init__(self, keys: tuple[bytes, ...]) -> None:
+    def __init__(self, keys: tuple[bytes, ...], factors: Mapping[bytes, int] = AS_WRITTEN) -> None:
         self._keys = keys
+        self._units = factors
         self._data: bytes | None = None
         self._values: list[int] = []
         self._length = -1
         self._expected: tuple[bytes, ...] = ()
         self._words = self._numbers = picker(())
+        self._factors: tuple[int, ...] | None = None
         self.present: tuple[bytes, ...] = ()
 
     def pick(self, data: bytes) -> list[int]:
@@ -132,21 +153,23 @@ class KeyedFile:
             tokens = data.split()
             if len(tokens) != self._length or self._words(tokens) != self._expected:
                 self._find(tokens)
-            self._values = naturals(self._numbers(tokens))
+            values = naturals(self._numbers(tokens))
+            self._values = values if self._factors is None else list(map(mul, values, self._factors))
             self._data = data
         return self._values
 
     def _find(self, tokens: list[bytes]) -> None:
         places = {token: at for at, token in reversed(list(enumerate(tokens[:-1])))}
-        self._adopt(tokens, sorted((places[key], key) for key in self._keys if key in places))
+        found = sorted((places[key], key) for key in self._keys if key in places)
+        self._adopt(tokens, [at for at, _ in found], [(at + 1, key) for at, key in found])
 
-    def _adopt(self, tokens: list[bytes], found: list[tuple[int, bytes]], words: tuple[int, ...] = ()) -> None:
-        """Remember where keys stand, and which words else must stay where they are."""
-        checked = [*(at for at, _ in found), *words]
+    def _adopt(self, tokens: list[bytes], words: Sequence[int], found: Sequence[tuple[int, bytes]]) -> None:
+        """Remember where which numbers stand, and which words must stay where they are."""
         self._length = len(tokens)
-        self._words = picker(checked)
+        self._words = picker(words)
         self._expected = self._words(tokens)
-        self._numbers = picker([at + 1 for at, _ in found])
+        self._numbers = picker([at for at, _ in found])
+        self._factors = tuple(self._units.get(key, 1) for _, key in found) if self._units else None
         self.present = tuple(key for _, key in found)
 
 
@@ -176,7 +199,7 @@ class GroupedFile(KeyedFile):
                 groups.append(at)
             elif group + token in self._keys:
                 found.setdefault(group + token, at)
-        self._adopt(tokens, [(at, key) for key, at in found.items()], tuple(groups))
+        self._adopt(tokens, [*found.values(), *groups], [(at + 1, key) for key, at in found.items()])
 
 
 class HeadedFile:
@@ -315,11 +338,11 @@ def natural(text: bytes) -> int:
     Raises
     ------
     ValueError
-        If it is not made of digits only, or longer than any counter of a kernel.
+        If it is not made of digits only, or beyond any counter of a kernel.
     """
-    if not text.isdigit() or len(text) > 20:
+    if not text.isdigit() or (value := int(text)) >= BEYOND_COUNTERS:
         raise ValueError(f"not a counter: {text[:24]!r}")
-    return int(text)
+    return value
 
 
 def naturals(texts: Sequence[bytes]) -> list[int]:
@@ -332,9 +355,9 @@ def naturals(texts: Sequence[bytes]) -> list[int]:
     """
     if not texts:
         return []
-    if not (all(texts) and b"".join(texts).isdigit()) or max(map(len, texts)) > 20:
+    if not (all(texts) and b"".join(texts).isdigit()) or max(values := list(map(int, texts))) >= BEYOND_COUNTERS:
         raise ValueError(f"not a counter among {[text[:24] for text in texts[:3]]!r}")
-    return list(map(int, texts))
+    return values
 
 
 def picker(positions: Sequence[int]) -> Callable[[list[bytes]], tuple[bytes, ...]]:

@@ -1,8 +1,8 @@
 """What TCP, UDP, IP and ICMP count: ``/proc/net/snmp``, ``/proc/net/netstat``, ``/proc/net/snmp6``."""
 
-from collectors_dagster.collectors.parts import Parts
+from collectors_dagster.collectors.parts import Parts, Picked
 from collectors_dagster.collectors.procfs import HeadedFile, KeyedFile, OptionalFile, ProcFile, parser
-from collectors_dagster.collectors.protocol import Host, Reading, Series
+from collectors_dagster.collectors.protocol import Host, Series
 from collectors_dagster.samples import Kind, Metric
 
 ALWAYS = frozenset({"Tcp_OutSegs", "Tcp_RetransSegs", "TcpExt_ListenOverflows", "TcpExt_ListenDrops", "Udp_InErrors"})
@@ -168,7 +168,7 @@ def parse_protocols(data: bytes, layout: Layout) -> list[int]:
     return layout.pick(data)
 
 
-class Protocols:
+class Protocols(Parts):
     """Counters of the network protocols, of the network namespace that the agent runs in."""
 
     name = "protocols"
@@ -176,41 +176,15 @@ class Protocols:
 
     def __init__(self, host: Host) -> None:
         net = host.proc_root / "net"
-        self._parts = Parts(
-            _Counters(ProcFile(net / "snmp", source=self.name, single=True), HeadedFile(tuple(SNMP)), SNMP),
-            _Counters(ProcFile(net / "netstat", source=self.name, single=True), HeadedFile(tuple(NETSTAT)), NETSTAT),
-            _Counters(
-                OptionalFile(net / "snmp6", source=self.name, single=True, clock=host.clock),
-                KeyedFile(tuple(SNMP6)),
-                SNMP6,
-            ),
+        snmp, netstat = (ProcFile(net / each, source=self.name, single=True) for each in ("snmp", "netstat"))
+        # IPv6 is left out where the kernel does not speak it.
+        snmp6 = OptionalFile(net / "snmp6", source=self.name, single=True, clock=host.clock)
+        super().__init__(
+            _counters(snmp, HeadedFile(tuple(SNMP)), SNMP),
+            _counters(netstat, HeadedFile(tuple(NETSTAT)), NETSTAT),
+            _counters(snmp6, KeyedFile(tuple(SNMP6)), SNMP6),
         )
 
-    def read(self) -> Reading:
-        """Return the present values; IPv6 is left out where the kernel does not speak it."""
-        return self._parts.read()
 
-    def close(self) -> None:
-        """Close the files."""
-        self._parts.close()
-
-
-class _Counters:
-    """One of the files."""
-
-    def __init__(self, file: ProcFile, layout: Layout, metrics: dict[bytes, Metric]) -> None:
-        self._file = file
-        self._layout = layout
-        self._metrics = metrics
-        self._present: tuple[bytes, ...] = ()
-        self._series: tuple[Series, ...] = ()
-
-    def read(self) -> Reading:
-        values = parse_protocols(self._file.read(), self._layout)
-        if self._layout.present != self._present:
-            self._present = self._layout.present
-            self._series = tuple(Series(self._metrics[key]) for key in self._present)
-        return Reading(self._series, values)
-
-    def close(self) -> None:
-        self._file.close()
+def _counters(file: ProcFile, layout: Layout, metrics: dict[bytes, Metric]) -> Picked[Layout]:
+    return Picked(file, layout, parse_protocols, lambda key: Series(metrics[key]))

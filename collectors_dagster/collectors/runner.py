@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from collectors_dagster.clock import Clock
-from collectors_dagster.collectors.protocol import Collector, Reading, Series, Waiting, cadence_of
+from collectors_dagster.clock import Clock, instant_of
+from collectors_dagster.collectors.protocol import Collector, Series, Waiting, cadence_of
 from collectors_dagster.errors import InvalidSampleError, SourceUnavailableError
 from collectors_dagster.logs import get_logger
 from collectors_dagster.patterns.circuit_breaker import (
@@ -66,8 +66,8 @@ class Tally:
     ----------
     interval_seconds : float
         Between two readings, at present; 0 for every sweep.
-    last_success : datetime or None
-        Beginning of the newest sweep in which it answered.
+    last_success_ns : int or None
+        Beginning of the newest sweep in which it answered, on the wall clock.
     skipped : int
         Readings not tried because the circuit was open.
     circuit : Phase
@@ -79,12 +79,17 @@ class Tally:
     refused_series: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     last_error: str | None = None
-    last_success: datetime | None = None
+    last_success_ns: int | None = None
     last_seconds: float = 0.0
     total_seconds: float = 0.0
     interval_seconds: float = 0.0
     skipped: int = 0
     circuit: Phase = Phase.CLOSED
+
+    @property
+    def last_success(self) -> datetime | None:
+        """The same as an instant."""
+        return None if self.last_success_ns is None else instant_of(self.last_success_ns)
 
 
 HEALTHY = BreakerState()
@@ -95,11 +100,15 @@ FREE = Permit(HEALTHY.generation)
 class _Slot:
     """A collector with its series, its tally, its circuit and the time of its next reading."""
 
+    __slots__ = (
+        *("collector", "read", "name", "cadence", "tally", "series", "columns", "blank", "waiting", "due"),
+        *("_policy", "_breaker", "_read_at", "_told", "_told_before"),
+    )
+
     def __init__(self, collector: Collector, policy: BreakerPolicy) -> None:
         self.collector = collector
         self.read = collector.read
         self.name = collector.name
-        self.place = 0
         self.cadence = cadence_of(collector)
         self.tally = Tally(interval_seconds=self.cadence.interval_seconds)
         self.series: tuple[Series, ...] = ()
@@ -108,7 +117,7 @@ class _Slot:
         self.waiting = collector if isinstance(collector, Waiting) else None
         self._policy = policy
         self._breaker = HEALTHY
-        self._due = self._read_at = -math.inf
+        self.due = self._read_at = -math.inf
         self._told: set[str] = set()
         self._told_before: set[str] = set()
 
@@ -127,9 +136,9 @@ class _Slot:
 
     def claim(self, now: float) -> Permit | None:
         """Return leave to read; ``None`` if it is not time yet, or the circuit is open."""
-        if now < self._due:
+        if now < self.due:
             return None
-        self._due, self._read_at = now + EARLY * self.tally.interval_seconds, now
+        self.due, self._read_at = now + EARLY * self.tally.interval_seconds, now
         permit = FREE if self._breaker is HEALTHY else self._admitted(now)
         if permit is not None and (self._told or self._told_before):
             self._told, self._told_before = set(), self._told
@@ -157,7 +166,7 @@ class _Slot:
     def every(self, seconds: float) -> None:
         """Read at another interval from now on, though never more often than the source allows."""
         seconds = max(seconds, self.cadence.interval_seconds)
-        self._due = min(self._due, self._read_at + EARLY * seconds)
+        self.due = min(self.due, self._read_at + EARLY * seconds)
         self.tally.interval_seconds = seconds
 
     def fail(self, error: Exception) -> None:
@@ -170,11 +179,8 @@ class _Slot:
         self.tally.last_error = text
 
 
-def _checked(reading: Reading, source: str) -> Reading:
-    if len(reading.values) != len(reading.series):
-        message = f"{source}: {len(reading.values)} values for {len(reading.series)} series"
-        raise InvalidSampleError(message, source=source)
-    return reading
+def _misfit(source: str, values: int, series: int) -> InvalidSampleError:
+    return InvalidSampleError(f"{source}: {values} values for {series} series", source=source)
 
 
 class Runner:
@@ -193,8 +199,6 @@ class Runner:
     ) -> None:
         slots = [_Slot(collector, policy) for collector in collectors]
         self._slots = sorted(slots, key=lambda slot: slot.waiting is not None)
-        for place, slot in enumerate(self._slots):
-            slot.place = place
         self._waiting = [slot for slot in self._slots if slot.waiting is not None]
         self._clock = clock
         self._columns: tuple[Column, ...] = ()
@@ -216,19 +220,20 @@ class Runner:
 
     def sweep(self) -> Sweep:
         """Read what is due; the others' values are NaN."""
-        now, moment = self._clock.monotonic(), self._clock.now()
-        claims = [slot.claim(now) for slot in self._slots]
+        now, wall_ns = self._clock.monotonic(), self._clock.wall_ns()
+        permits = {slot.name: slot.claim(now) for slot in self._waiting}
         for slot in self._waiting:
-            if claims[slot.place] is not None:
+            if permits[slot.name] is not None:
                 self._begin(slot)
         values: array[float] = array("d")
         changed, started = False, self._clock.monotonic()
-        for slot, permit in zip(self._slots, claims, strict=True):
+        for slot in self._slots:
+            permit = permits[slot.name] if slot.waiting is not None else slot.claim(now) if now >= slot.due else None
             if permit is None:
                 values.extend(slot.blank)
                 continue
             before = slot.columns
-            found, started = self._read(slot, permit, started, moment)
+            found, started = self._read(slot, permit, started, wall_ns)
             values.extend(found)
             changed |= slot.columns is not before
         if changed:
@@ -247,13 +252,15 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - as in _read, which will say whether the source is lost
             slot.fail(error)
 
-    def _read(self, slot: _Slot, permit: Permit, started: float, moment: datetime) -> tuple[Sequence[float], float]:
+    def _read(self, slot: _Slot, permit: Permit, started: float, wall_ns: int) -> tuple[Sequence[float], float]:
         """Return the values and the monotonic time at which they were there.
 
         At 1 Hz every call in here finds the processor's caches cold: what is usual takes the shortest way.
         """
         try:
-            series, values, errors = _checked(slot.read(), slot.name)
+            series, values, errors = slot.read()
+            if len(values) != len(series):
+                raise _misfit(slot.name, len(values), len(series))  # noqa: TRY301 - counted like what a source raises
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in one source must not cost another
             slot.fail(error)
             return slot.blank, self._end(slot, permit, started, Outcome.FAILURE)
@@ -261,7 +268,7 @@ class Runner:
             slot.adopt(series)
         tally = slot.tally
         tally.points += len(slot.columns)
-        tally.last_success = moment
+        tally.last_success_ns = wall_ns
         tally.last_error = None if not errors else tally.last_error
         for trouble in errors:
             slot.fail(trouble)

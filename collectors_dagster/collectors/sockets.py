@@ -1,10 +1,8 @@
 """Sockets in use and the memory they hold: ``/proc/net/sockstat`` and ``/proc/net/sockstat6``."""
 
-from operator import mul
-
-from collectors_dagster.collectors.parts import Parts
+from collectors_dagster.collectors.parts import Parts, Picked
 from collectors_dagster.collectors.procfs import GroupedFile, OptionalFile, ProcFile, parser
-from collectors_dagster.collectors.protocol import Host, Reading, Series
+from collectors_dagster.collectors.protocol import Host, Series
 from collectors_dagster.samples import Kind, Metric
 
 ALWAYS = frozenset({"sockets_used", "TCP_tw"})
@@ -53,11 +51,11 @@ IN_PAGES = frozenset({b"TCP:mem", b"UDP:mem"})
 
 @parser("sockets")
 def parse_sockstat(data: bytes, layout: GroupedFile) -> list[int]:
-    """Return the numbers for the keys of `layout`; memory in pages."""
+    """Return the numbers for the keys of `layout`."""
     return layout.pick(data)
 
 
-class Sockets:
+class Sockets(Parts):
     """Sockets of the network namespace that the agent runs in."""
 
     name = "sockets"
@@ -66,40 +64,12 @@ class Sockets:
 
     def __init__(self, host: Host) -> None:
         net = host.proc_root / "net"
-        self._parts = Parts(
-            _Table(ProcFile(net / "sockstat", source=self.name, single=True), host.page_bytes),
-            _Table(OptionalFile(net / "sockstat6", source=self.name, single=True, clock=host.clock), host.page_bytes),
+        files = (
+            ProcFile(net / "sockstat", source=self.name, single=True),
+            # IPv6 is left out where the kernel does not speak it.
+            OptionalFile(net / "sockstat6", source=self.name, single=True, clock=host.clock),
         )
-
-    def read(self) -> Reading:
-        """Return the present values; IPv6 is left out where the kernel does not speak it."""
-        return self._parts.read()
-
-    def close(self) -> None:
-        """Close the files."""
-        self._parts.close()
-
-
-class _Table:
-    """One of the two files."""
-
-    def __init__(self, file: ProcFile, page_bytes: int) -> None:
-        self._file = file
-        self._page_bytes = page_bytes
-        self._layout = GroupedFile(tuple(SERIES))
-        self._factors: tuple[int, ...] = ()
-        self._present: tuple[bytes, ...] = ()
-        self._series: tuple[Series, ...] = ()
-
-    def read(self) -> Reading:
-        """Return the present values."""
-        values = parse_sockstat(self._file.read(), self._layout)
-        if self._layout.present != self._present:
-            self._present = self._layout.present
-            self._series = tuple(SERIES[key] for key in self._present)
-            self._factors = tuple(self._page_bytes if key in IN_PAGES else 1 for key in self._present)
-        return Reading(self._series, list(map(mul, values, self._factors)))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        factors = dict.fromkeys(IN_PAGES, host.page_bytes)
+        super().__init__(
+            *(Picked(file, GroupedFile(tuple(SERIES), factors), parse_sockstat, SERIES.__getitem__) for file in files)
+        )

@@ -21,7 +21,8 @@ CLEAR_GAIN = 0.02
 MEASURE_EVERY = 1000
 """Payloads of one kind that one measurement holds for."""
 MOST_KINDS = 64
-GZIP_LEVEL = 6
+GZIP_LEVEL = 4
+"""Of a minute of samples it saves 2 % less than zlib's own choice, 6, in a third of the time."""
 ZSTD_LEVEL = 9
 
 

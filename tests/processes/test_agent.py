@@ -25,8 +25,7 @@ from collectors_dagster.agent.packed import _blocks
 from collectors_dagster.agent.positions import Positions
 from collectors_dagster.agent.reader import Observation
 from collectors_dagster.agent.records import SegmentHeader
-from collectors_dagster.agent.timing import nanoseconds
-from collectors_dagster.clock import ManualClock, SystemClock
+from collectors_dagster.clock import ManualClock, SystemClock, nanoseconds
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.integrations.timescale import DeliveryStore
 from collectors_dagster.patterns.compression import unpacked

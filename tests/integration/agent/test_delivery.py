@@ -14,8 +14,7 @@ from collectors_dagster.agent.delivery import EVERYTHING, Delivery, Policies
 from collectors_dagster.agent.identity import Identity
 from collectors_dagster.agent.records import ClockChange
 from collectors_dagster.agent.spool import Spool
-from collectors_dagster.agent.timing import nanoseconds
-from collectors_dagster.clock import ManualClock
+from collectors_dagster.clock import ManualClock, nanoseconds
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.errors import ConfigurationError, ServiceUnreachableError
 from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryResult, DeliveryStore, Store

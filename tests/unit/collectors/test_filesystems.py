@@ -11,8 +11,8 @@ from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.filesystem import (
     REFRESH_SECONDS,
     Filesystems,
+    MountTable,
     Space,
-    mounts_of,
     parse_mountinfo,
     usage_of,
 )
@@ -48,7 +48,7 @@ class Mounts:
 
 def filesystems_of(space: Space, clock: ManualClock | None = None, tree: str = "linux-3.10") -> Filesystems:
     host = recorded_host(tree, clock)
-    return Filesystems(partial(mounts_of, host), host.clock, space=space)
+    return Filesystems(MountTable(host).mounts, host.clock, space=space)
 
 
 def test_local_filesystems_are_listed_once_by_their_shortest_path() -> None:

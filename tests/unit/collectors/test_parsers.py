@@ -12,14 +12,21 @@ from collectors_dagster.collectors.accounts import parse_passwd
 from collectors_dagster.collectors.cgroup import Facts, SourceFile, parse_io, source_files
 from collectors_dagster.collectors.cgroup_tree import cgroup_of, parse_membership
 from collectors_dagster.collectors.clock import parse_boot_time
-from collectors_dagster.collectors.cpu import MODES, parse_stat
+from collectors_dagster.collectors.cpu import MODES, StatFile, parse_stat
 from collectors_dagster.collectors.disk import COLUMNS as DISK_COLUMNS
 from collectors_dagster.collectors.disk import Diskstats, WholeDisks
 from collectors_dagster.collectors.filesystem import parse_mountinfo
 from collectors_dagster.collectors.frequency import parse_frequencies
 from collectors_dagster.collectors.limits import LIMITS, USED, parse_sysctl, parse_threads
 from collectors_dagster.collectors.load import parse_loadavg
-from collectors_dagster.collectors.memory import IN_KIBIBYTES, MEMINFO, VMSTAT, parse_meminfo, parse_vmstat
+from collectors_dagster.collectors.memory import (
+    IN_KIBIBYTES,
+    MEMINFO,
+    meminfo_layout,
+    parse_meminfo,
+    parse_vmstat,
+    vmstat_layout,
+)
 from collectors_dagster.collectors.network import COLUMNS, NetDev
 from collectors_dagster.collectors.pressure import parse_pressure
 from collectors_dagster.collectors.process_table import parse_process_io, parse_process_stat, parse_process_user
@@ -44,11 +51,11 @@ class AnyDisk(WholeDisks):
 
 
 PARSERS: dict[str, Callable[[bytes], object]] = {
-    "proc/stat": lambda data: (parse_stat(data), parse_boot_time(data)),
+    "proc/stat": lambda data: (parse_stat(data, StatFile()), parse_boot_time(data)),
     "proc/schedstat": parse_schedstat,
     "proc/loadavg": lambda data: (parse_loadavg(data), parse_threads(data)),
-    "proc/meminfo": lambda data: parse_meminfo(data, KeyedFile(tuple(MEMINFO))),
-    "proc/vmstat": lambda data: parse_vmstat(data, KeyedFile(tuple(VMSTAT))),
+    "proc/meminfo": lambda data: parse_meminfo(data, meminfo_layout()),
+    "proc/vmstat": lambda data: parse_vmstat(data, vmstat_layout()),
     "proc/diskstats": lambda data: Diskstats(WHOLE).parse(data),
     "proc/net/dev": lambda data: NetDev().parse(data),
     "proc/net/snmp": lambda data: parse_protocols(data, HeadedFile(tuple(SNMP))),
@@ -81,8 +88,9 @@ def test_a_damaged_file_is_parsed_or_refused(source: str, data: st.DataObject) -
 
 
 LAYOUTS: dict[str, Callable[[], KeyedFile | HeadedFile]] = {
-    "proc/meminfo": lambda: KeyedFile(tuple(MEMINFO)),
-    "proc/vmstat": lambda: KeyedFile(tuple(VMSTAT)),
+    "proc/stat": StatFile,
+    "proc/meminfo": meminfo_layout,
+    "proc/vmstat": vmstat_layout,
     "proc/net/snmp": lambda: HeadedFile(tuple(SNMP)),
     "proc/net/netstat": lambda: HeadedFile(tuple(NETSTAT)),
     "proc/net/sockstat": lambda: GroupedFile(tuple(SOCKETS)),
@@ -141,9 +149,25 @@ def numbers(parsed: object) -> list[float]:
 @given(st.lists(st.lists(COUNTER, min_size=10, max_size=10), min_size=1, max_size=8), COUNTER)
 def test_stat_gives_back_what_was_written(cores: list[list[int]], switches: int) -> None:
     lines = [b"cpu  1 2 3 4", *(b"cpu%d " % at + fields(core) for at, core in enumerate(cores)), b"ctxt %d" % switches]
-    stat = parse_stat(b"\n".join(lines))
-    assert stat.ticks == [core[: len(MODES)] for core in cores]
-    assert stat.scheduler == {b"ctxt": switches}
+    layout = StatFile()
+    ticks = [tick for core in cores for tick in core[: len(MODES)]]
+    guests = [tick for core in cores for tick in core[len(MODES) :]]
+    assert parse_stat(b"\n".join(lines), layout) == [*ticks, *guests, switches]
+    assert layout.scheduler == (b"ctxt",)
+    assert len(layout.cores) == len(cores)
+
+
+@given(st.lists(st.sampled_from([b"0", b"1", b"17"]), unique=True, min_size=1), st.integers(4, 10), st.integers(0, 10))
+def test_stat_of_an_older_kernel_counts_nothing_in_the_modes_that_it_lacks(
+    cores: list[bytes], modes: int, softirqs: int
+) -> None:
+    layout = StatFile()
+    for tick in (5, 6):  # the second time by what is remembered
+        lines = [b"cpu" + core + b" " + fields([tick] * modes) for core in cores]
+        lines.append(b"softirq 9 " + fields([tick] * softirqs))
+        ticks = ([tick] * modes + [0] * 10)[:10]
+        expected = ticks[:8] * len(cores) + ticks[8:] * len(cores) + [tick] * softirqs
+        assert parse_stat(b"\n".join(lines), layout) == expected
 
 
 @given(st.lists(st.tuples(DEVICE, st.lists(COUNTER, min_size=16, max_size=16)), max_size=6))
@@ -190,7 +214,7 @@ def test_diskstats_gives_back_as_much_as_was_written(disks: list[tuple[bytes, li
 
 @given(st.lists(st.permutations(sorted(MEMINFO)), min_size=1, max_size=3), st.integers(0, 2**50), st.integers(0, 9))
 def test_meminfo_finds_its_keys_in_any_order(orders: list[list[bytes]], size: int, left_out: int) -> None:
-    layout = KeyedFile(tuple(MEMINFO))
+    layout = meminfo_layout()
     for order in orders:  # the same layout object sees the file change shape
         keys = dict.fromkeys([*order[left_out:], b"MemTotal:"])
         sizes = {key: size + at for at, key in enumerate(keys)}

@@ -53,7 +53,8 @@ class Writing:
 
     def __init__(self, clock: ManualClock, log: Path, parts: list[str]) -> None:
         self._clock, self._log, self._parts = clock, log, parts
-        self.now, self.monotonic, self.boottime = clock.now, clock.monotonic, clock.boottime
+        self.now, self.wall_ns = clock.now, clock.wall_ns
+        self.monotonic, self.boottime = clock.monotonic, clock.boottime
 
     def sleep(self, seconds: float) -> None:
         with self._log.open("a") as writer:
