@@ -75,6 +75,14 @@ def complete(store: Store, deployment: Deployment, tenant: Tenant) -> Verdict:
     return Verdict(shares[worst] >= LEAST_COMPLETENESS, f"lowest: {worst} {100 * shares[worst]:.1f} %")
 
 
+@_check("collection_run", "All that came in the last day could be stored.")
+def storable(store: Store, deployment: Deployment, tenant: Tenant) -> Verdict:
+    """Judge whether a source sends what cannot be right: broken values, a wrong clock, another unit."""
+    refused = store.ledger.refused(tenant.id, _last_day(deployment))
+    said = "; ".join(f"{one.samples} of {one.host}/{one.collector}: {one.reason}" for one in refused[:3])
+    return Verdict(not refused, said or "nothing was refused")
+
+
 @_check("metrics_hourly", "Yesterday's hours add up to exactly the samples that were counted for yesterday.")
 def adds_up(store: Store, deployment: Deployment, tenant: Tenant) -> Verdict:
     """Compare what the same run wrote to the books for collection and for the hours."""
@@ -167,7 +175,7 @@ def up_to_date(store: Store, deployment: Deployment, tenant: Tenant) -> Verdict:
     return Verdict(not old, f"without a report: {', '.join(old)}" if old else f"{len(live)} hosts")
 
 
-CHECKS = [fresh, complete, adds_up, well_formed, plausible, agrees_with_stream, covers, up_to_date]
+CHECKS = [fresh, complete, storable, adds_up, well_formed, plausible, agrees_with_stream, covers, up_to_date]
 
 
 def _last_day(deployment: Deployment) -> Window:

@@ -13,8 +13,9 @@ from collectors_dagster.definitions import composed
 from collectors_dagster.errors import ServiceUnreachableError
 from collectors_dagster.features.feature_set import COLUMNS, VERSION
 from collectors_dagster.frames import FeatureFrame
-from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryStore, Store
 from collectors_dagster.records import ForecastPoint, ModelState, ScoredMinute, Window
+from collectors_dagster.samples import Sample, SeriesKey
 from collectors_dagster.tenants import Tenant
 from resources.deployment import Deployment
 from tests.orchestration.conftest import AURORA, BOREALIS, CIRRUS, DAY, Tenants, write_minutes
@@ -67,6 +68,19 @@ def test_holes_in_the_last_hour_are_noticed(store: Store, deployment: Deployment
         "borealis": "FAILS",
         "showcase": "not judged",
     }
+
+
+def test_a_source_that_sends_what_cannot_be_right_is_named(
+    store: Store, deployment: Deployment, delivery_store: DeliveryStore
+) -> None:
+    write_minutes(store, "aurora", end_minute=929)
+    at = Window.of_day(DAY).start + timedelta(minutes=900)
+    sample = Sample(SeriesKey("host-7", "disk", "disk_busy_ratio"), at, float("inf"))
+    delivery_store.deliver(DeliveryBatch("agent-7", "epoch-1", "borealis", 1, 1, [sample]))
+    result, said = verdicts("storable", store, deployment)
+    assert said == {"aurora": "passes", "borealis": "FAILS", "showcase": "passes"}
+    assert result.severity is dg.AssetCheckSeverity.WARN
+    assert "1 of host-7/disk: infinite" in str(result.metadata["tenants"].value)
 
 
 def test_hours_that_miss_samples_are_noticed(store: Store, deployment: Deployment, clock: ManualClock) -> None:

@@ -24,8 +24,8 @@ from collectors_dagster.samples import SeriesKey
 
 QUERIES = load_queries("loading")
 
-PIECE_ROWS = 1_000_000
-"""A piece of an array is not larger: some 60 bytes a row are needed on the way to the database."""
+PIECE_ROWS = 500_000
+"""Arrays are cut into pieces of about so many: some 60 bytes a row are needed on the way to the database."""
 BLOCK_ROWS = 32_768
 _FEW = 4
 """A series is corrected value by value if a fourth of it differs at most."""
@@ -57,23 +57,38 @@ def portions(piece: Piece, series: int, most_rows: int) -> tuple[list[int], Iter
     """
     if len(piece.values) <= most_rows:
         return list(range(series)), iter([Portion(piece, range(series))])
-    known = (piece.index >= 0) & (piece.index < series)
-    counts = np.bincount(np.where(known, piece.index, series), minlength=series + 1)
+    counts = sum(
+        (np.bincount(places, minlength=series + 1) for places in _places(piece, series)),
+        start=np.zeros(series + 1, dtype=np.int64),
+    )
     large = counts > most_rows
     large[series] = False  # what is of no series is refused, in whichever portion
-    group = np.minimum(np.cumsum(np.where(large, 0, counts)) // most_rows, 2**15 - 2).astype(np.int16)
-    group[large] = -1 - np.arange(int(large.sum()), dtype=np.int16)
-    return [int(place) for place in np.flatnonzero(~large[:series])], _cut(piece, group, known, most_rows)
+    group = np.minimum(np.cumsum(np.where(large, 0, counts)) // most_rows, 2**15 - 1).astype(np.int16)
+    group[large] = -1 - np.arange(int(large.sum())) % 2**15
+    return [int(place) for place in np.flatnonzero(~large[:series])], _cut(piece, group, most_rows)
 
 
-def _cut(piece: Piece, group: Integers, known: Flags, most_rows: int) -> Iterator[Portion]:
+def slices(piece: Piece, most_rows: int) -> Iterator[Portion]:
+    """Cut a piece that came from elsewhere, whatever its size."""
+    for start in range(0, len(piece.values), most_rows):
+        part = slice(start, start + most_rows)
+        yield Portion(Piece(piece.index[part], piece.ts[part], piece.values[part]))
+
+
+def _places(piece: Piece, series: int) -> Iterator[Integers]:
+    """Yield the positions of the rows' series block by block, `series` for what is of none."""
+    for start in range(0, len(piece.index), BLOCK_ROWS):
+        index = piece.index[start : start + BLOCK_ROWS]
+        yield np.where((index >= 0) & (index < series), index, series)
+
+
+def _cut(piece: Piece, group: Integers, most_rows: int) -> Iterator[Portion]:
     series = len(group) - 1
-    of_row = group[np.where(known, piece.index, series)]
+    of_row = np.concatenate([group[places] for places in _places(piece, series)])
     for number in np.unique(group):
         mine = np.flatnonzero(of_row == number)
         if number < 0:
-            for start in range(0, len(mine), most_rows):
-                yield Portion(piece.chosen(mine[start : start + most_rows]))
+            yield from slices(piece.chosen(mine), most_rows)
         else:
             places = [int(place) for place in np.flatnonzero(group[:series] == number)]
             yield Portion(piece.chosen(mine), places)

@@ -13,7 +13,7 @@ from collectors_dagster.frames import Floats, Times
 from collectors_dagster.integrations.timescale.backend import FoundBackend
 from collectors_dagster.integrations.timescale.database import Cursor, Database
 from collectors_dagster.integrations.timescale.ledger import book
-from collectors_dagster.integrations.timescale.loading import PIECE_ROWS, Load, Portion, portions
+from collectors_dagster.integrations.timescale.loading import PIECE_ROWS, Load, Portion, portions, slices
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.refusals import (
     Reason,
@@ -157,10 +157,11 @@ class SampleTable:
         """Do the same with samples that come piece by piece: a window may be larger than the memory.
 
         Of two values of a series at one time the first stays. `pieces` are asked for in the transaction: what they
-        raise undoes the load. At most some 60 bytes a row of the largest piece are needed beside it.
+        raise undoes the load. Some 30 MB are needed beside the largest piece.
         """
         job = _Job(tenant_id, self._tenants.key(tenant_id), dataset, window, series, run_id)
-        return self._load(job, (Portion(piece) for piece in pieces), ())
+        cut = (portion for piece in pieces for portion in slices(piece, self._piece_rows))
+        return self._load(job, cut, ())
 
     def _load(self, job: _Job, cut: Iterable[Portion], whole: Sequence[int]) -> LoadResult:
         known = self._series.resolved(job.tenant_key, job.series)

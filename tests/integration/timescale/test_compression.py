@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from collectors_dagster.integrations.timescale.compression import CompressionReport
 from collectors_dagster.integrations.timescale.edition import Edition
+from collectors_dagster.integrations.timescale.loading import QUERIES as LOADING
 from collectors_dagster.records import Window
 from collectors_dagster.strategies.chunks import CompressionRule
 from tests.support.store_data import AURORA, BOREALIS, DAY, batch, checksum, day_of_samples
@@ -117,6 +118,22 @@ def test_a_window_that_is_the_same_already_stays_compressed(
     assert {one.said for one in report.chunks if one.chunk.compressed} == {"is compressed"}
     assert report.bytes_after == small
     assert checksum(database)["sample"] == before
+
+
+def test_compressed_batches_that_lie_in_the_window_are_dropped_without_a_look_inside(
+    filled: Store, database: SecretStr, edition: Edition
+) -> None:
+    needs_compression(edition)
+    compressed(filled)
+    with psycopg.connect(database.get_secret_value(), cursor_factory=psycopg.ClientCursor) as connection:
+        found = connection.execute("select series_id from core.series where tenant_key = 1 order by 1").fetchall()
+        series_ids = [series_id for (series_id,) in found]
+        wanted = {"tenant_key": 1, "series_ids": series_ids, "start": DAY.start, "end": DAY.end}
+        rows = connection.execute(b"explain (analyze, timing off) " + LOADING["delete_window"], wanted).fetchall()
+        told = dict(line.strip().split(": ", 1) for (line,) in rows if "Batches" in line)
+        connection.rollback()
+    # Two batches to a series and day; the first value of a day belongs to the window before, and its batch is opened.
+    assert int(told["Batches deleted"]) == int(told["Batches decompressed"]) == len(series_ids) == 10
 
 
 def test_an_agents_late_samples_are_stored_once_in_a_compressed_chunk(
