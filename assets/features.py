@@ -42,11 +42,13 @@ def _measured(day: TenantDay) -> "list[SignalFrame]":
     """Return each host's signals minute by minute, from its first to its last measured one."""
     from collectors_dagster.features.axis import measured_span, minute_axis
     from collectors_dagster.features.signals import METRICS, signals_from_buckets
+    from collectors_dagster.integrations.timescale.reading import Edge, Resolution, Selection
 
     axis = minute_axis(day.elapsed)
     if not len(axis):
         return []
-    buckets = day.tools.store.samples.buckets(day.tenant.id, day.elapsed, METRICS, 60)
+    wanted = Selection(day.tenant.id, day.elapsed, Resolution.MINUTE, METRICS, edge=Edge.END)
+    buckets = day.tools.store.reader.read(wanted)
     hosts = sorted({one.series.host for one in buckets})
     frames = [measured_span(signals_from_buckets(host, buckets, axis)) for host in hosts]
     return [frame for frame in frames if len(frame.ts)]

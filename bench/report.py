@@ -61,10 +61,20 @@ def machine() -> dict[str, Any]:
 
 def main(measure: Callable[[], Report], description: str | None) -> None:
     """Run `measure`; print JSON with ``--json``, a table without."""
+    main_with_options(lambda _: measure(), description, lambda _: None)
+
+
+def main_with_options(
+    measure: Callable[[argparse.Namespace], Report],
+    description: str | None,
+    describe: Callable[[argparse.ArgumentParser], None],
+) -> None:
+    """Do as `main` does, with the options that `describe` adds."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    describe(parser)
     options = parser.parse_args()
-    report = measure()
+    report = measure(options)
     if options.json:
         print(json.dumps(report.as_dict()))
         return

@@ -27,6 +27,7 @@ from bench.report import Goal, Report, main
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.config.surroundings import process_environment
 from collectors_dagster.integrations.timescale import migrate
+from collectors_dagster.supervisor import dagster_process
 from tests.support.postgres import PASSWORD, PostgresServer, free_port, running_postgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,7 +116,9 @@ class Stack:
 
 def _server(project: Project) -> tuple[str, ...]:
     place = ("--host", "127.0.0.1", "--port", str(project.port), "--location-name", project.name)
-    return ("dagster", "api", "grpc", "--module-name", project.module, *place)
+    # Ours as `collectors up` starts it, the empty project as Dagster's own documentation says.
+    program = (dagster_process.__name__,) if project.name == "ours" else ()
+    return (*program, "dagster", "api", "grpc", "--module-name", project.module, *place)
 
 
 def _own_children_seconds() -> float:

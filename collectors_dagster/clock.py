@@ -27,6 +27,14 @@ class Clock(Protocol):
         ...
 
 
+class AsyncClock(Clock, Protocol):
+    """A clock by which coroutines wait too."""
+
+    async def asleep(self, seconds: float) -> None:
+        """Wait without holding up the event loop."""
+        ...
+
+
 class SystemClock:
     """The machine's own clock."""
 
@@ -46,6 +54,12 @@ class SystemClock:
         """Wait for at least `seconds`; zero and less return at once."""
         if seconds > 0:
             time.sleep(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        """Wait for at least `seconds`; zero and less let others run and return."""
+        import asyncio  # noqa: PLC0415 - whoever awaits has it; the agent, which does not, stays small
+
+        await asyncio.sleep(max(seconds, 0.0))
 
 
 class ManualClock:
@@ -79,6 +93,10 @@ class ManualClock:
     def sleep(self, seconds: float) -> None:
         """Move all clocks at once."""
         self.move(max(seconds, 0.0))
+
+    async def asleep(self, seconds: float) -> None:
+        """Move all clocks at once."""
+        self.sleep(seconds)
 
     def move(self, seconds: float) -> None:
         """Move all clocks by `seconds`."""

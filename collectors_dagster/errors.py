@@ -22,7 +22,8 @@
     │   └─ UnexpectedResponseError          it answered in a shape we do not know
     ├─ PolicyError
     │   ├─ CircuitOpenError *
-    │   └─ RateLimitExceededError *
+    │   ├─ RateLimitExceededError *
+    │   └─ SharedStateUnavailableError *    the place of shared state did not answer: decide alone
     ├─ StorageError
     │   ├─ MigrationError                   the schema is not what this code needs
     │   └─ ConstraintViolatedError          the data break a rule of the schema
@@ -159,6 +160,12 @@ class CircuitOpenError(PolicyError):
 
 class RateLimitExceededError(PolicyError):
     """Our own rate limiter refused the call."""
+
+    transient = True
+
+
+class SharedStateUnavailableError(PolicyError):
+    """State shared with other processes cannot be reached; the caller decides with what it knows itself."""
 
     transient = True
 

@@ -1,8 +1,9 @@
 """Arrays with their meaning. Imported by what computes; never by the agent (it carries no numpy).
 
-Time axes are ``datetime64[s]`` in UTC and name the END of each bucket.
+Time axes are in UTC. Those of frames are ``datetime64[s]`` and name the END of each bucket.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,19 +16,18 @@ Times = NDArray[np.datetime64]
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesBuckets:
-    """One series over equal buckets; buckets without samples are absent.
+class SeriesRows:
+    """What is stored of one series in a window; where nothing was measured there is no row.
 
     Attributes
     ----------
-    ts : shape (n,)
-    mean, maximum : shape (n,)
+    ts : shape (n,), increasing, of any unit; what of a bucket it names is said by who asked for it
+    numbers : an array of shape (n,) by name: ``value`` of samples; ``avg``, ``min``, ``max`` and ``count`` of buckets
     """
 
     series: SeriesKey
     ts: Times
-    mean: Floats
-    maximum: Floats
+    numbers: Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,9 @@ def export(
     resolution: Annotated[str, typer.Option(help="raw, 1m, 1h or 1d.")] = "raw",
     metric: Annotated[list[str] | None, typer.Option(help="Only this metric; repeat for more.")] = None,
     host: Annotated[list[str] | None, typer.Option(help="Only this host; repeat for more.")] = None,
+    quantiles: Annotated[
+        bool, typer.Option("--quantiles", help="p50, p95 and p99 of hours or days, of the metrics chosen for it.")
+    ] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="The Parquet file to write.")],
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the file if there is one.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
@@ -78,9 +81,9 @@ def export(
         raise typer.BadParameter("--resolution is one of raw, 1m, 1h, 1d")
     level = Resolution(resolution)
     window = _whole(_window(start, end), level.width)
-    selection = Selection(tenant, window, level, metric or None, host or None)
+    selection = Selection(tenant, window, level, metric or None, host or None, quantiles=quantiles)
     with _store(load_settings()) as store, store.reader.open(selection) as reading:
-        rows = write_parquet(reading, tenant, level, output, replace=replace)
+        rows = write_parquet(reading, selection, output, replace=replace)
         series = len(reading.series)
     done = {"file": str(output), "rows": rows, "series": series, "bytes": output.stat().st_size}
     done |= {"from": window.start.isoformat(), "to": window.end.isoformat(), "resolution": resolution}

@@ -15,6 +15,7 @@ DebuggableComponent = Literal["agent", "scorer", "supervisor", "runs"]
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|/[^\s\x00?#]+")
 _SENSITIVE = re.compile(r"(?:(?:\*|[a-z][a-z0-9_]*)\.)?[a-zA-Z_][a-zA-Z0-9_]*")
+_METRIC = re.compile(r"[a-z][a-z0-9_]*")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
@@ -353,6 +354,24 @@ class RetentionDefaults(Section):
     agent_days: int = setting(  # at least a day longer than a spool can keep what is delivered
         30, unit="days", about="Agents that do not say any more that they live.", at_least=8, at_most=3650
     )
+
+
+class Aggregates(Section):
+    """What is computed of each hour and day beside count, sum, extremes and last value."""
+
+    quantile_metrics: tuple[str, ...] = setting(
+        (),
+        unit="",
+        about="Metrics whose hours and days get p50, p95 and p99, within 1 % of the value: `load1`, for example.",
+    )
+
+    @field_validator("quantile_metrics")
+    @classmethod
+    def _metric_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _METRIC.fullmatch(name):
+                raise ValueError(f"{name!r} is no metric; write e.g. load1 or memory_available_bytes")
+        return value
 
 
 class Compression(Section):

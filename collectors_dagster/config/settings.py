@@ -17,6 +17,7 @@ from collectors_dagster.config.fields import Section, leaves, section, setting, 
 from collectors_dagster.config.layers import Layer, document_layer, overrides_layer
 from collectors_dagster.config.sections import (
     Agent,
+    Aggregates,
     Collectors,
     Compression,
     Dagster,
@@ -87,6 +88,7 @@ class Settings(BaseSettings, Section):
     agent: Agent = section(Agent, "The sampler on each host.")
     scorer: Scorer = section(Scorer, "The resident scorer.")
     retention: RetentionDefaults = section(RetentionDefaults, "How long data stay by default.")
+    aggregates: Aggregates = section(Aggregates, "What is computed of each hour and day.")
     compression: Compression = section(Compression, "When a chunk of samples is compressed.")
     log: Log = section(Log, "Logs of all components.")
     debug: Debug = section(Debug, "Measuring a component while it runs.")

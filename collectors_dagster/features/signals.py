@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from collectors_dagster.frames import Floats, SeriesBuckets, SignalFrame, Times
+from collectors_dagster.frames import Floats, SeriesRows, SignalFrame, Times
 from collectors_dagster.samples import Labels
 
 SIGNALS: tuple[str, ...] = (
@@ -54,7 +54,7 @@ METRICS: tuple[str, ...] = (
 class _Source:
     """The delivered series of one host, laid on one time axis."""
 
-    def __init__(self, buckets: Iterable[SeriesBuckets], axis: Times) -> None:
+    def __init__(self, buckets: Iterable[SeriesRows], axis: Times) -> None:
         self._axis = axis
         self._columns: dict[str, dict[Labels, Floats]] = {}
         for one in buckets:
@@ -84,7 +84,7 @@ class _Source:
         return np.asarray(reduce(np.vstack(columns)))
 
 
-def _aligned(one: SeriesBuckets, axis: Times) -> Floats:
+def _aligned(one: SeriesRows, axis: Times) -> Floats:
     """Return the means of `one` at the instants of `axis`; NaN where it has none."""
     values = np.full(len(axis), np.nan)
     if not len(axis):
@@ -92,7 +92,7 @@ def _aligned(one: SeriesBuckets, axis: Times) -> Floats:
     ts = one.ts.astype("datetime64[s]")
     position = np.minimum(np.searchsorted(axis, ts), len(axis) - 1)
     hit = axis[position] == ts
-    values[position[hit]] = one.mean[hit]
+    values[position[hit]] = one.numbers["avg"][hit]
     return values
 
 
@@ -124,14 +124,14 @@ def _largest(stacked: Floats) -> Floats:
     return np.asarray(np.fmax.reduce(stacked, axis=0))
 
 
-def signals_from_buckets(host: str, buckets: Sequence[SeriesBuckets], ts_axis: Times) -> SignalFrame:
+def signals_from_buckets(host: str, buckets: Sequence[SeriesRows], ts_axis: Times) -> SignalFrame:
     """Make a host's signals of its delivered series.
 
     Parameters
     ----------
     host : str
         Series of other hosts in `buckets` are ignored.
-    buckets : sequence of SeriesBuckets
+    buckets : sequence of SeriesRows
         Equal buckets whose ends lie on `ts_axis`; others are ignored.
     ts_axis : datetime64, shape (n,)
         Regular, increasing; each instant is the END of a bucket.

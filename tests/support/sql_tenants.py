@@ -17,7 +17,8 @@ from collectors_dagster.samples import Sample, SeriesKey
 from collectors_dagster.strategies.chunks import CompressionRule
 from tests.support.store_data import AURORA, BOREALIS, DAY, LOAD1, after, axis, day_of_samples
 
-VIEWS = ("metrics", "metrics_daily", "metrics_detail", "metrics_hourly", "series")
+QUANTILES = ("metrics_daily_quantiles", "metrics_hourly_quantiles")
+VIEWS = ("metrics", "metrics_daily", "metrics_detail", "metrics_hourly", *QUANTILES, "series")
 VAULT = SeriesKey("vaulthost", "vaultsource", "vaultmetric", (("vaultlabel", "vaultvalue"),), "vaultunit")
 VAULT_VALUE = 987654.25
 FOREIGN = ("borealis", "vault", "987654")
@@ -58,8 +59,8 @@ def fill(store: Store, delivery_store: DeliveryStore) -> None:
     )
     delivery_store.details.write(DetailBatch("agent-2", "borealis", [Sample(VAULT, after(1), VAULT_VALUE)], after(60)))
     for tenant in ("aurora", "borealis"):
-        store.rollups.hourly(tenant, DAY, "run-1")
-        store.rollups.daily(tenant, DAY, "run-1")
+        store.rollups.hourly(tenant, DAY, "run-1", ("metric0", VAULT.metric))
+        store.rollups.daily(tenant, DAY, "run-1", ("metric0", VAULT.metric))
     # Where samples can be compressed, they are: what is shown of them is found in another way then.
     rule = CompressionRule(after=timedelta(0), quiet=timedelta(0), patience=timedelta(0))
     store.compression.apply(rule, DAY.end + timedelta(days=7))

@@ -1,5 +1,6 @@
 """Small, fixed inputs for the store's tests, and a checksum of everything it holds."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -134,7 +135,8 @@ def _checksum(connection: psycopg.Connection, table: str, columns: list[str]) ->
     return str(found[0])
 
 
-def expected_buckets(ts: Times, values: Floats, ends: Times, step: int) -> tuple[Floats, Floats]:
-    """Return mean and maximum of each bucket, computed the slow way."""
-    inside: list[NDArray[np.bool_]] = [(ts > end - np.timedelta64(step, "s")) & (ts <= end) for end in ends]
-    return np.array([values[mask].mean() for mask in inside]), np.array([values[mask].max() for mask in inside])
+def expected_minutes(ts: Times, values: Floats, ends: Times) -> dict[str, Floats]:
+    """Return the numbers of each minute that ends at one of these instants, computed the slow way."""
+    inside: list[NDArray[np.bool_]] = [(ts > end - np.timedelta64(60, "s")) & (ts <= end) for end in ends]
+    reduced: dict[str, Callable[[Floats], float]] = {"avg": np.mean, "min": np.min, "max": np.max, "count": len}
+    return {name: np.array([reduce(values[mask]) for mask in inside]) for name, reduce in reduced.items()}

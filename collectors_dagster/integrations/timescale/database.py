@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg import IsolationLevel
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import TupleRow
 
@@ -66,6 +67,18 @@ class Database:
             connection.cursor(binary=True) as cursor,
         ):
             yield cursor
+
+    @contextmanager
+    def snapshot(self, operation: str) -> Iterator[Cursor]:
+        """Yield a cursor that sees one state of the database, and may only read."""
+        with mapped_errors(operation), self._pool.connection(operation) as connection:
+            connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True  # BEGIN says so
+            try:
+                with connection.transaction(), connection.cursor(binary=True) as cursor:
+                    yield cursor
+            finally:
+                if connection.pgconn.transaction_status == TransactionStatus.IDLE:  # else the pool closes it
+                    connection.isolation_level = connection.read_only = None
 
     @contextmanager
     def session(self, operation: str) -> Iterator[Cursor]:

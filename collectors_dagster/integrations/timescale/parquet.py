@@ -11,18 +11,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from collectors_dagster.errors import ConfigurationError
-from collectors_dagster.integrations.timescale.reading import Block, Reading, Resolution
+from collectors_dagster.integrations.timescale.reading import Block, Reading, Selection
 from collectors_dagster.samples import SeriesKey
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _NAMES = ("host", "collector", "metric", "labels", "unit", "kind")
 
 
-def write_parquet(reading: Reading, tenant_id: str, resolution: Resolution, path: Path, *, replace: bool) -> int:
+def write_parquet(reading: Reading, selection: Selection, path: Path, *, replace: bool) -> int:
     """Write all rows of a reading; the file appears when it is whole.
 
     Columns are ``timestamp`` (UTC, microseconds), ``tenant_id``, ``host``, ``collector``, ``metric``, ``labels``
-    (JSON), ``unit``, ``kind``, and the numbers of the resolution. Compression is Zstandard.
+    (JSON), ``unit``, ``kind``, and the numbers that were selected. Compression is Zstandard.
 
     Returns
     -------
@@ -38,9 +38,9 @@ def write_parquet(reading: Reading, tenant_id: str, resolution: Resolution, path
         raise ConfigurationError(f"{path} exists: choose another name, or say --replace")
     names = _Names(reading.series)
     rows = 0
-    with _whole(path) as part, pq.ParquetWriter(part, _schema(resolution), compression="zstd") as writer:
+    with _whole(path) as part, pq.ParquetWriter(part, _schema(selection), compression="zstd") as writer:
         for block in reading.blocks:
-            writer.write_table(_table(block, names, tenant_id, resolution))
+            writer.write_table(_table(block, names, selection))
             rows += len(block)
     return rows
 
@@ -69,18 +69,18 @@ def _texts(series: SeriesKey) -> tuple[str, ...]:
     return series.host, series.collector, series.metric, labels, series.unit, series.kind.value
 
 
-def _schema(resolution: Resolution) -> pa.Schema:
-    numbers = [(name, pa.int64() if name == "count" else pa.float64()) for name in resolution.columns]
+def _schema(selection: Selection) -> pa.Schema:
+    numbers = [(name, pa.int64() if name == "count" else pa.float64()) for name in selection.columns]
     texts = [(name, _TEXT) for name in ("tenant_id", *_NAMES)]
     return pa.schema([("timestamp", pa.timestamp("us", "UTC")), *texts, *numbers])
 
 
-def _table(block: Block, names: _Names, tenant_id: str, resolution: Resolution) -> pa.Table:
-    tenant = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(block), np.int32)), pa.array([tenant_id]))
-    numbers = [pa.array(block.numbers[name]) for name in resolution.columns]
+def _table(block: Block, names: _Names, selection: Selection) -> pa.Table:
+    tenant = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(block), np.int32)), pa.array([selection.tenant_id]))
+    numbers = [pa.array(block.numbers[name]) for name in selection.columns]
     instants = pa.array(block.ts.astype("datetime64[us]")).cast(pa.timestamp("us", "UTC"))
     columns = [instants, tenant, *names.of(block.series_id), *numbers]
-    return pa.Table.from_arrays(columns, schema=_schema(resolution))
+    return pa.Table.from_arrays(columns, schema=_schema(selection))
 
 
 @contextmanager

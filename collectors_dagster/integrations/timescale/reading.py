@@ -1,22 +1,25 @@
-"""A tenant's series in bulk, at any resolution, in blocks of bounded size.
+"""A tenant's series at any resolution: as arrays, or in blocks of bounded size. There is no other way to read them.
 
-All resolutions name times in the same way: a window holds what lies in ``[start, end)``, a bucket is named
-by its start. (A sample's own time is the end of the interval it stands for.)
+Times are named in one of two ways. By their start, as calendars do and all stored aggregates: a window holds what lies
+in ``[start, end)``. By their end, as the models do, because a sample's own time is the end of the interval it stands
+for: a window holds what lies in ``(start, end]``.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import struct
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectors_dagster.errors import ConfigurationError
-from collectors_dagster.frames import Times
+from collectors_dagster.frames import SeriesRows, Times
 from collectors_dagster.integrations.timescale.database import Cursor, Database
-from collectors_dagster.integrations.timescale.packing import EPOCH, HEADER, TRAILER
+from collectors_dagster.integrations.timescale.packing import EPOCH, HEADER
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.series import labels_from
 from collectors_dagster.integrations.timescale.tenants import TenantTable
@@ -25,13 +28,17 @@ from collectors_dagster.samples import Kind, SeriesKey
 
 QUERIES = load_queries("reading")
 
-SNAPSHOT = b"set transaction isolation level repeatable read read only"
-"""The whole transaction sees one state of the database; must be its first statement."""
 BLOCK_ROWS = 131_072
 """Rows of a block, at most."""
 SERIES_AT_ONCE = 2_000
 """Series of one statement: the server sorts no more than a day of these."""
 _MEAN = (("avg", ">f8"), ("min", ">f8"), ("max", ">f8"), ("count", ">i8"))
+_QUANTILES = (("p50", ">f8"), ("p95", ">f8"), ("p99", ">f8"), ("count", ">i8"))
+
+
+_HEAD = struct.Struct(">hiii")
+"""What stands before the packed rows of a series: two fields; the first's size, and it; the second's size."""
+_Piece = tuple[int, bytes]
 
 
 class Resolution(StrEnum):
@@ -49,8 +56,15 @@ class Resolution(StrEnum):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the numbers in each row."""
+        """The names of the numbers in each row, unless quantiles are asked for."""
         return tuple(name for name, _ in _LEVELS[self].columns)
+
+
+class Edge(StrEnum):
+    """Which edge of a bucket is its name and belongs to it."""
+
+    START = "start"
+    END = "end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +84,19 @@ class _Level:
 
 
 _DAY = timedelta(days=1)
+_INSTANT = timedelta(microseconds=1)
+"""The server's times are whole microseconds."""
+_ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
+"""Stored buckets are counted from here."""
 _LEVELS = {
     Resolution.RAW: _Level(QUERIES["raw"], (("value", ">f8"),), None, _DAY),
     Resolution.MINUTE: _Level(QUERIES["minute"], _MEAN, timedelta(minutes=1), _DAY),
     Resolution.HOUR: _Level(QUERIES["hour"], _MEAN, timedelta(hours=1), 31 * _DAY),
     Resolution.DAY: _Level(QUERIES["day"], _MEAN, _DAY, 366 * _DAY),
+}
+_QUANTILE_LEVELS = {
+    Resolution.HOUR: _Level(QUERIES["hour_quantiles"], _QUANTILES, timedelta(hours=1), 31 * _DAY),
+    Resolution.DAY: _Level(QUERIES["day_quantiles"], _QUANTILES, _DAY, 366 * _DAY),
 }
 
 
@@ -102,13 +124,29 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Whose series, of which metrics and hosts (None: all), when, how fine."""
+    """Whose series, of which metrics and hosts (None: all), when, how fine.
+
+    Attributes
+    ----------
+    edge : Edge
+        With ``END`` the window may end at any instant, and minutes are counted back from it.
+    quantiles : bool
+        Instead of mean, least and greatest: the median, and what 95 % and 99 % of the samples do not exceed, each
+        within 1 % of its value; of hours and days of metrics that are chosen for it (``aggregates.quantile_metrics``).
+    """
 
     tenant_id: str
     window: Window
     resolution: Resolution = Resolution.RAW
     metrics: Sequence[str] | None = None
     hosts: Sequence[str] | None = None
+    edge: Edge = Edge.START
+    quantiles: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the numbers in each row."""
+        return tuple(name for name, _ in _level(self).columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +167,24 @@ class Reading:
 
 
 class SeriesReader:
-    """``core.sample``, ``core.sample_1h`` and ``core.sample_1d``, for reading much."""
+    """``core.sample``, ``core.sample_1h`` and ``core.sample_1d``."""
 
     def __init__(self, database: Database, tenants: TenantTable) -> None:
         self._database = database
         self._tenants = tenants
+
+    def read(self, selection: Selection) -> list[SeriesRows]:
+        """Return the whole selection as arrays, by host, metric, labels and collector; series without rows are absent.
+
+        For windows that fit into memory: a row takes some 50 bytes.
+
+        Raises
+        ------
+        ConfigurationError
+            As :meth:`open` does.
+        """
+        with self._opened(selection, patient=False) as reading:
+            return _gathered(reading, selection.columns)
 
     @contextmanager
     def open(self, selection: Selection) -> Iterator[Reading]:
@@ -144,19 +195,32 @@ class SeriesReader:
         Raises
         ------
         ConfigurationError
-            If the window is empty, or does not begin and end with a bucket.
+            If the window is empty, does not consist of whole buckets, or hours and days are asked for by their end.
         """
+        with self._opened(selection, patient=True) as reading:
+            yield reading
+
+    @contextmanager
+    def _opened(self, selection: Selection, *, patient: bool) -> Iterator[Reading]:
         _refuse_broken(selection)
         key = self._tenants.key(selection.tenant_id)
-        with self._database.transaction(f"read the series of tenant {selection.tenant_id!r}") as cursor:
-            cursor.execute(SNAPSHOT)
-            cursor.execute(QUERIES["patience"])
+        with self._database.snapshot(f"read the series of tenant {selection.tenant_id!r}") as cursor:
+            if patient:
+                cursor.execute(QUERIES["patience"])
             series = _series(cursor, key, selection)
-            blocks = _blocks(cursor, key, selection, sorted(series))
-            try:
+            # Closed at the end: a COPY in the middle is cancelled before the transaction ends.
+            with closing(_blocks(cursor, key, selection, sorted(series))) as blocks:
                 yield Reading(series, blocks)
-            finally:
-                blocks.close()  # a COPY in the middle is cancelled before the transaction ends
+
+
+def _level(selection: Selection) -> _Level:
+    if not selection.quantiles:
+        return _LEVELS[selection.resolution]
+    if selection.resolution not in _QUANTILE_LEVELS:
+        raise ConfigurationError(
+            f"quantiles are known of 1h and 1d, not of {selection.resolution}: ask for one of these"
+        )
+    return _QUANTILE_LEVELS[selection.resolution]
 
 
 def _refuse_broken(selection: Selection) -> None:
@@ -164,7 +228,10 @@ def _refuse_broken(selection: Selection) -> None:
     said = f"{window.start.isoformat()} to {window.end.isoformat()}"
     if window.start >= window.end:
         raise ConfigurationError(f"the window {said} is empty: it must end after it starts")
-    origin = datetime(2000, 1, 1, tzinfo=UTC)
+    if selection.edge is Edge.END and selection.resolution in {Resolution.HOUR, Resolution.DAY}:
+        raise ConfigurationError(f"buckets of {selection.resolution} are stored by their start: ask for them so")
+    _level(selection)
+    origin = _ORIGIN if selection.edge is Edge.START else window.end
     if width and ((window.start - origin) % width or (window.end - origin) % width):
         raise ConfigurationError(
             f"the window {said} cuts a bucket of {selection.resolution}: choose times that are whole buckets, in UTC"
@@ -186,16 +253,19 @@ def _series(cursor: Cursor, tenant_key: int, selection: Selection) -> dict[int, 
 def _blocks(
     cursor: Cursor, tenant_key: int, selection: Selection, series_ids: Sequence[int]
 ) -> Generator[Block, None, None]:
-    level = _LEVELS[selection.resolution]
-    for start, end in _slices(selection.window, level.slice):
+    level, window, origin, name = _level(selection), selection.window, _ORIGIN, timedelta(0)
+    if selection.edge is Edge.END:  # what lies in (start, end] lies in [start, end) an instant later
+        window = Window(window.start + _INSTANT, window.end + _INSTANT)
+        origin, name = window.end, (level.width or _INSTANT) - _INSTANT
+    scope = {"tenant_key": tenant_key} | ({"origin": origin} if selection.resolution is Resolution.MINUTE else {})
+    for start, end in _slices(window, level.slice, origin):
         for i in range(0, len(series_ids), SERIES_AT_ONCE):
-            wanted = {"tenant_key": tenant_key, "series_ids": series_ids[i : i + SERIES_AT_ONCE]}
-            yield from _copied(cursor, level, wanted | {"start": start, "end": end})
+            wanted = scope | {"series_ids": series_ids[i : i + SERIES_AT_ONCE], "start": start, "end": end}
+            yield from _copied(cursor, level, wanted, np.timedelta64(name, "us"))
 
 
-def _slices(window: Window, length: timedelta) -> Iterator[tuple[datetime, datetime]]:
-    """Cut a window at the multiples of a length, so that a slice of samples lies in one partition."""
-    origin = datetime(2000, 1, 1, tzinfo=UTC)
+def _slices(window: Window, length: timedelta, origin: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Cut a window at the multiples of a length, so that a slice of samples by their start lies in one partition."""
     start = window.start
     while start < window.end:
         end = min(start + length - (start - origin) % length, window.end)
@@ -203,36 +273,66 @@ def _slices(window: Window, length: timedelta) -> Iterator[tuple[datetime, datet
         start = end
 
 
-def _copied(cursor: Cursor, level: _Level, wanted: Mapping[str, object]) -> Iterator[Block]:
-    row = _row_type(level)
-    most = BLOCK_ROWS * row.itemsize
-    kept = bytearray()
-    begun = False
+def _copied(
+    cursor: Cursor, level: _Level, wanted: Mapping[str, object], name: np.timedelta64
+) -> Generator[Block, None, None]:
+    """Yield the rows of a statement; `name` leads from a bucket's start to what it is called."""
+    row = np.dtype([("ts", ">i8"), *level.columns])
+    pieces: list[_Piece] = []
+    room = BLOCK_ROWS
     with cursor.copy(b"copy (" + level.query + b") to stdout (format binary)", wanted) as copy:
-        for part in copy:
-            kept += part
-            if not begun and len(kept) >= len(HEADER):
-                del kept[: len(HEADER)]
-                begun = True
-            while len(kept) >= most:
-                yield _block(bytes(kept[:most]), row, level)
-                del kept[:most]
-    whole = len(kept) - len(TRAILER)
-    if whole > 0:
-        yield _block(bytes(kept[:whole]), row, level)
+        for series_id, content in _packed(copy):
+            rest = content
+            while rest:
+                piece, rest = rest[: room * row.itemsize], rest[room * row.itemsize :]
+                pieces.append((series_id, piece))
+                room -= len(piece) // row.itemsize
+                if not room:
+                    yield _block(pieces, row, level, name)
+                    pieces, room = [], BLOCK_ROWS
+    if pieces:
+        yield _block(pieces, row, level, name)
 
 
-def _row_type(level: _Level) -> np.dtype[np.void]:
-    """Return the layout of a row in the binary COPY format: a count, then each field behind its size."""
-    fields = [("series_id", ">i4"), ("ts", ">i8"), *level.columns]
-    sized = [part for name, kind in fields for part in ((f"{name} size", ">i4"), (name, kind))]
-    return np.dtype([("fields", ">i2"), *sized])
+def _packed(parts: Iterable[bytes | bytearray | memoryview]) -> Iterator[_Piece]:
+    """Yield the two fields of each row of a binary COPY: the key of a series, and its rows of this slice, packed."""
+    kept = bytearray()
+    at = len(HEADER)
+    for part in parts:
+        kept += part
+        while len(kept) >= at + _HEAD.size:
+            fields, _, series_id, length = _HEAD.unpack_from(kept, at)
+            end = at + _HEAD.size + length
+            if len(kept) < end:
+                break
+            assert fields == 2
+            yield series_id, bytes(kept[end - length : end])
+            del kept[:end]
+            at = 0
 
 
-def _block(content: bytes, row: np.dtype[np.void], level: _Level) -> Block:
-    rows = np.frombuffer(content, dtype=row)
+def _block(pieces: Sequence[_Piece], row: np.dtype[np.void], level: _Level, name: np.timedelta64) -> Block:
+    rows = np.frombuffer(b"".join(content for _, content in pieces), dtype=row)
+    ids = np.array([series_id for series_id, _ in pieces], dtype=np.int32)
     return Block(
-        series_id=rows["series_id"].astype(np.int32),
-        ts=EPOCH + rows["ts"].astype("timedelta64[us]"),
-        numbers={name: rows[name].astype(np.dtype(kind).newbyteorder("=")) for name, kind in level.columns},
+        series_id=ids.repeat([len(content) // row.itemsize for _, content in pieces]),
+        ts=EPOCH + rows["ts"].astype("timedelta64[us]") + name,
+        numbers={column: rows[column].astype(np.dtype(kind).newbyteorder("=")) for column, kind in level.columns},
     )
+
+
+def _gathered(reading: Reading, columns: Sequence[str]) -> list[SeriesRows]:
+    blocks = list(reading.blocks)
+    if not blocks:
+        return []
+    ids = np.concatenate([block.series_id for block in blocks])
+    order = np.argsort(ids, kind="stable")  # slices of time follow each other: within a series, time goes on
+    ts = np.concatenate([block.ts for block in blocks])[order]
+    numbers = {name: np.concatenate([block.numbers[name] for block in blocks])[order] for name in columns}
+    found, firsts = np.unique(ids[order], return_index=True)
+    parts = [slice(start, end) for start, end in pairwise([*firsts.tolist(), len(ids)])]
+    rows = [
+        SeriesRows(reading.series[series_id], ts[part], {name: column[part] for name, column in numbers.items()})
+        for series_id, part in zip(found.tolist(), parts, strict=True)
+    ]
+    return sorted(rows, key=lambda one: (one.series.host, one.series.metric, one.series.labels, one.series.collector))

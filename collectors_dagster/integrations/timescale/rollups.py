@@ -4,6 +4,7 @@ A bucket is named by its start and holds the samples whose time lies in ``[start
 ``date_bin`` and ``time_bucket`` would put them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -45,28 +46,39 @@ class RollupTable:
         self._tenants = tenants
         self._backend = backend
 
-    def hourly(self, tenant_id: str, window: Window, run_id: str) -> RollupResult:
+    def hourly(self, tenant_id: str, window: Window, run_id: str, binned: Sequence[str] = ()) -> RollupResult:
         """Bring the hours that a window touches up to date with the samples: those of tables in one transaction.
 
         Hours whose samples retention has taken are left as they are.
-        """
-        return self._rebuild(tenant_id, "hourly", _widened(window, HOUR), run_id)
 
-    def daily(self, tenant_id: str, window: Window, run_id: str) -> RollupResult:
+        Parameters
+        ----------
+        binned : sequence of str
+            Metrics whose samples are counted in bins besides, for their quantiles.
+        """
+        return self._rebuild(tenant_id, "hourly", _widened(window, HOUR), run_id, binned)
+
+    def daily(self, tenant_id: str, window: Window, run_id: str, binned: Sequence[str] = ()) -> RollupResult:
         """Bring the days that a window touches up to date with the hours: those of tables in one transaction.
 
         Days of which retention has taken an hour are left as they are.
         """
-        return self._rebuild(tenant_id, "daily", _widened(window, DAY), run_id)
+        return self._rebuild(tenant_id, "daily", _widened(window, DAY), run_id, binned)
 
-    def _rebuild(self, tenant_id: str, level: Level, window: Window, run_id: str) -> RollupResult:
+    def _rebuild(
+        self, tenant_id: str, level: Level, window: Window, run_id: str, binned: Sequence[str]
+    ) -> RollupResult:
         key = self._tenants.key(tenant_id)
         with self._database.transaction("find the edition") as cursor:
             backend = self._backend.of(cursor)
         backend.refresh(self._database, level, window.start, window.end)
         with self._database.transaction(f"compute {level} aggregates") as cursor:
             kept = _kept(cursor, key, level, window)
-            result = _added_up(cursor, backend, level, {"tenant_key": key, "start": kept.start, "end": kept.end})
+            scope = {"tenant_key": key, "start": kept.start, "end": kept.end}
+            result = _added_up(cursor, backend, level, scope)
+            cursor.execute(QUERIES[f"delete_bins_{level}"], scope)
+            if binned:
+                cursor.execute(QUERIES[f"insert_bins_{level}"], scope | {"metrics": list(binned)})
             detail = {"series": result.series, "raw_rows": result.raw_rows}
             book(cursor, key, f"metrics_{level}", window, run_id=run_id, rows=result.rows, detail=detail)
         return result

@@ -1,4 +1,4 @@
-"""Samples in bulk: a window written exactly, buckets read fast.
+"""Samples in bulk: a window written exactly, and who delivered when. What they say is read by `reading`.
 
 A sample's time is the end of its interval, so a window holds the samples after its start up to and
 including its end.
@@ -6,15 +6,14 @@ including its end.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg.rows import TupleRow
 
 from collectors_dagster.errors import ConstraintViolatedError
-from collectors_dagster.frames import Floats, SeriesBuckets, Times
+from collectors_dagster.frames import Floats, Times
 from collectors_dagster.integrations.timescale.backend import FoundBackend
 from collectors_dagster.integrations.timescale.database import Database
 from collectors_dagster.integrations.timescale.ledger import book
@@ -26,17 +25,14 @@ from collectors_dagster.integrations.timescale.packing import (
     copy_rows,
     days_of,
     microseconds,
-    seconds_axis,
 )
 from collectors_dagster.integrations.timescale.queries import load_queries
-from collectors_dagster.integrations.timescale.series import LARGEST_VALUE, SeriesTable, labels_from
+from collectors_dagster.integrations.timescale.series import LARGEST_VALUE, SeriesTable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import Window
-from collectors_dagster.samples import Kind, SeriesKey
+from collectors_dagster.samples import SeriesKey
 
 QUERIES = load_queries("samples")
-
-BUCKET = np.dtype([("ts", ">i8"), ("mean", ">f8"), ("maximum", ">f8")])
 
 Integers = NDArray[np.integer]
 
@@ -116,33 +112,6 @@ class SampleTable:
             book(cursor, tenant_key, dataset, window, run_id=run_id, rows=result.rows, sha256=result.sha256)
         return result
 
-    def buckets(
-        self,
-        tenant_id: str,
-        window: Window,
-        metrics: Sequence[str],
-        bucket_seconds: int,
-        hosts: Sequence[str] | None = None,
-    ) -> list[SeriesBuckets]:
-        """Return mean and maximum per bucket for all series of these metrics.
-
-        Buckets are counted back from the window's end, so the last one ends there; `ts` names their
-        ends. Buckets without samples are absent.
-
-        Parameters
-        ----------
-        hosts : sequence of str, optional
-            Only these hosts.
-        """
-        wanted = {
-            **self._scope(tenant_id, window),
-            "metrics": list(metrics),
-            "hosts": None if hosts is None else list(hosts),
-            "step": timedelta(seconds=bucket_seconds),
-        }
-        with self._database.transaction("read buckets") as cursor:
-            return [_series_buckets(row) for row in cursor.execute(QUERIES["buckets"], wanted)]
-
     def hosts(self, tenant_id: str, window: Window) -> list[str]:
         """Return the hosts with samples in a window, sorted."""
         with self._database.transaction("list hosts") as cursor:
@@ -205,14 +174,3 @@ def _sources(tenant_key: int, window: Window, series: Sequence[SeriesKey]) -> di
         "hosts": [host for host, _ in sources],
         "collectors": [collector for _, collector in sources],
     }
-
-
-def _series_buckets(row: TupleRow) -> SeriesBuckets:
-    host, collector, metric, labels, unit, kind, content = row
-    buckets = np.frombuffer(content, dtype=BUCKET)
-    return SeriesBuckets(
-        series=SeriesKey(host, collector, metric, labels_from(labels), unit, Kind(kind)),
-        ts=seconds_axis(buckets["ts"]),
-        mean=buckets["mean"].astype(np.float64),
-        maximum=buckets["maximum"].astype(np.float64),
-    )

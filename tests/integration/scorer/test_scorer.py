@@ -16,6 +16,7 @@ from collectors_dagster.features.signals import METRICS, SIGNALS, signals_from_b
 from collectors_dagster.frames import SignalFrame
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from collectors_dagster.integrations.timescale.leadership import Leadership
+from collectors_dagster.integrations.timescale.reading import Edge, Resolution, Selection
 from collectors_dagster.models.anomaly import HostDetector, TenantDetector
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.records import Incident, IncidentEventKind, ModelState, Window
@@ -268,7 +269,7 @@ def test_stream_and_batch_give_the_same_scores(stage: Stage, host: DeliveringHos
     stage.play(host, 1200, lambda passed: 0.08 + 0.6 * (passed > 700) + 0.02 * float(random.random()))
     window = Window(START, START + timedelta(minutes=20))
     stream = stage.store.scores.read("aurora", "stream", window)
-    buckets = stage.store.samples.buckets("aurora", window, METRICS, 60)
+    buckets = stage.store.reader.read(Selection("aurora", window, Resolution.MINUTE, METRICS, edge=Edge.END))
     frame = signals_from_buckets("web-1", buckets, minute_axis(window))
     batch = stage.champions.detector("aurora").detector("web-1").score(frame, None)
     assert [one.ts for one in stream] == [one.ts for one in batch]

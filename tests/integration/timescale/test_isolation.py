@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from tests.support.postgres import PostgresServer
 from tests.support.sql_tenants import (
+    QUANTILES,
     VAULT_VALUE,
     VIEWS,
     SqlTenant,
@@ -165,6 +166,10 @@ DENIED = [
     "select * from core.sample_20260105",
     "select * from core.sample_1h",
     "select * from core.sample_1d",
+    "select * from core.sample_1h_bins",
+    "select * from core.sample_1d_bins",
+    "select * from core.sample_1h_quantiles",
+    "select * from core.sample_1d_quantiles",
     "select * from core.sample_detail",
     "select * from core.series",
     "select * from core.tenant",
@@ -439,9 +444,9 @@ def test_no_role_can_be_taken(member: psycopg.Connection) -> None:
 
 PLANS = ("seqscan", "indexscan", "indexonlyscan", "bitmapscan", "nestloop", "hashjoin", "mergejoin", "material")
 GUESSES = [
-    (("series", "metrics", "metrics_hourly", "metrics_daily", "metrics_detail"), "tenant_id = {}", "borealis"),
-    (("series", "metrics", "metrics_hourly", "metrics_daily", "metrics_detail"), "metric_name = {}", "vaultmetric"),
-    (("series", "metrics", "metrics_hourly", "metrics_daily", "metrics_detail"), "collector_name = {}", "vaultsource"),
+    (VIEWS, "tenant_id = {}", "borealis"),
+    (VIEWS, "metric_name = {}", "vaultmetric"),
+    (VIEWS, "collector_name = {}", "vaultsource"),
     (("series",), "host = {}", "vaulthost"),
     (("series",), "unit = {}", "vaultunit"),
     (("series",), "labels ->> 'vaultlabel' = {}", "vaultvalue"),
@@ -452,9 +457,16 @@ GUESSES = [
     (("metrics_hourly", "metrics_daily"), "max_value > {}::double precision", str(VAULT_VALUE - 1)),
     (("metrics_hourly", "metrics_daily"), "min_value = {}::double precision", str(VAULT_VALUE)),
     (("metrics_hourly", "metrics_daily"), "avg_value = {}::double precision", str(VAULT_VALUE)),
+    (QUANTILES, "p95 > {}::double precision", str(VAULT_VALUE * 0.98)),
+    (QUANTILES, "sample_count = {}::bigint", "1439"),
 ]
-INVENTED = {str(VAULT_VALUE): "123.5", str(VAULT_VALUE - 1): "987659.5"}
-"""No row is above the second: a tenant could tell the bound of foreign values by a plan that differs."""
+INVENTED = {
+    "1439": "1437",
+    str(VAULT_VALUE * 0.98): "997654.5",
+    str(VAULT_VALUE): "123.5",
+    str(VAULT_VALUE - 1): "987659.5",
+}
+"""No row is above those near 987659 and 997654: else a plan could tell the bound of foreign values."""
 
 
 def explained(connection: psycopg.Connection, view: str, filtered: str, word: str) -> list[str]:

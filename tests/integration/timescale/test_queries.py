@@ -21,7 +21,7 @@ PREPARED = [(title, query) for title, (_, query) in zip(TITLES, ALL, strict=True
 LEVELS = ("hourly", "daily")
 BUILT: dict[str, dict[str, tuple[str, ...]]] = {
     "retention": {"prune": (*DERIVED, *BOOKS, *AGENTS)},
-    "rollups": {"delete": LEVELS, "insert": LEVELS, "count": LEVELS},
+    "rollups": dict.fromkeys(("delete", "insert", "count", "delete_bins", "insert_bins"), LEVELS),
     "full": {"bounds": LEVELS, "refresh": LEVELS, "add_up": LEVELS},
 }
 """Queries whose names are put together from a list in the module."""

@@ -281,6 +281,20 @@ def test_an_exported_file_holds_what_is_read(
     assert pq.ParquetFile(file).metadata.row_group(0).column(0).compression == "ZSTD"
 
 
+def test_an_export_of_quantiles_holds_the_chosen_metrics(
+    filled: Store, environment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "db export --tenant aurora --from 2026-01-05 --to 2026-01-06 --quantiles --resolution"
+    file = environment / "out.parquet"
+    assert collectors(f"{line} 1h -o {file}", capsys)[0] == 0
+    table = pq.read_table(file)
+    assert table.column_names[-4:] == ["p50", "p95", "p99", "count"]
+    assert (table.num_rows, set(table["metric"].to_pylist())) == (24, {"metric0"})
+    code, _, err = collectors(f"{line} raw -o {environment / 'other.parquet'}", capsys)
+    assert code == 1
+    assert "quantiles are known of 1h and 1d, not of raw" in err
+
+
 def test_an_export_of_nothing_is_a_file_without_rows(
     filled: Store, environment: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -338,22 +352,8 @@ def test_reading_some_series_asks_the_index(much: int, database: SecretStr, name
     with psycopg.connect(database.get_secret_value()) as owner:
         for table in ("sample_1h", "sample_1d"):
             owner.execute(AGES.format(table=table).encode())
-    wanted = {"tenant_key": 1, "series_ids": [3, 4], "start": DAY.start, "end": DAY.end}
+    wanted = {"tenant_key": 1, "series_ids": [3, 4], "start": DAY.start, "end": DAY.end, "origin": DAY.end}
     assert SEQUENTIAL not in plan(database, QUERIES[name], wanted)
-
-
-def test_the_buckets_of_the_models_ask_the_index(much: int, database: SecretStr) -> None:
-    from collectors_dagster.integrations.timescale.samples import QUERIES
-
-    wanted = {
-        "tenant_key": 1,
-        "metrics": ["load1"],
-        "hosts": ["host-3"],
-        "start": DAY.start,
-        "end": DAY.end,
-        "step": timedelta(minutes=1),
-    }
-    assert f"{SEQUENTIAL}sample" not in plan(database, QUERIES["buckets"], wanted)
 
 
 DASHBOARDS = [

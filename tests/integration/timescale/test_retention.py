@@ -155,7 +155,7 @@ def fill_everything(store: Store) -> None:
 DERIVED = ("feature", "score", "forecast", "health")
 BOOKS = (
     *("incident", "incident_event", "alert", "planted_incident"),
-    *("load", "delivery", "clock_event", "sample_1h"),
+    *("load", "delivery", "clock_event", "sample_1h", "sample_1h_bins"),
 )
 
 
@@ -169,7 +169,7 @@ def test_everything_derived_has_a_bounded_age(store: Store, delivery_store: Deli
     store.tenants.sync([AURORA])
     events = [ClockEvent("host-1", after(10), ClockEventKind.SUSPEND, 8.0)]
     delivery_store.deliver(replace(batch(1, 3), samples=[Sample(LOAD1, after(10), 1.0)], clock_events=events))
-    store.rollups.hourly("aurora", DAY, "run-1")
+    store.rollups.hourly("aurora", DAY, "run-1", ("load1",))
     fill_everything(store)
     full = rows(database, DERIVED + BOOKS)
     assert 0 not in full.values()

@@ -1,8 +1,6 @@
-"""Samples in bulk: written exactly, read in buckets that agree with slow arithmetic."""
+"""Samples in bulk: a window is exactly what was written last, or what it was before."""
 
 from dataclasses import replace
-from datetime import timedelta
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ from pydantic import SecretStr
 
 from collectors_dagster.errors import ConstraintViolatedError
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
+from collectors_dagster.integrations.timescale.reading import Edge, Selection
 from collectors_dagster.records import Window
 from collectors_dagster.samples import SeriesKey
 from tests.support.store_data import (
@@ -24,7 +23,6 @@ from tests.support.store_data import (
     batch,
     checksum,
     day_of_samples,
-    expected_buckets,
 )
 
 pytestmark = pytest.mark.every_edition
@@ -56,56 +54,16 @@ def write(store: Store, window: Window = HOUR, value: float = 1.0, series: Serie
     return result.sha256
 
 
-def test_buckets_agree_with_slow_arithmetic(samples: Store) -> None:
-    data = day_of_samples(series=3, step=10)
-    samples.samples.write_window("aurora", "demo", DAY, **data)  # type: ignore[arg-type]
-    found = samples.samples.buckets("aurora", DAY, ["metric0", "metric2"], 3600)
-    assert [one.series for one in found] == [data["series"][0], data["series"][2]]  # type: ignore[index]
-    for one, position in zip(found, (0, 2), strict=True):
-        chosen = data["index"] == position
-        ts, values = data["ts"][chosen], data["values"][chosen]  # type: ignore[index]
-        mean, maximum = expected_buckets(ts, values, one.ts, 3600)
-        np.testing.assert_array_equal(one.ts, axis(DAY, 3600))
-        np.testing.assert_allclose(one.mean, mean, rtol=1e-12)
-        np.testing.assert_array_equal(one.maximum, maximum)
-
-
-def test_the_last_bucket_ends_with_the_window_whatever_the_clock_says(samples: Store) -> None:
-    write(samples, step=10)
-    window = Window(after(603), after(1203))
-    (found,) = samples.samples.buckets("aurora", window, ["load1"], 60)
-    assert found.ts[-1].item() == window.end.replace(tzinfo=None)
-    assert len(found.ts) == 10
-
-
-def test_a_sample_at_the_windows_end_is_in_and_one_at_its_start_is_not(samples: Store) -> None:
-    write(samples, Window(NOON - timedelta(seconds=60), after(60)))
-    (found,) = samples.samples.buckets("aurora", Window(NOON, after(60)), ["load1"], 10)
-    assert [ts.item() for ts in found.ts] == [after(60).replace(tzinfo=None)]
-
-
-def test_buckets_without_samples_are_absent(samples: Store) -> None:
-    write(samples, Window(NOON, after(60)), step=10)
-    write(samples, Window(after(120), after(180)), step=10)
-    (found,) = samples.samples.buckets("aurora", HOUR, ["load1"], 60)
-    assert [ts.item() for ts in found.ts] == [after(s).replace(tzinfo=None) for s in (60, 180)]
-
-
-def test_buckets_can_be_limited_to_hosts_and_never_cross_tenants(samples: Store) -> None:
-    write(samples)
-    write(samples, series=replace(LOAD1, host="host-2"))
-    found = samples.samples.buckets("aurora", HOUR, ["load1"], 60, hosts=["host-2"])
-    assert [one.series.host for one in found] == ["host-2"]
-    assert samples.samples.buckets("aurora", HOUR, ["load1"], 60, hosts=[]) == []
-    assert samples.samples.buckets("borealis", HOUR, ["load1"], 60) == []
+def values(store: Store, window: Window, *metrics: str) -> list[tuple[str, list[float]]]:
+    """Return what is stored of each series of these metrics, by the name of its metric."""
+    wanted = Selection("aurora", window, metrics=metrics, edge=Edge.END)
+    return [(one.series.metric, one.numbers["value"].tolist()) for one in store.reader.read(wanted)]
 
 
 def test_a_window_written_again_is_exactly_the_new_one(samples: Store) -> None:
     write(samples, step=10)
     write(samples, value=2.0, step=60)
-    (found,) = samples.samples.buckets("aurora", HOUR, ["load1"], 10)
-    assert len(found.ts) == 60
-    assert set(found.mean) == {2.0}
+    assert values(samples, HOUR, "load1") == [("load1", [2.0] * 60)]
 
 
 def test_writing_a_window_leaves_its_neighbours_and_other_sources(samples: Store) -> None:
@@ -113,8 +71,7 @@ def test_writing_a_window_leaves_its_neighbours_and_other_sources(samples: Store
     write(samples, Window(after(3600), after(7200)))
     write(samples, series=READS)
     write(samples)
-    found = samples.samples.buckets("aurora", DAY, ["load1", READS.metric], 60)
-    assert [(one.series.metric, len(one.ts)) for one in found] == [(READS.metric, 60), ("load1", 180)]
+    assert values(samples, DAY, "load1", READS.metric) == [(READS.metric, [1.0] * 60), ("load1", [1.0] * 180)]
 
 
 def test_the_checksum_is_that_of_the_content_not_of_its_order(samples: Store) -> None:
@@ -173,14 +130,3 @@ def test_hosts_newest_and_span_are_those_of_the_tenant(samples: Store, delivery_
     assert samples.samples.hosts("aurora", Window(after(50), after(90))) == ["host-2"]
     assert samples.samples.hosts("aurora", Window(after(40), after(90))) == ["host-1", "host-2"]
     assert samples.samples.span("borealis") is None
-
-
-def test_a_day_of_a_host_is_read_within_a_second(samples: Store) -> None:
-    data = day_of_samples(series=40, step=10)
-    samples.samples.write_window("aurora", "demo", DAY, **data)  # type: ignore[arg-type]
-    metrics = [f"metric{i}" for i in range(40)]
-    started = perf_counter()
-    found = samples.samples.buckets("aurora", DAY, metrics, 60)
-    taken = perf_counter() - started
-    assert sum(len(one.ts) for one in found) == 40 * 1440
-    assert taken < 1.0, f"a day of 40 series at 10 s took {taken:.2f} s"

@@ -5,20 +5,18 @@ import pytest
 
 from collectors_dagster.agent.catalogue import catalogue
 from collectors_dagster.features.signals import METRICS, SIGNALS, signals_from_buckets
-from collectors_dagster.frames import SeriesBuckets, SignalFrame
+from collectors_dagster.frames import SeriesRows, SignalFrame
 from collectors_dagster.samples import Labels, SeriesKey
 
 AXIS = np.datetime64("2026-11-22T10:01:00", "s") + 60 * np.arange(3)
 
 
-def series(
-    metric: str, values: list[float], labels: Labels = (), *, host: str = "web1", skip: int = 0
-) -> SeriesBuckets:
+def series(metric: str, values: list[float], labels: Labels = (), *, host: str = "web1", skip: int = 0) -> SeriesRows:
     mean = np.array(values)
-    return SeriesBuckets(SeriesKey(host, "any", metric, labels), AXIS[skip : skip + len(mean)], mean, mean)
+    return SeriesRows(SeriesKey(host, "any", metric, labels), AXIS[skip : skip + len(mean)], {"avg": mean})
 
 
-def made(*buckets: SeriesBuckets) -> SignalFrame:
+def made(*buckets: SeriesRows) -> SignalFrame:
     return signals_from_buckets("web1", buckets, AXIS)
 
 

@@ -8,7 +8,7 @@ from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors import COLLECTORS
 from collectors_dagster.collectors.protocol import Host
 from collectors_dagster.features.signals import METRICS, SIGNALS, signals_from_buckets
-from collectors_dagster.frames import SeriesBuckets, SignalFrame
+from collectors_dagster.frames import SeriesRows, SignalFrame
 from collectors_dagster.models.anomaly import HostDetector
 from collectors_dagster.models.synthetic import SyntheticHistory, synthetic_history
 from collectors_dagster.monitoring.incidents import group_incidents
@@ -27,7 +27,7 @@ def history() -> SyntheticHistory:
 
 def signals(history: SyntheticHistory, host: str) -> SignalFrame:
     buckets = [
-        SeriesBuckets(key, history.ts, history.values[:, column], history.values[:, column])
+        SeriesRows(key, history.ts, {"avg": history.values[:, column]})
         for column, key in enumerate(history.series)
         if key.host == host
     ]

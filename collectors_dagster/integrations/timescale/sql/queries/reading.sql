@@ -12,35 +12,70 @@ where tenant_key = %(tenant_key)s::integer
 order by series_id;
 
 -- name: raw
--- Samples as they were delivered, by series and time.
-select series_id, ts, value
+-- Samples as they were delivered, packed by series: a row of the answer is a day's, of 16 bytes each (time, value).
+select series_id, string_agg(timestamptz_send(ts) || float8send(value), ''::bytea order by ts)
 from core.sample
 where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
   and ts >= %(start)s::timestamptz and ts < %(end)s::timestamptz
-order by series_id, ts;
+group by series_id
+order by series_id;
 
 -- name: minute
--- Minutes computed from the samples, by series and time.
-select series_id, date_bin('1 minute', ts, '2000-01-01 00:00+00') as bucket,
-       avg(value), min(value), max(value), count(*)
-from core.sample
-where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
-  and ts >= %(start)s::timestamptz and ts < %(end)s::timestamptz
-group by series_id, bucket
-order by series_id, bucket;
+-- Minutes computed from the samples and counted from an origin, packed by series: start, mean, least, greatest, count.
+select series_id, string_agg(
+    timestamptz_send(bucket) || float8send(mean) || float8send(min) || float8send(max) || int8send(n), ''::bytea
+    order by bucket)
+from (
+    select series_id, date_bin('1 minute', ts, %(origin)s::timestamptz) as bucket,
+           avg(value) as mean, min(value) as min, max(value) as max, count(*) as n
+    from core.sample
+    where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
+      and ts >= %(start)s::timestamptz and ts < %(end)s::timestamptz
+    group by series_id, bucket
+) minutes
+group by series_id
+order by series_id;
 
 -- name: hour
--- Hours as they were added up, by series and time.
-select series_id, bucket, sum / n, min, max, n
+-- Hours as they were added up, packed by series like minutes.
+select series_id, string_agg(
+    timestamptz_send(bucket) || float8send(sum / n) || float8send(min) || float8send(max) || int8send(n), ''::bytea
+    order by bucket)
 from core.sample_1h
 where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
   and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz
-order by series_id, bucket;
+group by series_id
+order by series_id;
 
 -- name: day
--- Days as they were added up, by series and time.
-select series_id, bucket, sum / n, min, max, n
+-- Days as they were added up, packed by series like minutes.
+select series_id, string_agg(
+    timestamptz_send(bucket) || float8send(sum / n) || float8send(min) || float8send(max) || int8send(n), ''::bytea
+    order by bucket)
 from core.sample_1d
 where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
   and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz
-order by series_id, bucket;
+group by series_id
+order by series_id;
+
+-- name: hour_quantiles
+-- Hours of the metrics whose samples are counted in bins, packed by series: start, three quantiles, count.
+select series_id, string_agg(
+    timestamptz_send(bucket) || float8send(p50) || float8send(p95) || float8send(p99) || int8send(n), ''::bytea
+    order by bucket)
+from core.sample_1h_quantiles
+where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
+  and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz
+group by series_id
+order by series_id;
+
+-- name: day_quantiles
+-- Days of the metrics whose samples are counted in bins, packed by series: start, three quantiles, count.
+select series_id, string_agg(
+    timestamptz_send(bucket) || float8send(p50) || float8send(p95) || float8send(p99) || int8send(n), ''::bytea
+    order by bucket)
+from core.sample_1d_quantiles
+where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
+  and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz
+group by series_id
+order by series_id;

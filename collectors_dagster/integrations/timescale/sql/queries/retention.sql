@@ -34,6 +34,10 @@ delete from core.incident where tenant_key = %(tenant_key)s::integer and resolve
 -- Forgets planted incidents.
 delete from core.planted_incident where tenant_key = %(tenant_key)s::integer and ended_at < %(before)s::timestamptz;
 
+-- name: prune_bins
+-- Forgets how the samples of hours were spread.
+delete from core.sample_1h_bins where tenant_key = %(tenant_key)s::integer and bucket < %(before)s::timestamptz;
+
 -- name: prune_deliveries
 -- Forgets the hourly books of deliveries.
 delete from core.delivery where tenant_key = %(tenant_key)s::integer and hour < %(before)s::timestamptz;

@@ -71,3 +71,54 @@ where tenant_key = %(tenant_key)s::integer
 select count(*), count(distinct series_id), coalesce(sum(n), 0)::bigint from core.sample_1d
 where tenant_key = %(tenant_key)s::integer
   and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz;
+
+-- name: delete_bins_hourly
+-- Empties the bins of a tenant's hours.
+delete from core.sample_1h_bins
+where tenant_key = %(tenant_key)s::integer
+  and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz;
+
+-- name: insert_bins_hourly
+-- Counts the samples of the chosen metrics in bins, by series and hour. What is below 1e-100 counts as zero.
+insert into core.sample_1h_bins (tenant_key, series_id, bucket, bins, counts)
+select %(tenant_key)s::integer, series_id, bucket, array_agg(bin order by bin), array_agg(n order by bin)
+from (
+    select series_id, date_bin('1 hour', ts, '2000-01-01 00:00+00') as bucket,
+           (case when abs(value) < '1e-100' then 0
+                 else sign(value) * (ceil(ln(abs(value)) / ln(1.01::double precision / 0.99)) + 11515)
+            end)::smallint as bin,
+           count(*)::integer as n
+    from core.sample
+    where tenant_key = %(tenant_key)s::integer
+      and series_id = any (array(
+          select s.series_id from core.series s
+          where s.tenant_key = %(tenant_key)s::integer and s.metric = any (%(metrics)s::text[])
+      ))
+      and ts >= %(start)s::timestamptz and ts < %(end)s::timestamptz
+    group by 1, 2, 3
+) counted
+group by series_id, bucket;
+
+-- name: delete_bins_daily
+-- Empties the bins of a tenant's days.
+delete from core.sample_1d_bins
+where tenant_key = %(tenant_key)s::integer
+  and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz;
+
+-- name: insert_bins_daily
+-- Adds up the bins of hours per series and day: bins of equal limits lose nothing by that.
+insert into core.sample_1d_bins (tenant_key, series_id, bucket, bins, counts)
+select %(tenant_key)s::integer, series_id, bucket, array_agg(bin order by bin), array_agg(n order by bin)
+from (
+    select h.series_id, date_bin('1 day', h.bucket, '2000-01-01 00:00+00') as bucket, u.bin, sum(u.n)::integer as n
+    from core.sample_1h_bins h
+    cross join lateral unnest(h.bins, h.counts) as u (bin, n)
+    where h.tenant_key = %(tenant_key)s::integer
+      and h.series_id = any (array(
+          select s.series_id from core.series s
+          where s.tenant_key = %(tenant_key)s::integer and s.metric = any (%(metrics)s::text[])
+      ))
+      and h.bucket >= %(start)s::timestamptz and h.bucket < %(end)s::timestamptz
+    group by 1, 2, 3
+) counted
+group by series_id, bucket;

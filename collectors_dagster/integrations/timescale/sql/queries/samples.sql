@@ -14,35 +14,6 @@ where tenant_key = %(tenant_key)s::integer
   ))
   and ts > %(start)s::timestamptz and ts <= %(end)s::timestamptz;
 
--- name: buckets
--- Mean and maximum per bucket, packed: one row per series, 24 bytes per bucket (end, mean, maximum).
--- Bucket ends are counted back from the window's end; a bucket holds the samples after its start up to its end.
-with wanted as materialized (
-    select series_id, host, collector, metric, labels, unit, kind
-    from core.series
-    where tenant_key = %(tenant_key)s::integer and metric = any (%(metrics)s::text[])
-      and (%(hosts)s::text[] is null or host = any (%(hosts)s::text[]))
-),
-binned as (
-    select series_id, date_bin(%(step)s::interval, ts, %(end)s::timestamptz + interval '1 microsecond') as bucket,
-           avg(value) as mean, max(value) as maximum
-    from core.sample
-    where tenant_key = %(tenant_key)s::integer
-      and series_id = any (array(select series_id from wanted))
-      and ts > %(start)s::timestamptz and ts <= %(end)s::timestamptz
-    group by 1, 2
-),
-packed as materialized (
-    select series_id, string_agg(
-        timestamptz_send(bucket + %(step)s::interval - interval '1 microsecond')
-        || float8send(mean) || float8send(maximum), ''::bytea order by bucket) as content
-    from binned group by series_id
-)
-select w.host, w.collector, w.metric, w.labels, w.unit, w.kind, p.content
-from packed p
-join wanted w using (series_id)
-order by w.host, w.metric, w.labels, w.collector;
-
 -- name: hosts
 -- Hosts with at least one sample in a window (start excluded, end included).
 select distinct s.host
