@@ -10,10 +10,12 @@ from assets.work import TenantDay
 from collectors_dagster.records import ClockEvent, ClockEventKind
 
 if TYPE_CHECKING:
-    from collectors_dagster.integrations.timescale import SourceReport
+    from collectors_dagster.integrations.timescale.ledger import SourceReport
+    from collectors_dagster.integrations.timescale.refusals import RefusedSource
 
 COLUMNS = ("host", "source", "received", "expected", "gap s", "late", "duplicates", "last sample")
 CLOCKS = ("host", "at", "what happened", "seconds")
+REFUSED = ("host", "source", "samples", "what is wrong", "for example", "came by")
 
 
 def seal_collection(day: TenantDay) -> Metadata:
@@ -21,7 +23,8 @@ def seal_collection(day: TenantDay) -> Metadata:
     tenant, store = day.tenant, day.tools.store
     reports = store.ledger.collection_report(tenant.id, day.elapsed, tenant.system.collection_interval_seconds)
     events = store.ledger.clock_events(tenant.id, day.elapsed)
-    totals = _totals(reports)
+    refused = store.ledger.refused(tenant.id, day.elapsed)
+    totals = {**_totals(reports), "refused": sum(one.samples for one in refused)}
     store.ledger.record(
         tenant.id, "collection_run", day.window, day.tools.run_id, rows=totals["received"], detail=totals
     )
@@ -31,6 +34,7 @@ def seal_collection(day: TenantDay) -> Metadata:
         "completeness": dg.MetadataValue.float(_share(totals["received"], totals["expected"])),
         **{name: dg.MetadataValue.int(value) for name, value in totals.items()},
         "sources": table(COLUMNS, [_row(one) for one in reports], empty=_nothing(day)),
+        "refusals": table(REFUSED, [_refusal(one) for one in refused], empty="Everything that came could be stored."),
         "clocks": table(CLOCKS, [_event(one) for one in events], empty="No host's clock was set, and no host slept."),
     }
 
@@ -56,6 +60,10 @@ def _row(report: "SourceReport") -> tuple[object, ...]:
         report.duplicates,
         last,
     )
+
+
+def _refusal(one: "RefusedSource") -> tuple[object, ...]:
+    return one.host, one.collector, one.samples, one.reason, one.example, one.origin
 
 
 def _event(event: ClockEvent) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("startup", "run_cost", "sampling", "processes", "exposition", "agent", "catch_up", "query")
+NAMES = ("startup", "run_cost", "sampling", "processes", "exposition", "agent", "catch_up", "ingest", "query")
 
 
 def run(name: str) -> dict[str, Any]:

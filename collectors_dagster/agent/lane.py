@@ -10,6 +10,7 @@ from collectors_dagster.agent.intervals import ClosedInterval, Intervals, border
 from collectors_dagster.agent.reader import Observation, SpoolReader
 from collectors_dagster.agent.share import Share
 from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, DeliveryNote
+from collectors_dagster.integrations.timescale.sorting_out import quarantined
 from collectors_dagster.security.sealing import Sealer
 from collectors_dagster.tenants import Tenant
 
@@ -116,10 +117,11 @@ class Lane:
         return True
 
     def give_up(self, reason: str) -> None:
-        """Replace the batch by an empty one: it is kept elsewhere, and the lane goes on behind it."""
+        """Replace the batch by one that only counts it: it is kept elsewhere, and the lane goes on behind it."""
         assert self._batch is not None
         self.gave_up_for, self.retry_at = reason, 0.0
-        self._batch = replace(self._batch, samples=(), notes=(), clock_events=())
+        kept = quarantined(self._batch.samples, reason)
+        self._batch = replace(self._batch, samples=(), notes=(), clock_events=(), quarantined=kept)
 
     def close(self) -> None:
         """Close the spool's file."""

@@ -27,6 +27,7 @@ from typing import Any
 from collectors_dagster.config.files import remove_durably, write_atomically
 from collectors_dagster.errors import SecurityError, SpoolError
 from collectors_dagster.integrations.timescale.delivery import DeliveryBatch, DeliveryNote
+from collectors_dagster.integrations.timescale.sorting_out import quarantined
 from collectors_dagster.logs import get_logger
 from collectors_dagster.records import ClockEvent, ClockEventKind
 from collectors_dagster.samples import Kind, Sample, SeriesKey
@@ -185,10 +186,15 @@ def quarantine_directory(spool_root: Path) -> Path:
     return spool_root.parent / "quarantine"
 
 
-def again(batch: DeliveryBatch) -> DeliveryBatch:
+def again(batch: DeliveryBatch, reason: str) -> DeliveryBatch:
     """Return a batch for another try: under a cursor of its own, because the spool's has passed it.
 
     Trying twice therefore stores nothing twice, neither samples nor counts.
+
+    Parameters
+    ----------
+    reason : str
+        Why it was put into quarantine: what the books say of that is taken back.
     """
     return DeliveryBatch(
         agent_id=batch.agent_id,
@@ -199,6 +205,7 @@ def again(batch: DeliveryBatch) -> DeliveryBatch:
         samples=batch.samples,
         notes=batch.notes,
         clock_events=batch.clock_events,
+        quarantined=quarantined(batch.samples, reason, sign=-1),
     )
 
 

@@ -161,7 +161,8 @@ def retry(names: Names = None, every: All = False) -> None:
     with DeliveryStore(load_settings().database_conninfo(), application_name="collectors-quarantine") as store:
         for name in _chosen(kept, names, every=every):
             try:
-                result = store.deliver(again(kept.read(name).batch))
+                held = kept.read(name)
+                result = store.deliver(again(held.batch, held.reason))
             except CollectorsError as error:
                 typer.echo(f"{name}: {error}", err=True)
                 failed = True

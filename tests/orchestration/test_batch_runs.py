@@ -16,6 +16,7 @@ from collectors_dagster.integrations.timescale import DeliveryBatch, DeliverySto
 from collectors_dagster.integrations.timescale.edition import Edition
 from collectors_dagster.integrations.timescale.reading import Resolution, Selection
 from collectors_dagster.records import ClockEvent, ClockEventKind, Window
+from collectors_dagster.samples import Sample, SeriesKey
 from resources.deployment import Deployment
 from sensors.ranges import RANGE_END, RANGE_START
 from tests.orchestration.conftest import AURORA, BOREALIS, CIRRUS, DAY, EVE, FolderRegistry, Tenants, write_minutes
@@ -149,6 +150,22 @@ def test_a_clock_that_was_set_is_shown_with_the_day(
     told = str(metadata(result, "collection_run")["clocks"])
     assert "the clock was set" in told
     assert "-3600.0" in told
+
+
+def test_what_was_refused_is_shown_with_the_day(
+    platform: dict[str, object], instance: dg.DagsterInstance, delivery_store: DeliveryStore
+) -> None:
+    noon = Window.of_day(DAY).start + timedelta(hours=12)
+    samples = [Sample(SeriesKey("host-9", "disk", "disk_busy_ratio"), noon, float("nan"))]
+    delivery_store.deliver(DeliveryBatch("agent-9", "epoch-1", "aurora", 1, 1, samples))
+    shown = []
+    for tenant in ("aurora", "borealis"):
+        one = (f"{tenant}|{DAY}", f"{tenant}|{DAY}")
+        result = run("tenant_day", platform, instance, one, assets=("collection_run",))
+        shown.append(metadata(result, "collection_run"))
+    assert [one["refused"] for one in shown] == [1, 0]
+    assert "| host-9 | disk | 1 | not a number | disk_busy_ratio = nan" in str(shown[0]["refusals"])
+    assert shown[1]["refusals"] == "Everything that came could be stored."
 
 
 def test_a_tenant_without_any_data_is_served_too(platform: dict[str, object], instance: dg.DagsterInstance) -> None:

@@ -147,6 +147,16 @@ def restarted(server: PostgresServer) -> Iterator[None]:
         _start(server)
 
 
+@contextmanager
+def crashed(server: PostgresServer) -> Iterator[None]:
+    """Let the server die without a word, and keep it down for the time of the block."""
+    _command(server, "pg_ctl", "stop", "-m", "immediate", "-w")
+    try:
+        yield
+    finally:
+        _start(server)
+
+
 def _start(server: PostgresServer) -> None:
     home = server.data.parent
     settings = SETTINGS | OWN_SETTINGS[server.edition]

@@ -31,7 +31,7 @@ DAY = Window.of_day("2026-01-05")
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 AURORA = Tenant("aurora", "Aurora")
 BOREALIS = Tenant("borealis", "Borealis")
-VOLATILE = ("loaded_at", "acked_at", "created_at", "seen_at", "applied_at")
+VOLATILE = ("loaded_at", "acked_at", "created_at", "seen_at", "applied_at", "noted_at")
 
 LOAD1 = SeriesKey("host-1", "load", "load1", unit="processes")
 READS = SeriesKey(

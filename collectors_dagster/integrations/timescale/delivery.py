@@ -19,13 +19,18 @@ from collectors_dagster.integrations.timescale.connection import Cursor
 from collectors_dagster.integrations.timescale.details import DetailTable
 from collectors_dagster.integrations.timescale.lean import LeanDatabase
 from collectors_dagster.integrations.timescale.queries import load_queries
-from collectors_dagster.integrations.timescale.series import LARGEST_VALUE, SeriesTable
+from collectors_dagster.integrations.timescale.refusals import AGENT, Refusal, book_refusals, read_limits
+from collectors_dagster.integrations.timescale.series import LARGEST_VALUE, KnownSeries, SeriesTable
+from collectors_dagster.integrations.timescale.sorting_out import sorted_out
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import ClockEvent
-from collectors_dagster.samples import Sample
+from collectors_dagster.samples import Sample, SeriesKey
 from collectors_dagster.security.sealing import Secret
 
 QUERIES = load_queries("delivery")
+
+SLICE_SAMPLES = 20_000
+"""So many are sent to the database at once: a batch may be of any size, the text of its samples may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class DeliveryBatch:
     settled_seq : int or None
         Everything up to here is delivered or not due to the tenant; ``None``: everything before `first_seq`.
         Lower than that if the batch goes ahead of a backlog.
+    quarantined : sequence of Refusal
+        What of these numbers is not in the batch, because the store refused it for good before.
     """
 
     agent_id: str
@@ -77,6 +84,7 @@ class DeliveryBatch:
     notes: Sequence[DeliveryNote] = ()
     clock_events: Sequence[ClockEvent] = ()
     settled_seq: int | None = None
+    quarantined: Sequence[Refusal] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,7 @@ class DeliveryResult:
     acked_seq : int
         Everything up to here is stored; the spool may forget it.
     rows, duplicates, refused : int
-        Samples added, there already, and not storable (NaN, or beyond 1e100 in magnitude).
+        Samples added, there already, and not storable: each :class:`Reason` is counted in the books.
     """
 
     applied: bool
@@ -210,16 +218,20 @@ class DeliveryStore:
 
     def _deliver(self, batch: DeliveryBatch) -> DeliveryResult:
         tenant_key = self.tenants.key(batch.tenant_id)
-        samples = [sample for sample in batch.samples if abs(sample.value) <= LARGEST_VALUE]
-        series_ids = self._series.ids(tenant_key, [sample.series for sample in samples])
+        series = list(dict.fromkeys(one.series for one in batch.samples if abs(one.value) <= LARGEST_VALUE))
+        known = dict(zip(series, self._series.resolved(tenant_key, series), strict=True))
         place = _place(batch, tenant_key)
-        with self._database.transaction("deliver samples") as cursor:
+        said = f"deliver samples of tenant {batch.tenant_id!r} from agent {batch.agent_id!r}"
+        with self._database.transaction(said) as cursor:
             acked, stored = _one(cursor.execute(QUERIES["lock_cursor"], place))
             if stored:
                 return DeliveryResult(applied=False, acked_seq=acked)
+            samples, refusals = self._sorted_out(cursor, tenant_key, batch, known)
+            series_ids = [known[sample.series].series_id for sample in samples]
             added = self._insert(cursor, tenant_key, samples, series_ids, batch.notes)
             if batch.clock_events:
                 cursor.execute(QUERIES["note_clock_events"], _clock_columns(tenant_key, batch.clock_events))
+            book_refusals(cursor, tenant_key, AGENT, (*refusals, *batch.quarantined))
             (acked,) = _one(cursor.execute(QUERIES["move_cursor"], place))
         return DeliveryResult(
             applied=True,
@@ -228,6 +240,15 @@ class DeliveryStore:
             duplicates=len(samples) - added,
             refused=len(batch.samples) - len(samples),
         )
+
+    def _sorted_out(
+        self, cursor: Cursor, tenant_key: int, batch: DeliveryBatch, known: Mapping[SeriesKey, KnownSeries]
+    ) -> tuple[Sequence[Sample], Sequence[Refusal]]:
+        """Return the samples that can be stored, and what is wrong with the others."""
+        if not batch.samples:
+            return (), ()
+        _, limits = read_limits(cursor, tenant_key)
+        return sorted_out(batch.samples, known, limits)
 
     def _insert(
         self,
@@ -239,26 +260,31 @@ class DeliveryStore:
     ) -> int:
         """Store samples and counts; return how many samples are new."""
         self._backend.before_write(cursor, [sample.ts for sample in samples])
-        rows = {
-            "tenant_key": tenant_key,
-            "series_ids": list(series_ids),
-            "ts": [sample.ts for sample in samples],
-            "values": [sample.value for sample in samples],
-        }
-        cursor.execute(QUERIES["insert_samples"], rows)
-        sources = {key: sample.series for key, sample in zip(series_ids, samples, strict=True)}
         counts: defaultdict[_Source, _Count] = defaultdict(_Count)
+        sources = {key: sample.series for key, sample in zip(series_ids, samples, strict=True)}
         total = 0
-        for series_id, hour, sent, added, late in cursor.fetchall():
-            count = counts[sources[series_id].host, sources[series_id].collector, hour]
-            count.samples += sent
-            count.duplicates += sent - added
-            count.late += late
-            total += added
+        for start in range(0, len(samples), SLICE_SAMPLES):
+            part = slice(start, start + SLICE_SAMPLES)
+            cursor.execute(QUERIES["insert_samples"], _sample_columns(tenant_key, series_ids[part], samples[part]))
+            for series_id, hour, sent, added, late in cursor.fetchall():
+                count = counts[sources[series_id].host, sources[series_id].collector, hour]
+                count.samples += sent
+                count.duplicates += sent - added
+                count.late += late
+                total += added
         _add_notes(counts, notes)
         if counts:
             cursor.execute(QUERIES["count"], _columns(tenant_key, counts))
         return total
+
+
+def _sample_columns(tenant_key: int, series_ids: Sequence[int], samples: Sequence[Sample]) -> dict[str, object]:
+    return {
+        "tenant_key": tenant_key,
+        "series_ids": list(series_ids),
+        "ts": [sample.ts for sample in samples],
+        "values": [sample.value for sample in samples],
+    }
 
 
 def _place(batch: DeliveryBatch, tenant_key: int) -> dict[str, object]:

@@ -23,6 +23,7 @@ _INTEGRATION: tuple[tuple[tuple[str, ...], type[IntegrationError], str], ...] = 
     (("57014", "55P03"), ServiceTimeoutError, "it took too long; try again when the database is less busy"),
     (("08", "57P01", "57P02", "57P03", "57P05"), ServiceUnreachableError, "check that the database is up"),
     (("40",), ServiceFailedError, "another transaction was in the way; try again"),
+    (("53100",), ServiceFailedError, "the database's disk is full: make room there; nothing was changed"),
     (("53", "58", "57", "XX"), ServiceFailedError, "look into the database's log"),
     (("28", "3D"), RequestRejectedError, "check user, password and database name in the settings"),
     (("42501",), RequestRejectedError, "the database role lacks the right"),

@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from collectors_dagster.integrations.timescale.database import Cursor, Database
 from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.integrations.timescale.refusals import RefusedSource
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import ClockEvent, ClockEventKind, Window
 
@@ -94,6 +95,12 @@ class LoadLedger:
         }
         with self._database.transaction("report the collection") as cursor:
             return [SourceReport(*row) for row in cursor.execute(QUERIES["collection_report"], wanted)]
+
+    def refused(self, tenant_id: str, window: Window) -> list[RefusedSource]:
+        """Return what was not stored of a window, and why, most first."""
+        wanted = {"tenant_key": self._tenants.key(tenant_id), **_span(window)}
+        with self._database.transaction("read what was refused") as cursor:
+            return [RefusedSource(*row) for row in cursor.execute(QUERIES["refused"], wanted)]
 
     def clock_events(self, tenant_id: str, window: Window) -> list[ClockEvent]:
         """Return what happened to the hosts' clocks in a window, by time: why samples are missing or doubled there."""

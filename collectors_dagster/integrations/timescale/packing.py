@@ -4,7 +4,7 @@ All fields have a fixed size, so a whole load is one numpy structured array
 (https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format").
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -23,15 +23,33 @@ Column = tuple[str | np.dtype[np.void], NDArray[np.generic] | int | bytes]
 
 def copy_rows(columns: Sequence[Column], n: int) -> bytes:
     """Return `n` rows in the binary COPY format, without header and trailer."""
-    fields: list[tuple[str, str | np.dtype[np.void]]] = [("count", ">i2")]
-    for i, (kind, _) in enumerate(columns):
-        fields += [(f"size{i}", ">i4"), (f"value{i}", kind)]
-    rows = np.zeros(n, dtype=np.dtype(fields))
-    rows["count"] = len(columns)
-    for i, (kind, values) in enumerate(columns):
-        rows[f"size{i}"] = np.dtype(kind).itemsize
+    rows = _framed([kind for kind, _ in columns], n)
+    for i, (_, values) in enumerate(columns):
         rows[f"value{i}"] = values
     return rows.tobytes()
+
+
+def copy_blocks(columns: Sequence[Column], n: int, block_rows: int) -> Iterator[bytes]:
+    """Yield `n` rows in the binary COPY format block by block."""
+    rows = _framed([kind for kind, _ in columns], min(n, block_rows))
+    for start in range(0, n, block_rows):
+        part = slice(start, min(start + block_rows, n))
+        block = rows[: part.stop - start]
+        for i, (_, values) in enumerate(columns):
+            block[f"value{i}"] = values[part] if isinstance(values, np.ndarray) else values
+        yield block.tobytes()
+
+
+def _framed(kinds: Sequence[str | np.dtype[np.void]], n: int) -> NDArray[np.void]:
+    """Return `n` rows whose values are still to be filled in."""
+    fields: list[tuple[str, str | np.dtype[np.void]]] = [("count", ">i2")]
+    for i, kind in enumerate(kinds):
+        fields += [(f"size{i}", ">i4"), (f"value{i}", kind)]
+    rows = np.zeros(n, dtype=np.dtype(fields))
+    rows["count"] = len(kinds)
+    for i, kind in enumerate(kinds):
+        rows[f"size{i}"] = np.dtype(kind).itemsize
+    return rows
 
 
 def array_type(m: int) -> np.dtype[np.void]:

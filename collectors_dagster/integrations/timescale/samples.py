@@ -4,49 +4,85 @@ A sample's time is the end of its interval, so a window holds the samples after 
 including its end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 
-import numpy as np
-from numpy.typing import NDArray
-
-from collectors_dagster.errors import ConstraintViolatedError
+from collectors_dagster.errors import ConstraintViolatedError, StorageError
 from collectors_dagster.frames import Floats, Times
 from collectors_dagster.integrations.timescale.backend import FoundBackend
-from collectors_dagster.integrations.timescale.database import Database
+from collectors_dagster.integrations.timescale.database import Cursor, Database
 from collectors_dagster.integrations.timescale.ledger import book
-from collectors_dagster.integrations.timescale.packing import (
-    HEADER,
-    TRAILER,
-    Column,
-    as_datetime64,
-    copy_rows,
-    days_of,
-    microseconds,
-)
+from collectors_dagster.integrations.timescale.loading import PIECE_ROWS, Load, Portion, portions
 from collectors_dagster.integrations.timescale.queries import load_queries
-from collectors_dagster.integrations.timescale.series import LARGEST_VALUE, SeriesTable
+from collectors_dagster.integrations.timescale.refusals import (
+    Reason,
+    Refusal,
+    Tally,
+    is_active,
+    read_limits,
+    rebook_refusals,
+)
+from collectors_dagster.integrations.timescale.series import SeriesTable
+from collectors_dagster.integrations.timescale.sifting import Integers, Piece, Scope, Sieve
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import Window
 from collectors_dagster.samples import SeriesKey
 
 QUERIES = load_queries("samples")
 
-Integers = NDArray[np.integer]
-
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """A load's size and the checksum of its sorted rows; the same data give the same checksum."""
+    """What became of a load.
+
+    Attributes
+    ----------
+    rows : int
+        Samples that the window holds of it now.
+    sha256 : str
+        Checksum of the rows; the same data give the same, in whatever order and pieces.
+    refusals : tuple of Refusal
+        Samples that were left out, by source and reason.
+    """
 
     rows: int
     sha256: str
+    refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def refused(self) -> int:
+        """Samples that were left out."""
+        return sum(one.samples for one in self.refusals)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is loaded for whom."""
+
+    tenant_id: str
+    tenant_key: int
+    dataset: str
+    window: Window
+    series: Sequence[SeriesKey]
+    run_id: str
+
+    @property
+    def said(self) -> str:
+        """What is being tried, for messages."""
+        hosts = sorted({one.host for one in self.series})
+        of = ", ".join(hosts[:3]) + (f" and {len(hosts) - 3} more" if len(hosts) > 3 else "")
+        return f"load {self.dataset!r} of {of or 'no source'} for tenant {self.tenant_id!r}"
 
 
 class SampleTable:
-    """``core.sample``."""
+    """``core.sample``.
+
+    Parameters
+    ----------
+    piece_rows : int
+        Arrays are cut into pieces of about so many rows on their way to the database.
+    """
 
     def __init__(
         self,
@@ -54,11 +90,14 @@ class SampleTable:
         tenants: TenantTable,
         series: SeriesTable,
         backend: FoundBackend,
+        *,
+        piece_rows: int = PIECE_ROWS,
     ) -> None:
         self._database = database
         self._tenants = tenants
         self._series = series
         self._backend = backend
+        self._piece_rows = piece_rows
 
     def write_window(
         self,
@@ -86,31 +125,70 @@ class SampleTable:
         ts : shape (n,), datetime64
             Ends of the intervals, after the window's start, up to its end.
         values : shape (n,)
-            NaN means "not measured" and is left out.
         run_id : str
             Who wrote it.
 
         Raises
         ------
         ConstraintViolatedError
-            If a time lies outside of the window, a value is beyond 1e100 in magnitude, or a series has two
-            values at one time.
+            If no sample of it can be stored: then the window stays as it was.
+        StorageError
+            If the tenant is removed, before or meanwhile.
+
+        Notes
+        -----
+        A sample that cannot be stored (see :class:`Reason`) is left out, and counted in the books: see
+        :meth:`LoadLedger.refused`.
         """
-        tenant_key = self._tenants.key(tenant_id)
-        kept = ~np.isnan(values)
-        index, ts, values = index[kept], ts[kept], values[kept]
-        _refuse_outsiders(window, ts, values)
-        keys = np.asarray(self._series.ids(tenant_key, series), dtype=np.int64)
-        payload = _payload(tenant_key, keys[index], ts, values)
-        result = LoadResult(len(values), sha256(payload).hexdigest())
-        with self._database.transaction("write samples") as cursor:
-            cursor.execute(QUERIES["lock"], {"dataset": dataset, "tenant_key": tenant_key})
-            self._backend.before_write(cursor, days_of(ts))
-            cursor.execute(QUERIES["delete_window"], _sources(tenant_key, window, series))
-            with cursor.copy(QUERIES["copy"]) as copy:
-                copy.write(HEADER + payload + TRAILER)
-            book(cursor, tenant_key, dataset, window, run_id=run_id, rows=result.rows, sha256=result.sha256)
+        job = _Job(tenant_id, self._tenants.key(tenant_id), dataset, window, series, run_id)
+        whole, cut = portions(Piece(index, ts, values), len(series), self._piece_rows)
+        return self._load(job, cut, whole)
+
+    def write_pieces(
+        self,
+        tenant_id: str,
+        dataset: str,
+        window: Window,
+        *,
+        series: Sequence[SeriesKey],
+        pieces: Iterable[Piece],
+        run_id: str,
+    ) -> LoadResult:
+        """Do the same with samples that come piece by piece: a window may be larger than the memory.
+
+        Of two values of a series at one time the first stays. `pieces` are asked for in the transaction: what they
+        raise undoes the load. At most some 60 bytes a row of the largest piece are needed beside it.
+        """
+        job = _Job(tenant_id, self._tenants.key(tenant_id), dataset, window, series, run_id)
+        return self._load(job, (Portion(piece) for piece in pieces), ())
+
+    def _load(self, job: _Job, cut: Iterable[Portion], whole: Sequence[int]) -> LoadResult:
+        known = self._series.resolved(job.tenant_key, job.series)
+        tally = Tally()
+        try:
+            with self._database.transaction(job.said) as cursor:
+                active, limits = read_limits(cursor, job.tenant_key)
+                _refuse_removed(job, active=active)
+                sieve = Sieve(Scope(job.dataset, job.window, limits), job.series, known, tally)
+                load = Load(cursor, job.tenant_key, job.window, sieve, self._backend.before_write)
+                load.begin(job.dataset)
+                self._backend.before_write(cursor, ())  # what is deleted may be compressed
+                load.empty(job.series, leave=whole)
+                for portion in cut:
+                    load.add(portion)
+                result = LoadResult(load.rows, load.checksum, tally.refusals())
+                _refuse_nothing_but_faults(job, result)
+                _booked(cursor, job, result)
+                _refuse_removed(job, active=is_active(cursor, job.tenant_key))
+        except ConstraintViolatedError:
+            self._note(job, tally)
+            raise
         return result
+
+    def _note(self, job: _Job, tally: Tally) -> None:
+        """Book what was refused of a load that changed nothing else."""
+        with self._database.transaction("book what was refused") as cursor:
+            rebook_refusals(cursor, job.tenant_key, job.dataset, job.window.start, tally.refusals())
 
     def hosts(self, tenant_id: str, window: Window) -> list[str]:
         """Return the hosts with samples in a window, sorted."""
@@ -140,37 +218,25 @@ class SampleTable:
         return {"tenant_key": self._tenants.key(tenant_id), "start": window.start, "end": window.end}
 
 
-def _refuse_outsiders(window: Window, ts: Times, values: Floats) -> None:
-    if (np.abs(values) > LARGEST_VALUE).any():
-        raise ConstraintViolatedError(f"a sample's magnitude is above {LARGEST_VALUE:g}")
-    inside = (ts > as_datetime64(window.start)) & (ts <= as_datetime64(window.end))
-    if not inside.all():
-        first = ts[~inside][0]
-        raise ConstraintViolatedError(
-            f"the sample at {first} lies outside of the window: times name the ends of intervals, after "
-            f"{window.start.isoformat()} up to {window.end.isoformat()}"
+def _refuse_removed(job: _Job, *, active: bool) -> None:
+    if not active:
+        raise StorageError(
+            f"cannot {job.said}: the tenant was removed; nothing was changed. Add the tenant again, and repeat the load"
         )
 
 
-def _payload(tenant_key: int, series_ids: NDArray[np.int64], ts: Times, values: Floats) -> bytes:
-    """Return the rows sorted by series and time, as the unique index wants them."""
-    stamps = microseconds(ts)
-    order = np.lexsort((stamps, series_ids))
-    columns: list[Column] = [
-        (">i4", tenant_key),
-        (">i4", series_ids[order]),
-        (">i8", stamps[order]),
-        (">f8", values[order]),
-    ]
-    return copy_rows(columns, len(values))
+def _refuse_nothing_but_faults(job: _Job, result: LoadResult) -> None:
+    faults = [one for one in result.refusals if one.reason != Reason.NAN]  # nothing measured is an answer too
+    if faults and not result.rows:
+        first = faults[0]
+        raise ConstraintViolatedError(
+            f"cannot {job.said}: none of its {result.refused} samples can be stored, the window stays as it was; "
+            f"{first.samples} of {first.host}/{first.collector} are {first.reason}, such as {first.example}"
+        )
 
 
-def _sources(tenant_key: int, window: Window, series: Sequence[SeriesKey]) -> dict[str, object]:
-    sources = sorted({(one.host, one.collector) for one in series})
-    return {
-        "tenant_key": tenant_key,
-        "start": window.start,
-        "end": window.end,
-        "hosts": [host for host, _ in sources],
-        "collectors": [collector for _, collector in sources],
-    }
+def _booked(cursor: Cursor, job: _Job, result: LoadResult) -> None:
+    detail = {"refused": result.refused} if result.refused else None
+    key, window = job.tenant_key, job.window
+    book(cursor, key, job.dataset, window, run_id=job.run_id, rows=result.rows, sha256=result.sha256, detail=detail)
+    rebook_refusals(cursor, key, job.dataset, window.start, result.refusals)

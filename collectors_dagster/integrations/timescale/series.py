@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from collectors_dagster.integrations.timescale.connection import Cursor, Transactions
 from collectors_dagster.integrations.timescale.queries import load_queries
@@ -19,27 +20,56 @@ MOST_KNOWN = 50_000
 """Keys that are remembered."""
 
 
+class KnownSeries(NamedTuple):
+    """A series as the database has it."""
+
+    series_id: int
+    unit: str
+
+
 class SeriesTable:
     """``core.series`` with a cache of its keys.
 
     Keys are resolved in a transaction of their own, before the data's: a key is remembered only once
     it is committed.
+
+    Parameters
+    ----------
+    most_known : int
+        Keys that are remembered; beyond it all are forgotten, but those that are asked for.
     """
 
-    def __init__(self, database: Transactions) -> None:
+    def __init__(self, database: Transactions, most_known: int = MOST_KNOWN) -> None:
         self._database = database
-        self._known: dict[tuple[int, Identity], int] = {}
+        self._most_known = most_known
+        self._known: dict[tuple[int, Identity], KnownSeries] = {}
+
+    @property
+    def remembered(self) -> int:
+        """How many keys are remembered now."""
+        return len(self._known)
 
     def ids(self, tenant_key: int, series: Sequence[SeriesKey]) -> list[int]:
         """Return the keys of these series in their order, adding those that are new."""
-        if len(self._known) > MOST_KNOWN:  # containers come and go, and each has series of its own
-            self._known.clear()
-        missing = [one for one in dict.fromkeys(series) if (tenant_key, identity(one)) not in self._known]
+        return [one.series_id for one in self.resolved(tenant_key, series)]
+
+    def resolved(self, tenant_key: int, series: Sequence[SeriesKey]) -> list[KnownSeries]:
+        """Return the keys and units of these series in their order, adding those that are new."""
+        wanted = {one: (tenant_key, identity(one)) for one in series}
+        missing = [one for one, key in wanted.items() if key not in self._known]
+        found = {key: self._known[key] for key in wanted.values() if key in self._known}
         if missing:
             with self._database.transaction("resolve series") as cursor:
-                found = _resolved(cursor, tenant_key, missing)
-            self._known.update({(tenant_key, identity(one)): key for one, key in found.items()})
-        return [self._known[tenant_key, identity(one)] for one in series]
+                added = {wanted[one]: known for one, known in _resolved(cursor, tenant_key, missing).items()}
+            found |= added
+            self._remember(added)
+        return [found[wanted[one]] for one in series]
+
+    def _remember(self, added: dict[tuple[int, Identity], KnownSeries]) -> None:
+        if len(self._known) + len(added) > self._most_known:  # containers come and go, each with series of its own
+            self._known = {}
+        if len(added) <= self._most_known:
+            self._known |= added
 
     def forget(self, tenant_key: int) -> None:
         """Look a tenant's series up again the next time: they may have been erased."""
@@ -61,7 +91,12 @@ def labels_from(document: dict[str, str]) -> Labels:
     return tuple(sorted(document.items()))
 
 
-def _resolved(cursor: Cursor, tenant_key: int, series: list[SeriesKey]) -> dict[SeriesKey, int]:
+def wrong_unit(series: SeriesKey, known: KnownSeries) -> bool:
+    """Say whether samples come in another unit than those that are there; none given is no unit to differ."""
+    return bool(series.unit and known.unit and series.unit != known.unit)
+
+
+def _resolved(cursor: Cursor, tenant_key: int, series: list[SeriesKey]) -> dict[SeriesKey, KnownSeries]:
     found = _find(cursor, tenant_key, series)
     absent = [one for one in series if one not in found]
     if absent:
@@ -70,9 +105,9 @@ def _resolved(cursor: Cursor, tenant_key: int, series: list[SeriesKey]) -> dict[
     return found
 
 
-def _find(cursor: Cursor, tenant_key: int, series: list[SeriesKey]) -> dict[SeriesKey, int]:
+def _find(cursor: Cursor, tenant_key: int, series: list[SeriesKey]) -> dict[SeriesKey, KnownSeries]:
     cursor.execute(QUERIES["find"], _columns(tenant_key, series))
-    return {series[position - 1]: series_id for position, series_id in cursor}
+    return {series[position - 1]: KnownSeries(series_id, unit) for position, series_id, unit in cursor}
 
 
 def _columns(tenant_key: int, series: list[SeriesKey]) -> dict[str, object]:

@@ -16,10 +16,11 @@ from collectors_dagster.agent.spool import Spool
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.runner import Column
 from collectors_dagster.errors import ServiceUnreachableError
-from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryResult, DeliveryStore
+from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryResult, DeliveryStore, Store
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
 from collectors_dagster.patterns.retry import Backoff
+from collectors_dagster.records import Window
 from collectors_dagster.samples import Kind, Metric
 from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
 from tests.support.spools import HEADER, append_seconds, open_spool, sweep
@@ -50,6 +51,7 @@ class Site:
 
     def __init__(self, root: Path, clock: ManualClock, store: Counting, conninfo: SecretStr) -> None:
         self.clock, self.store = clock, store
+        self.database = conninfo
         self._conninfo = conninfo.get_secret_value()
         self.identity = Identity(HEADER.agent_id, HEADER.epoch, HEADER.host, root / "spool")
         self.identity.directory.mkdir(parents=True)
@@ -181,8 +183,14 @@ def test_trying_again_stores_it_once_and_books_it_once(site: Site) -> None:
     site.turn(delivery, 10)
     (name,) = delivery.quarantine.names()
     site.execute(ALLOW)
-    kept = again(delivery.quarantine.read(name).batch)
-    assert site.store.deliver(kept).rows == 2
+    held = delivery.quarantine.read(name)
+    kept = again(held.batch, held.reason)
+    with Store(site.database, application_name="tests") as store:
+        (told,) = store.ledger.refused("aurora", Window.of_day("2026-01-01"))
+        assert (told.collector, told.samples) == ("load", 2)
+        assert told.reason.startswith("in quarantine: cannot deliver samples of tenant 'aurora'")
+        assert site.store.deliver(kept).rows == 2
+        assert store.ledger.refused("aurora", Window.of_day("2026-01-01")) == []
     assert not site.store.deliver(kept).applied
     assert site.ends() == [10, 20, 30]
     assert site.booked_samples() == 6

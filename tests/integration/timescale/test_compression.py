@@ -32,8 +32,8 @@ def filled(store: Store) -> Store:
     return store
 
 
-def write(store: Store, tenant: str, window: Window) -> None:
-    samples = day_of_samples(window, series=10, step=60)
+def write(store: Store, tenant: str, window: Window, seed: int = 7) -> None:
+    samples = day_of_samples(window, series=10, step=60, seed=seed)
     store.samples.write_window(tenant, "demo", window, **samples)  # type: ignore[arg-type]  # **: no types per name
     store.rollups.hourly(tenant, window, "run-1")
 
@@ -88,6 +88,8 @@ def test_a_window_written_again_into_compressed_chunks_is_the_same_and_is_compre
     needs_compression(edition)
     small = compressed(filled).bytes_after
     before, rolled = checksum(database), hours(database)
+    write(filled, "aurora", DAY, seed=8)
+    assert checksum(database)["sample"] != before["sample"]
     write(filled, "aurora", DAY)
     assert checksum(database)["sample"] == before["sample"]
     assert hours(database) == rolled
@@ -102,6 +104,19 @@ def test_a_window_written_again_into_compressed_chunks_is_the_same_and_is_compre
     assert "compress again: late samples came" in {one.said for one in report.compressed}
     assert report.bytes_after < small * 1.2
     assert checksum(database)["sample"] == before["sample"]
+
+
+def test_a_window_that_is_the_same_already_stays_compressed(
+    filled: Store, database: SecretStr, edition: Edition
+) -> None:
+    needs_compression(edition)
+    small = compressed(filled).bytes_after
+    before = checksum(database)["sample"]
+    write(filled, "aurora", DAY)
+    report = filled.compression.apply(RULE, MORNING + HOUR)
+    assert {one.said for one in report.chunks if one.chunk.compressed} == {"is compressed"}
+    assert report.bytes_after == small
+    assert checksum(database)["sample"] == before
 
 
 def test_an_agents_late_samples_are_stored_once_in_a_compressed_chunk(

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import psycopg
 import pytest
 from pydantic import SecretStr
 
 from collectors_dagster.errors import ConstraintViolatedError
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from collectors_dagster.integrations.timescale.reading import Edge, Selection
+from collectors_dagster.integrations.timescale.refusals import Reason
 from collectors_dagster.records import Window
 from collectors_dagster.samples import SeriesKey
 from tests.support.store_data import (
@@ -84,12 +86,41 @@ def test_the_checksum_is_that_of_the_content_not_of_its_order(samples: Store) ->
     assert write(samples, value=1.0) != write(samples, value=2.0)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.6, 1.0])
+def test_a_window_corrected_in_part_is_exactly_the_new_one(samples: Store, database: SecretStr, share: float) -> None:
+    """Values that came, went or changed, few or many; zero and its negative are two values."""
+    data = day_of_samples(series=4, step=60)
+    random = np.random.default_rng(3)
+    index, ts, values = (np.asarray(data[name]) for name in ("index", "ts", "values"))
+    values[::7] = 0.0
+    turned = np.where(random.random(len(values)) < share, -values, values)
+    kept, before = random.random(len(values)) >= share / 2, random.random(len(values)) >= share / 2
+    for empty in (False, True):
+        first = {**data, "index": index[before], "ts": ts[before], "values": values[before]}
+        if not empty:
+            samples.samples.write_window("aurora", "demo", DAY, **first)  # type: ignore[arg-type]
+        corrected = {**data, "index": index[kept], "ts": ts[kept], "values": turned[kept]}
+        samples.samples.write_window("aurora" if not empty else "borealis", "demo", DAY, **corrected)  # type: ignore[arg-type]
+    with psycopg.connect(database.get_secret_value()) as connection:
+        aurora, borealis = (
+            connection.execute(
+                "select s.metric, p.ts, p.value::text from core.sample p join core.series s using (series_id) "
+                "join core.tenant t on t.tenant_key = p.tenant_key where tenant_id = %s order by 1, 2",
+                [tenant],
+            ).fetchall()
+            for tenant in ("aurora", "borealis")
+        )
+    assert aurora == borealis
+    assert len(aurora) == kept.sum()
+
+
 def test_what_was_not_measured_is_not_stored(samples: Store) -> None:
     ts = axis(HOUR, 60)
     values = np.where(np.arange(60) % 2 == 0, np.nan, 1.0)
     index = np.zeros(60, dtype=np.int64)
     given = {"series": [LOAD1], "index": index, "ts": ts, "values": values, "run_id": "run-1"}
-    assert samples.samples.write_window("aurora", "demo", HOUR, **given).rows == 30  # type: ignore[arg-type]
+    done = samples.samples.write_window("aurora", "demo", HOUR, **given)  # type: ignore[arg-type]
+    assert (done.rows, done.refused) == (30, 30)
 
 
 @pytest.mark.parametrize("seconds", [0, 3601, -10])
@@ -97,27 +128,31 @@ def test_a_sample_outside_of_its_window_is_refused(samples: Store, seconds: int,
     before = checksum(database)
     ts = np.array([after(seconds).replace(tzinfo=None)], dtype="datetime64[us]")
     given = {"series": [LOAD1], "index": np.array([0]), "ts": ts, "values": np.ones(1), "run_id": "run-1"}
-    with pytest.raises(ConstraintViolatedError, match="lies outside of the window"):
+    said = r"for tenant 'aurora': none of its 1 samples .*host-1/load are outside of the window"
+    with pytest.raises(ConstraintViolatedError, match=said):
         samples.samples.write_window("aurora", "demo", HOUR, **given)  # type: ignore[arg-type]
     assert checksum(database)["sample"] == before["sample"]
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e101])
-def test_a_value_that_would_spoil_the_aggregates_is_refused(samples: Store, value: float) -> None:
-    with pytest.raises(ConstraintViolatedError, match="magnitude"):
-        write(samples, value=value)
-
-
-def test_two_values_of_a_series_at_one_time_are_refused_and_nothing_is_lost(
-    samples: Store, database: SecretStr
+@pytest.mark.parametrize(("value", "said"), [(np.inf, "infinite"), (-np.inf, "infinite"), (1e101, "beyond 1e100")])
+def test_a_window_of_nothing_but_values_that_would_spoil_the_aggregates_stays_as_it_was(
+    samples: Store, database: SecretStr, value: float, said: str
 ) -> None:
     write(samples)
     before = checksum(database)
+    with pytest.raises(ConstraintViolatedError, match=f"host-1/load are {said}"):
+        write(samples, value=value)
+    assert {**checksum(database), "refusal": ""} == {**before, "refusal": ""}
+    (refused,) = samples.ledger.refused("aurora", HOUR)
+    assert (refused.host, refused.collector, refused.samples, refused.reason) == ("host-1", "load", 60, said)
+
+
+def test_of_two_values_of_a_series_at_one_time_the_first_stays(samples: Store) -> None:
     ts = np.repeat(axis(HOUR, 3600), 2)
-    given = {"series": [LOAD1], "index": np.zeros(2, dtype=np.int64), "ts": ts, "values": np.ones(2), "run_id": "r"}
-    with pytest.raises(ConstraintViolatedError, match="duplicate key"):
-        samples.samples.write_window("aurora", "demo", HOUR, **given)  # type: ignore[arg-type]
-    assert checksum(database) == before
+    given = {"series": [LOAD1], "index": np.zeros(2, dtype=np.int64), "ts": ts, "values": np.arange(2.0), "run_id": "r"}
+    done = samples.samples.write_window("aurora", "demo", HOUR, **given)  # type: ignore[arg-type]
+    assert [(one.reason, one.samples) for one in done.refusals] == [(Reason.DUPLICATE, 1)]
+    assert values(samples, HOUR, "load1") == [("load1", [0.0])]
 
 
 def test_hosts_newest_and_span_are_those_of_the_tenant(samples: Store, delivery_store: DeliveryStore) -> None:

@@ -9,9 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
+from collectors_dagster.integrations.timescale.database import Database
 from collectors_dagster.integrations.timescale.ledger import SourceReport
+from collectors_dagster.integrations.timescale.series import SeriesTable
 from collectors_dagster.records import Window
-from collectors_dagster.samples import Sample
+from collectors_dagster.samples import Sample, SeriesKey
 from collectors_dagster.tenants import Tenant, Tier
 from tests.support.store_data import (
     AURORA,
@@ -188,3 +190,20 @@ def test_tenants_follow_the_configuration_in_insertion_order(store: Store, datab
     assert store.tenants.ids() == ["borealis"]
     with psycopg.connect(database.get_secret_value()) as connection:
         assert connection.execute("select tier from core.tenant where tenant_id = 'aurora'").fetchone() == ("premium",)
+
+
+def test_series_that_come_and_go_are_remembered_up_to_a_bound(store: Store, database: SecretStr) -> None:
+    store.tenants.sync([AURORA])
+    connections = Database(database, application_name="tests", max_connections=1)
+    series, key = SeriesTable(connections, most_known=100), store.tenants.key("aurora")
+    first: dict[SeriesKey, int] = {}
+    for round_ in range(30):
+        wanted = [replace(LOAD1, host=f"container-{number}") for number in range(20 * round_, 20 * round_ + 40)]
+        found = dict(zip(wanted, series.ids(key, wanted), strict=True))
+        assert series.remembered <= 100
+        assert all(first.setdefault(one, found[one]) == found[one] for one in wanted)
+    everything = list(first)
+    assert series.ids(key, everything) == [first[one] for one in everything]  # more at once than are remembered
+    assert series.remembered <= 100
+    assert len(set(first.values())) == len(first) == 620
+    connections.close()

@@ -89,9 +89,11 @@ cross join lateral chunks_detailed_size(h.kept_in) d
 where format('%%I.%%I', d.chunk_schema, d.chunk_name) = %(chunk)s::text;
 
 -- name: add_up_hourly
--- Adds up a tenant's own late samples from before the others' horizon.
-select core.add_up_hours(%(tenant_key)s::integer, %(start)s::timestamptz, %(end)s::timestamptz);
+-- Adds up a tenant's own late samples from before the others' horizon, if there is one.
+select core.add_up_hours(%(tenant_key)s::integer, %(start)s::timestamptz, %(end)s::timestamptz)
+where exists (select from core.tenant where raw_kept_from > %(start)s::timestamptz);
 
 -- name: add_up_daily
 -- The same for days.
-select core.add_up_days(%(tenant_key)s::integer, %(start)s::timestamptz, %(end)s::timestamptz);
+select core.add_up_days(%(tenant_key)s::integer, %(start)s::timestamptz, %(end)s::timestamptz)
+where exists (select from core.tenant where hourly_kept_from > %(start)s::timestamptz);

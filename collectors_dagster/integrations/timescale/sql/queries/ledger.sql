@@ -73,3 +73,13 @@ select host, ts, kind, seconds
 from core.clock_event
 where tenant_key = %(tenant_key)s::integer and ts > %(start)s::timestamptz and ts <= %(end)s::timestamptz
 order by ts, host, kind;
+
+-- name: refused
+-- What was refused in a window, most first; what came out of quarantine is not any more.
+select origin, host, collector, reason, sum(samples)::bigint, min(example)
+from core.refusal
+where tenant_key = %(tenant_key)s::integer
+  and hour >= date_trunc('hour', %(start)s::timestamptz) and hour < %(end)s::timestamptz
+group by origin, host, collector, reason
+having sum(samples) > 0
+order by sum(samples) desc, host, collector, reason, origin;

@@ -50,6 +50,10 @@ delete from core.load where tenant_key = %(tenant_key)s::integer and window_end 
 -- Forgets what happened to the hosts' clocks.
 delete from core.clock_event where tenant_key = %(tenant_key)s::integer and ts < %(before)s::timestamptz;
 
+-- name: prune_refusals
+-- Forgets what was not stored.
+delete from core.refusal where tenant_key = %(tenant_key)s::integer and hour < %(before)s::timestamptz;
+
 -- name: prune_agents
 -- Forgets agents that have not been seen for long; one that comes back introduces itself anew.
 delete from core.agent where seen_at < %(before)s::timestamptz;

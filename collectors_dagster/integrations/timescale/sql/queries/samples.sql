@@ -1,18 +1,3 @@
--- name: lock
--- Lets one load of a tenant's dataset run at a time, until its transaction ends.
-select pg_advisory_xact_lock(hashtextextended('collectors:load:' || %(dataset)s::text, %(tenant_key)s::bigint));
-
--- name: delete_window
--- Empties a window (start excluded, end included) of all series of these sources (host and collector).
-delete from core.sample
-where tenant_key = %(tenant_key)s::integer
-  and series_id = any (array(
-      select s.series_id
-      from core.series s
-      join unnest(%(hosts)s::text[], %(collectors)s::text[]) as w (host, collector) using (host, collector)
-      where s.tenant_key = %(tenant_key)s::integer
-  ))
-  and ts > %(start)s::timestamptz and ts <= %(end)s::timestamptz;
 
 -- name: hosts
 -- Hosts with at least one sample in a window (start excluded, end included).
@@ -64,7 +49,3 @@ cross join lateral (
     order by p.ts desc limit 1
 ) newest
 where s.tenant_key = %(tenant_key)s::integer;
-
--- name: copy
--- Loads rows of (tenant_key, series_id, ts, value) in the binary format.
-copy core.sample (tenant_key, series_id, ts, value) from stdin (format binary);

@@ -1,6 +1,6 @@
 -- name: find
--- The surrogate keys of these series of one tenant; unknown ones are absent. `position` counts from 1.
-select w.position, s.series_id
+-- The surrogate keys and units of these series of one tenant; unknown ones are absent. `position` counts from 1.
+select w.position, s.series_id, s.unit
 from unnest(%(hosts)s::text[], %(collectors)s::text[], %(metrics)s::text[], %(labels)s::text[])
     with ordinality as w (host, collector, metric, labels, position)
 join core.series s
