@@ -1,6 +1,7 @@
 """Loads that are cut off, wherever that is: nothing is half written, and the same load again gives the same rows."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
