@@ -165,9 +165,30 @@ class RateLimitExceededError(PolicyError):
 
 
 class SharedStateUnavailableError(PolicyError):
-    """State shared with other processes cannot be reached; the caller decides with what it knows itself."""
+    """State shared with other processes cannot be reached; the caller decides with what it knows itself.
+
+    Attributes
+    ----------
+    kind : str
+        What went wrong, in one or two words of which there are few: a metric's label.
+    one_object : bool
+        Whether only this object's state is unusable: what lies there is of the wrong kind, say.
+    """
 
     transient = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str = "unreachable",
+        one_object: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.one_object = one_object
+        self.retry_after_seconds = retry_after_seconds
 
 
 class StorageError(CollectorsError):
