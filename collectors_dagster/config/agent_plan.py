@@ -73,6 +73,8 @@ class LimiterPlan:
 
     requests_per_second: float
     burst_size: int
+    algorithm: str = "token_bucket"
+    window_seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

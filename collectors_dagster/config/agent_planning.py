@@ -69,7 +69,9 @@ def planned(settings: Settings, problems: tuple[str, ...] = ()) -> AgentPlan:
         log=LogPlan(settings.log.level),
         debug=DebugPlan(Switches(switches.metrics, switches.profile, switches.memory)),
         circuit_breaker=BreakerPlan(breaker.failure_threshold, breaker.recovery_timeout),
-        rate_limiter=LimiterPlan(limiter.requests_per_second, limiter.burst_size),
+        rate_limiter=LimiterPlan(
+            limiter.requests_per_second, limiter.burst_size, limiter.algorithm, limiter.window_seconds
+        ),
         tenants=replace(directory, tenants=tenants),
         secrets=tuple(map(Secret, settings.secret_values())),
         secret_directory=settings.secret_directory,

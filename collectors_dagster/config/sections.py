@@ -190,7 +190,31 @@ class RateLimiter(Section):
     requests_per_second: float = setting(
         5.0, unit="requests per second", about="Sustained rate of calls.", at_least=0.01, at_most=10000
     )
-    burst_size: int = setting(10, unit="requests", about="Calls that may come at once.", at_least=1, at_most=10000)
+    burst_size: int = setting(
+        10,
+        unit="requests",
+        about="Calls that may come at once (token_bucket) or wait (leaky_bucket).",
+        at_least=1,
+        at_most=10000,
+    )
+    algorithm: Literal["token_bucket", "sliding_window", "fixed_window", "leaky_bucket"] = setting(
+        "token_bucket",
+        unit="",
+        about="How calls are counted: bursts, exactly in any window, in windows of the clock, or evenly spaced.",
+    )
+    window_seconds: float = setting(
+        1.0, unit="seconds", about="Window of sliding_window and fixed_window.", at_least=0.001, at_most=86400
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.algorithm.endswith("_window") and self.requests_per_second * self.window_seconds < 1 - 1e-9:
+            least = 1 / self.requests_per_second
+            raise ValueError(
+                f"window_seconds {self.window_seconds:g} would grant nothing at requests_per_second "
+                f"{self.requests_per_second:g}: make it at least {least:g}, or the rate higher"
+            )
+        return self
 
 
 class Patterns(Section):

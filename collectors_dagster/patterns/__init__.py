@@ -1,8 +1,7 @@
 """Policies for calls that may fail: rules only, no I/O.
 
-Each policy is a pair: pure transitions over a frozen state (``admit``, ``settle``, ``take``, ``next_delay``),
-and a thin holder that keeps one such state in this process. Whoever wants shared state keeps the rules and
-replaces the holder.
+Rules are pure transitions; who holds their state is a matter of the store (:mod:`shared_state`), and when it is asked
+is a plan (:mod:`plans`), carried out by threads and coroutines alike.
 """
 
 from collectors_dagster.patterns.circuit_breaker import (
@@ -12,18 +11,22 @@ from collectors_dagster.patterns.circuit_breaker import (
     Phase,
     failed_if_transient,
 )
-from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
+from collectors_dagster.patterns.rate_limiter import RateLimiter, local_rate_limiter
+from collectors_dagster.patterns.rate_policy import Algorithm, RatePolicy, rate_policy
 from collectors_dagster.patterns.retry import Backoff, RetryPolicy, retry
 
 __all__ = [
+    "Algorithm",
     "Backoff",
     "BreakerPolicy",
-    "BucketPolicy",
     "CircuitBreaker",
     "Outcome",
     "Phase",
+    "RateLimiter",
+    "RatePolicy",
     "RetryPolicy",
-    "TokenBucket",
     "failed_if_transient",
+    "local_rate_limiter",
+    "rate_policy",
     "retry",
 ]

@@ -21,11 +21,12 @@ from collectors_dagster.integrations.notify import log, webhook
 from collectors_dagster.integrations.notify.message import AlertMessage
 from collectors_dagster.patterns import (
     BreakerPolicy,
-    BucketPolicy,
     CircuitBreaker,
+    RateLimiter,
     RetryPolicy,
-    TokenBucket,
     failed_if_transient,
+    local_rate_limiter,
+    rate_policy,
     retry,
 )
 from collectors_dagster.tenants import AlertTarget
@@ -37,7 +38,7 @@ RETRY = RetryPolicy(attempts=2, base_seconds=0.5, cap_seconds=2.0, deadline_seco
 @dataclass(frozen=True, slots=True)
 class _Guards:
     breaker: CircuitBreaker
-    bucket: TokenBucket
+    limiter: RateLimiter
     turn: threading.Lock
 
 
@@ -72,7 +73,7 @@ class Notifier:
             recovery_seconds=breaker.recovery_timeout,
             window_calls=breaker.failure_threshold,  # the setting counts failures in a row
         )
-        self._bucket = BucketPolicy(limiter.requests_per_second, limiter.burst_size)
+        self._rate = rate_policy(limiter)
         self._clock = clock
         self._random = random
         self._timeout = timeout_seconds
@@ -124,7 +125,7 @@ class Notifier:
 
     def _post_in_turn(self, guards: _Guards, service: str, url: str, message: AlertMessage) -> None:
         def attempt() -> None:
-            guards.bucket.acquire(timeout_seconds=self._timeout)
+            guards.limiter.acquire(timeout_seconds=self._timeout)
             guards.breaker.call(
                 lambda: webhook.post(self._shared_client(), url, message, service=service, now=self._clock.now())
             )
@@ -132,7 +133,7 @@ class Notifier:
         try:
             retry(attempt, policy=RETRY, retry_on=_worth_repeating, clock=self._clock, random=self._random)
         except RateLimitedError as error:
-            guards.bucket.pause(error.retry_after_seconds or 0.0)
+            guards.limiter.pause(error.retry_after_seconds or 0.0)
             raise
 
     def _guards_of(self, service: str, url: str) -> _Guards:
@@ -140,8 +141,8 @@ class Notifier:
         with self._lock:
             if (service, url) not in self._guards:
                 breaker = CircuitBreaker(service, self._breaker, classify=failed_if_transient, clock=self._clock)
-                bucket = TokenBucket(service, self._bucket, clock=self._clock)
-                self._guards[service, url] = _Guards(breaker, bucket, threading.Lock())
+                limiter = local_rate_limiter(service, self._rate, clock=self._clock)
+                self._guards[service, url] = _Guards(breaker, limiter, threading.Lock())
             return self._guards[service, url]
 
     def _shared_client(self) -> httpx.Client:
