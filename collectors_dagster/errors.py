@@ -23,6 +23,7 @@
     ├─ PolicyError
     │   ├─ CircuitOpenError *
     │   ├─ RateLimitExceededError *
+    │   ├─ BulkheadFullError *              too many calls run or wait already
     │   └─ SharedStateUnavailableError *    the place of shared state did not answer: decide alone
     ├─ StorageError
     │   ├─ MigrationError                   the schema is not what this code needs
@@ -160,6 +161,12 @@ class CircuitOpenError(PolicyError):
 
 class RateLimitExceededError(PolicyError):
     """Our own rate limiter refused the call."""
+
+    transient = True
+
+
+class BulkheadFullError(PolicyError):
+    """As many calls as allowed run and wait already, or the wait for one of them was too long."""
 
     transient = True
 

@@ -4,6 +4,7 @@ Rules are pure transitions; who holds their state is a matter of the store (:mod
 is a plan (:mod:`plans`), carried out by threads and coroutines alike.
 """
 
+from collectors_dagster.patterns.bulkhead import Bulkhead, BulkheadPolicy, SharedBulkhead
 from collectors_dagster.patterns.circuit_breaker import (
     BreakerPolicy,
     CircuitBreaker,
@@ -11,6 +12,7 @@ from collectors_dagster.patterns.circuit_breaker import (
     Phase,
     failed_if_transient,
 )
+from collectors_dagster.patterns.leadership import Leadership, Shares, owner_of
 from collectors_dagster.patterns.rate_limiter import RateLimiter, local_rate_limiter
 from collectors_dagster.patterns.rate_policy import Algorithm, RatePolicy, rate_policy
 from collectors_dagster.patterns.retry import Backoff, RetryPolicy, retry
@@ -19,14 +21,20 @@ __all__ = [
     "Algorithm",
     "Backoff",
     "BreakerPolicy",
+    "Bulkhead",
+    "BulkheadPolicy",
     "CircuitBreaker",
+    "Leadership",
     "Outcome",
     "Phase",
     "RateLimiter",
     "RatePolicy",
     "RetryPolicy",
+    "SharedBulkhead",
+    "Shares",
     "failed_if_transient",
     "local_rate_limiter",
+    "owner_of",
     "rate_policy",
     "retry",
 ]

@@ -4,7 +4,6 @@ Time is the only thing that is not real here: the scripts run in Redis, but read
 microsecond can be compared.
 """
 
-from collections.abc import Sequence
 from itertools import count
 
 import pytest
@@ -12,41 +11,12 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collectors_dagster.clock import ManualClock
-from collectors_dagster.integrations.redis.script import SCRIPTS
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.rate_rules import BUCKET, COUNTERS, FIXED, LOG, PAUSE
-from collectors_dagster.patterns.shared_state import Argument, Step
+from collectors_dagster.patterns.shared_state import Step
+from tests.support.timed_redis import START_US, TimedRedis, Wall
 
-START_US = 1_790_000_000_123_457
 names = count()
-
-
-class TimedRedis:
-    """Runs the Lua half of steps at an instant of our choice; keys end by that clock only in memory."""
-
-    def __init__(self, client: redis.Redis, key: str) -> None:
-        self._client = client
-        self._key = key
-
-    def run(self, step: Step, now: int, arguments: Sequence[Argument]) -> list[object]:
-        lua = (SCRIPTS / f"{step.name}.lua").read_text()
-        lua = lua.replace("redis.call('TIME')", f"{{{now // 10**6}, {now % 10**6}}}")
-        lua = lua.replace("redis.call('PEXPIRE',", "redis.call('EXISTS',")
-        keys = [f"{{{self._key}}}{part}" for part in step.parts]
-        answer: list[object] = self._client.eval(lua, len(keys), *keys, *arguments)
-        return answer
-
-
-class Wall(ManualClock):
-    """A clock whose monotonic seconds are as large as those of a real store."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.micros = START_US
-
-    def monotonic(self) -> float:
-        return (self.micros + 0.5) / 1e6
 
 
 @pytest.fixture(scope="module")
