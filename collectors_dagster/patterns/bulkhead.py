@@ -64,7 +64,7 @@ class _Call:
     """One call: outside, in the queue or with a permit."""
 
     compartment: str
-    wake: Callable[[], None]
+    wake: Callable[[], object]
     granted: bool = False
 
 
@@ -124,7 +124,7 @@ class Bulkhead:
 
         loop = asyncio.get_running_loop()
         turn = asyncio.Event()
-        call = _Call(compartment, lambda: loop.call_soon_threadsafe(turn.set) and None)
+        call = _Call(compartment, lambda: loop.call_soon_threadsafe(turn.set))
         try:
             if not self._join(call):
                 try:

@@ -36,7 +36,12 @@ def main() -> None:
             dead_seconds=options["lease"],
         )
         stop = threading.Event()
-        threading.Thread(target=lambda: (sys.stdin.readline(), stop.set()), daemon=True).start()
+
+        def wait_for_the_end() -> None:
+            sys.stdin.readline()
+            stop.set()
+
+        threading.Thread(target=wait_for_the_end, daemon=True).start()
         while not stop.is_set():
             token = leadership.turn()
             tokens = dict(shares.turn(options["shares"]))

@@ -11,6 +11,7 @@ import httpx
 from collectors_dagster.clock import Clock
 from collectors_dagster.config.sections import Patterns
 from collectors_dagster.errors import (
+    BulkheadFullError,
     CircuitOpenError,
     CollectorsError,
     ConfigurationError,
@@ -21,6 +22,8 @@ from collectors_dagster.integrations.notify import log, webhook
 from collectors_dagster.integrations.notify.message import AlertMessage
 from collectors_dagster.patterns import (
     BreakerPolicy,
+    Bulkhead,
+    BulkheadPolicy,
     CircuitBreaker,
     RateLimiter,
     RetryPolicy,
@@ -39,7 +42,7 @@ RETRY = RetryPolicy(attempts=2, base_seconds=0.5, cap_seconds=2.0, deadline_seco
 class _Guards:
     breaker: CircuitBreaker
     limiter: RateLimiter
-    turn: threading.Lock
+    turn: Bulkhead
 
 
 class Notifier:
@@ -77,6 +80,7 @@ class Notifier:
         self._clock = clock
         self._random = random
         self._timeout = timeout_seconds
+        self._turn = BulkheadPolicy(limit=1, max_wait_seconds=timeout_seconds)
         self._lock = threading.Lock()
         self._guards: dict[tuple[str, str], _Guards] = {}
         self._client: httpx.Client | None = None
@@ -115,13 +119,12 @@ class Notifier:
         service = f"{message.tenant.id}/{target.name}"
         guards = self._guards_of(service, url)
 
-        if not guards.turn.acquire(timeout=self._timeout):
-            busy = f"{service}: an earlier alert is still on its way"
-            raise ServiceTimeoutError(busy, service=service, operation="wait")
         try:
-            self._post_in_turn(guards, service, url, message)
-        finally:
-            guards.turn.release()
+            with guards.turn.protect():
+                self._post_in_turn(guards, service, url, message)
+        except BulkheadFullError as error:
+            busy = f"{service}: an earlier alert is still on its way"
+            raise ServiceTimeoutError(busy, service=service, operation="wait") from error
 
     def _post_in_turn(self, guards: _Guards, service: str, url: str, message: AlertMessage) -> None:
         def attempt() -> None:
@@ -142,7 +145,7 @@ class Notifier:
             if (service, url) not in self._guards:
                 breaker = CircuitBreaker(service, self._breaker, classify=failed_if_transient, clock=self._clock)
                 limiter = local_rate_limiter(service, self._rate, clock=self._clock)
-                self._guards[service, url] = _Guards(breaker, limiter, threading.Lock())
+                self._guards[service, url] = _Guards(breaker, limiter, Bulkhead(service, self._turn))
             return self._guards[service, url]
 
     def _shared_client(self) -> httpx.Client:
