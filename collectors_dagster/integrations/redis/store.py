@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from collectors_dagster.integrations.redis.address import RedisAddress, Topology
+from collectors_dagster.config.redis_address import RedisAddress, Topology
 from collectors_dagster.integrations.redis.conversation import Cluster, Order, Talk, talk
 from collectors_dagster.integrations.redis.faults import unavailable
 from collectors_dagster.integrations.redis.links import AsyncLinks, LinkOptions, Links

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from collectors_dagster.clock import SystemClock
+from collectors_dagster.config.redis_address import parse_address
 from collectors_dagster.errors import SharedStateUnavailableError
-from collectors_dagster.integrations.redis import RedisStore, parse_address
+from collectors_dagster.integrations.redis import RedisStore
 from collectors_dagster.integrations.redis.links import LinkOptions
 from collectors_dagster.integrations.redis.slots import slot_of
 from collectors_dagster.patterns.guarded_store import GuardedStore, GuardPolicy

@@ -11,8 +11,9 @@ import pytest
 import redis
 
 from collectors_dagster.clock import ManualClock, SystemClock
+from collectors_dagster.config.redis_address import parse_address
 from collectors_dagster.errors import SharedStateUnavailableError
-from collectors_dagster.integrations.redis import RedisStore, parse_address
+from collectors_dagster.integrations.redis import RedisStore
 from collectors_dagster.integrations.redis.links import LinkOptions
 from collectors_dagster.patterns.guarded_store import GuardedStore, GuardPolicy
 from collectors_dagster.patterns.shared_state import Reply, SharedStore, Step
