@@ -9,12 +9,15 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr, field_validator, model_validator
 
 from collectors_dagster.config.fields import Section, section, setting
+from collectors_dagster.config.redis_address import parse_address
+from collectors_dagster.errors import ConfigurationError
 
 DebuggableComponent = Literal["agent", "scorer", "supervisor", "runs"]
 """Processes that can measure themselves while they run; `runs` are Dagster's, each of which looks when it starts."""
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|/[^\s\x00?#]+")
 _SENSITIVE = re.compile(r"(?:(?:\*|[a-z][a-z0-9_]*)\.)?[a-zA-Z_][a-zA-Z0-9_]*")
+_PREFIX = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
@@ -100,16 +103,73 @@ class Postgres(Section):
 
 
 class Redis(Section):
-    """Shared state. Without a host, the embedded server is used and the rest of this section is not read."""
+    """Shared state. Without a host and a URL, the embedded server is used, and only prefix and time-outs are read."""
 
+    url: SecretStr | None = setting(
+        None,
+        unit="",
+        about="External server, Sentinels or cluster in one URL, in the place of host, port, user, password and tls.",
+    )
     host: str | None = setting(None, unit="host name or address", about="External server; empty: the embedded one.")
     port: int = setting(6379, unit="port", about="Port of the external server.", at_least=1, at_most=65535)
-    password: SecretStr | None = setting(None, unit="", about="Password of the server.")
+    user: str | None = setting(None, unit="", about="ACL user to connect as; empty: the default user.")
+    password: SecretStr | None = setting(None, unit="", about="Password of the server, or of the user.")
+    sentinel_password: SecretStr | None = setting(None, unit="", about="Password of the Sentinels themselves.")
+    tls: bool = setting(default=False, unit="", about="Encrypt the connection to redis.host; a URL says rediss.")
+    tls_verify: bool = setting(
+        default=True, unit="", about="Check the server's certificate and that its name is the host's."
+    )
+    tls_ca_file: Path | None = setting(
+        None, unit="absolute path", about="Certificates that vouch for the server; empty: the system's."
+    )
+    tls_cert_file: Path | None = setting(None, unit="absolute path", about="Certificate that we show to the server.")
+    tls_key_file: Path | None = setting(None, unit="absolute path", about="Private key of that certificate.")
+    prefix: str = setting(
+        "collectors:", unit="", about="Stands before each key; deployments that share a Redis need one each."
+    )
+    connect_timeout_seconds: float = setting(
+        0.05, unit="seconds", about="Time for a connection; then everybody decides alone.", at_least=0.001, at_most=5
+    )
+    answer_timeout_seconds: float = setting(
+        0.05, unit="seconds", about="Time for an answer; then everybody decides alone.", at_least=0.001, at_most=5
+    )
 
     @field_validator("host")
     @classmethod
     def _host(cls, value: str | None) -> str | None:
         return None if value is None else checked_host(value)
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                parse_address(value.get_secret_value())
+            except ConfigurationError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        if not _PREFIX.fullmatch(value):
+            raise ValueError("it must be 1 to 100 letters, digits and _ . : / -")
+        return value
+
+    @field_validator("tls_ca_file", "tls_cert_file", "tls_key_file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
+            raise ValueError("it must be an absolute path: processes start from different directories")
+        return value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.url is not None and self.host is not None:
+            raise ValueError("url and host both name the server: remove one")
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file belong together: set both or none")
+        return self
 
 
 class Spotify(Section):

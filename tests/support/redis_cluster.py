@@ -146,7 +146,8 @@ class RedisCluster:
         info, replication = say(port, "CLUSTER", "INFO"), say(port, "INFO", "replication")
         places = say(port, "CLUSTER", "SLOTS")
         linked = b"master_link_status:up" in replication or b"connected_slaves:1" in replication
-        return b"cluster_state:ok" in info and linked and all(len(place) == 4 for place in places)
+        covered = sum(last - first + 1 for first, last, *_ in places) == SLOTS
+        return b"cluster_state:ok" in info and linked and covered and all(len(place) == 4 for place in places)
 
 
 def say(port: int, *words: object) -> Any:

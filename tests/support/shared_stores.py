@@ -8,7 +8,8 @@ from threading import Event
 from uuid import uuid4
 
 from collectors_dagster.clock import ManualClock
-from collectors_dagster.integrations.redis import RedisStore, parse_address
+from collectors_dagster.config.redis_address import parse_address
+from collectors_dagster.integrations.redis import RedisStore
 from collectors_dagster.integrations.redis.links import LinkOptions
 from collectors_dagster.integrations.redis.script import SCRIPTS
 from collectors_dagster.patterns.memory_store import MemoryStore

@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collectors_dagster.integrations.redis.address import RedisAddress, parse_address
+    from collectors_dagster.integrations.redis.factory import shared_store
     from collectors_dagster.integrations.redis.store import RedisStore
 
-__all__ = ["RedisAddress", "RedisStore", "parse_address"]
+__all__ = ["RedisStore", "shared_store"]
 
-_HOMES = {"RedisAddress": "address", "RedisStore": "store", "parse_address": "address"}
+_HOMES = {"RedisStore": "store", "shared_store": "factory"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from redis import exceptions
 
-from collectors_dagster.integrations.redis.address import Node
+from collectors_dagster.config.redis_address import Node
 from collectors_dagster.integrations.redis.replies import MalformedReplyError, parsed
 from collectors_dagster.integrations.redis.script import Script
 from collectors_dagster.integrations.redis.slots import SlotMap, parse_slots

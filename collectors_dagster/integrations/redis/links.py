@@ -14,7 +14,7 @@ from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from collectors_dagster.integrations.redis.address import Node, RedisAddress, Topology
+from collectors_dagster.config.redis_address import Node, RedisAddress, Topology
 from collectors_dagster.integrations.redis.conversation import Say
 
 _MASTER_ELSEWHERE = (exceptions.ReadOnlyError, exceptions.MasterDownError)
@@ -74,7 +74,8 @@ class Links:
         """Close all connections."""
         clients, self._clients = self._clients, {}
         for client in clients.values():
-            client.close()
+            for each in (client, *_sentinels_behind(client)):
+                each.connection_pool.disconnect()
 
     def _client(self, node: Node | None) -> Any:
         found = self._clients.get(node)
@@ -121,7 +122,8 @@ class AsyncLinks:
         """Close all connections."""
         clients, self._clients = self._clients, {}
         for client in clients.values():
-            await client.aclose()
+            for each in (client, *_sentinels_behind(client)):
+                await each.connection_pool.disconnect()
 
     def _client(self, node: Node | None) -> Any:
         found = self._clients.get(node)
@@ -140,6 +142,12 @@ class AsyncLinks:
             )
         host, port = node or self._address.nodes[0]
         return redis.asyncio.Redis(host=host, port=port, **common)
+
+
+def _sentinels_behind(client: Any) -> list[Any]:
+    """Return the clients by which a client finds its master: it leaves them open."""
+    manager = getattr(client.connection_pool, "sentinel_manager", None)
+    return list(manager.sentinels) if manager else []
 
 
 def _last(answers: list[Any]) -> object:

@@ -4,7 +4,7 @@ from binascii import crc_hqx
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from collectors_dagster.integrations.redis.address import Node
+from collectors_dagster.config.redis_address import Node
 from collectors_dagster.integrations.redis.replies import MalformedReplyError
 
 SLOTS = 16384

@@ -1,23 +1,21 @@
 """Shared state in Redis."""
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from weakref import WeakSet
 
-from collectors_dagster.integrations.redis.address import RedisAddress, Topology
+from collectors_dagster.config.redis_address import RedisAddress, Topology
 from collectors_dagster.integrations.redis.conversation import Cluster, Order, Talk, talk
 from collectors_dagster.integrations.redis.faults import unavailable
 from collectors_dagster.integrations.redis.links import AsyncLinks, LinkOptions, Links
 from collectors_dagster.integrations.redis.script import SCRIPTS, ScriptShelf
 from collectors_dagster.integrations.redis.slots import slot_of
+from collectors_dagster.patterns.forks import renew_in_children
 from collectors_dagster.patterns.shared_state import Argument, Reply, Step
 
 _DEFAULT_OPTIONS = LinkOptions()
-_STORES: "WeakSet[RedisStore]" = WeakSet()
 
 
 class RedisStore:
@@ -53,11 +51,11 @@ class RedisStore:
         self._options = options
         self._prefix = prefix
         self._scripts = ScriptShelf(scripts)
-        self._forget()
-        _STORES.add(self)
+        self._begin()
+        renew_in_children(self._begin)
 
-    def _forget(self) -> None:
-        """Begin without connections, whatever another thread was doing with them."""
+    def _begin(self) -> None:
+        """Begin without connections: a child must not speak on its parent's."""
         clustered = self._address.topology is Topology.CLUSTER
         self._cluster = Cluster(self._address.nodes) if clustered else None
         self._links = Links(self._address, self._options)
@@ -148,12 +146,3 @@ class RedisStore:
 
 def _has_braces(text: str) -> bool:
     return "{" in text or "}" in text
-
-
-def _forget_connections() -> None:
-    for store in list(_STORES):
-        store._forget()  # noqa: SLF001 - a child must not speak on its parent's connections
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_connections)
