@@ -3,12 +3,14 @@
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.errors import RateLimitExceededError
-from collectors_dagster.integrations.redis import RedisStore, parse_address
+from collectors_dagster.integrations.redis import RedisStore
+from collectors_dagster.config.redis_address import parse_address
 from collectors_dagster.integrations.redis.links import LinkOptions
 from collectors_dagster.patterns.rate_limiter import RateLimiter
 from collectors_dagster.patterns.rate_policy import Algorithm, RatePolicy
@@ -60,11 +62,14 @@ def main() -> None:
         end = clock.monotonic() + options["seconds"]
         cost = options.get("cost", 1)
         limiter.pause(options.get("ban", 0.0))
+        began = time.monotonic()
         if options.get("awaiting"):
             granted = asyncio.run(_awaiting(limiter, clock, end, cost, options["awaiting"]))
         else:
             granted = _blocking(limiter, clock, end, cost)
-        sys.stdout.write(json.dumps({"granted": granted, "asked": store.asked}) + "\n")
+        sys.stdout.write(
+            json.dumps({"granted": granted, "asked": store.asked, "first": began, "last": time.monotonic()}) + "\n"
+        )
 
 
 def _blocking(limiter: RateLimiter, clock: Skewed, end: float, cost: int) -> int:
