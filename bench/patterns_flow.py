@@ -15,8 +15,8 @@ from uuid import uuid4
 
 from bench.report import Goal, Report, main
 from collectors_dagster.clock import SystemClock
-from collectors_dagster.integrations.redis import RedisStore
 from collectors_dagster.config.redis_address import parse_address
+from collectors_dagster.integrations.redis import RedisStore
 from collectors_dagster.patterns.bulkhead import Bulkhead, BulkheadPolicy
 from collectors_dagster.patterns.rate_limiter import RateLimiter, local_rate_limiter
 from collectors_dagster.patterns.rate_policy import RatePolicy

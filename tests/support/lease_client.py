@@ -6,8 +6,8 @@ import threading
 import time
 
 from collectors_dagster.clock import SystemClock
-from collectors_dagster.integrations.redis import RedisStore
 from collectors_dagster.config.redis_address import parse_address
+from collectors_dagster.integrations.redis import RedisStore
 from collectors_dagster.integrations.redis.links import LinkOptions
 from collectors_dagster.patterns.bulkhead import BulkheadPolicy, SharedBulkhead
 from collectors_dagster.patterns.leadership import Leadership, Shares

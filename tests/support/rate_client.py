@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from collectors_dagster.clock import SystemClock
+from collectors_dagster.config.redis_address import parse_address
 from collectors_dagster.errors import RateLimitExceededError
 from collectors_dagster.integrations.redis import RedisStore
-from collectors_dagster.config.redis_address import parse_address
 from collectors_dagster.integrations.redis.links import LinkOptions
 from collectors_dagster.patterns.rate_limiter import RateLimiter
 from collectors_dagster.patterns.rate_policy import Algorithm, RatePolicy

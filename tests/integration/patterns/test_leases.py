@@ -14,9 +14,9 @@ from uuid import uuid4
 import pytest
 
 from collectors_dagster.clock import SystemClock
+from collectors_dagster.config.redis_address import parse_address
 from collectors_dagster.errors import BulkheadFullError
 from collectors_dagster.integrations.redis import RedisStore
-from collectors_dagster.config.redis_address import parse_address
 from collectors_dagster.patterns.bulkhead import BulkheadPolicy, SharedBulkhead
 from collectors_dagster.patterns.bulkhead_rules import LEAVE
 from tests.support.crowds import ROOT
