@@ -17,6 +17,7 @@ from typing import cast
 from collectors_dagster.clock import AsyncClock, Clock
 from collectors_dagster.errors import BulkheadFullError, SharedStateUnavailableError
 from collectors_dagster.patterns.bulkhead_rules import ENTER, LEAVE, NO_COMPARTMENT, RENEW, may_enter
+from collectors_dagster.patterns.forks import renew_in_children
 from collectors_dagster.patterns.lease_keeper import KEEPER, LeaseKeeper
 from collectors_dagster.patterns.observers import UNOBSERVED, FlowObserver
 from collectors_dagster.patterns.plans import Pause, Plan, Run, aperform, perform
@@ -83,6 +84,11 @@ class Bulkhead:
         self.name = name
         self.policy = policy
         self._observer = observer
+        self._begin()
+        renew_in_children(self._begin)
+
+    def _begin(self) -> None:
+        """Begin as a process of its own: the calls that run at a fork are the parent's."""
         self._lock = threading.Lock()
         self._in_use: Counter[str] = Counter()
         self._queue: deque[_Call] = deque()
@@ -227,11 +233,15 @@ class SharedBulkhead:
         self._random = random
         self._keeper = keeper
         self._key = f"{tenant or 'all'}:bulkhead:{name}"
+        self._processes = assumed_processes
+        self._begin()
+        renew_in_children(self._begin)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._held: set[str] = set()
         self._numbers = count()
         self._process = os.urandom(8).hex()
-        self._processes = assumed_processes
         self._end_renewal: Callable[[], None] | None = None
 
     @contextmanager

@@ -13,6 +13,7 @@ from typing import cast
 
 from collectors_dagster.clock import AsyncClock, Clock
 from collectors_dagster.errors import RateLimitExceededError, SharedStateUnavailableError
+from collectors_dagster.patterns.forks import renew_in_children
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.observers import UNOBSERVED, FlowObserver
 from collectors_dagster.patterns.plans import Pause, Plan, Run, aperform, perform
@@ -75,6 +76,8 @@ class RateLimiter:
         assumed_processes: int = 4,
         observer: FlowObserver = UNOBSERVED,
     ) -> None:
+        if "{" in name + tenant or "}" in name + tenant:
+            raise ValueError(f"the name of a rate limit holds no braces: {tenant!r}, {name!r}")
         if assumed_processes < 1:
             raise ValueError(f"a limit is shared by at least one process, not {assumed_processes}")
         self.name = name
@@ -84,16 +87,21 @@ class RateLimiter:
         self._key = f"{tenant or 'all'}:rate:{name}"
         self._most = max(1, min(BATCH_MOST, int(policy.requests_per_second * batch_seconds)))
         self._observer = observer
-        self._process = os.urandom(8).hex()
         self._alone = MemoryStore(clock, capacity=1)
-        self._lock = threading.Lock()
-        self._places: list[float] = []  # the next one last
-        self._batch = 0  # doubled before the first question
-        self._asking = 0
         self._not_before = 0.0
         self._banned_until = 0.0
         self._untold_ban = False
         self._processes = assumed_processes
+        self._begin()
+        renew_in_children(self._begin)
+
+    def _begin(self) -> None:
+        """Begin as a process of its own: places booked before a fork are the parent's."""
+        self._process = os.urandom(8).hex()
+        self._lock = threading.Lock()
+        self._places: list[float] = []  # the next one last
+        self._batch = 0  # doubled before the first question
+        self._asking = 0
 
     def try_acquire(self, cost: int = 1) -> float:
         """Take `cost` units and return 0, or take nothing and return the seconds to wait at least."""

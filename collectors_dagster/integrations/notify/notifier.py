@@ -32,6 +32,7 @@ from collectors_dagster.patterns import (
     rate_policy,
     retry,
 )
+from collectors_dagster.patterns.shared_state import SharedStore
 from collectors_dagster.tenants import AlertTarget
 
 RETRY = RetryPolicy(attempts=2, base_seconds=0.5, cap_seconds=2.0, deadline_seconds=8.0)
@@ -56,6 +57,8 @@ class Notifier:
         Like ``random.Random().random``: the jitter.
     timeout_seconds : float
         For each step of a webhook's answer.
+    store : SharedStore or None
+        Where a target's rate is counted and its ``Retry-After`` kept, for all processes that send; ``None``: here.
 
     Notes
     -----
@@ -69,6 +72,7 @@ class Notifier:
         clock: Clock,
         random: Callable[[], float],
         timeout_seconds: float = webhook.TIMEOUT_SECONDS,
+        store: SharedStore | None = None,
     ) -> None:
         breaker, limiter = patterns.circuit_breaker, patterns.rate_limiter
         self._breaker = BreakerPolicy(
@@ -78,6 +82,7 @@ class Notifier:
         )
         self._rate = rate_policy(limiter)
         self._clock = clock
+        self._store = store
         self._random = random
         self._timeout = timeout_seconds
         self._turn = BulkheadPolicy(limit=1, max_wait_seconds=timeout_seconds)
@@ -144,9 +149,16 @@ class Notifier:
         with self._lock:
             if (service, url) not in self._guards:
                 breaker = CircuitBreaker(service, self._breaker, classify=failed_if_transient, clock=self._clock)
-                limiter = local_rate_limiter(service, self._rate, clock=self._clock)
+                limiter = self._limiter(service)
                 self._guards[service, url] = _Guards(breaker, limiter, Bulkhead(service, self._turn))
             return self._guards[service, url]
+
+    def _limiter(self, service: str) -> RateLimiter:
+        if self._store is None:
+            return local_rate_limiter(service, self._rate, clock=self._clock)
+        tenant, _, target = service.partition("/")
+        name = "alert." + target.replace("{", "(").replace("}", ")")  # braces mark what lies together in the store
+        return RateLimiter(name, self._rate, store=self._store, clock=self._clock, tenant=tenant)
 
     def _shared_client(self) -> httpx.Client:
         with self._lock:
