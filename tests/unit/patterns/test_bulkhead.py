@@ -4,15 +4,21 @@ import asyncio
 import random
 import threading
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors_dagster.errors import BulkheadFullError
-from collectors_dagster.patterns.bulkhead import Bulkhead, BulkheadPolicy
+from collectors_dagster.clock import ManualClock, SystemClock
+from collectors_dagster.errors import BulkheadFullError, SharedStateUnavailableError
+from collectors_dagster.patterns.bulkhead import Bulkhead, BulkheadPolicy, SharedBulkhead
 from collectors_dagster.patterns.bulkhead_rules import may_enter
+from collectors_dagster.patterns.lease_keeper import LeaseKeeper
+from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.observers import Unobserved
+from collectors_dagster.patterns.shared_state import Argument, Reply, Step
+from tests.support.waiting import wait_until
 
 
 def test_no_more_than_the_limit_run_and_the_queue_is_bounded() -> None:
@@ -197,3 +203,40 @@ def test_refusals_and_use_are_told() -> None:
     with bulkhead.protect(), pytest.raises(BulkheadFullError), bulkhead.protect():
         pass
     assert watching.told == [1, "queue_full", 1, 0]
+
+
+class Away:
+    """A store that cannot be reached."""
+
+    def run(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
+        raise SharedStateUnavailableError(key)
+
+    async def arun(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
+        return self.run(step, key, arguments)
+
+
+def test_without_the_store_a_process_lets_its_share_run(manual_clock: ManualClock) -> None:
+    policy = BulkheadPolicy(limit=8, max_wait_seconds=1.0)
+    bulkhead = SharedBulkhead("b", policy, store=Away(), clock=manual_clock, random=lambda: 0.5, assumed_processes=4)
+    with bulkhead.protect(), bulkhead.protect(), pytest.raises(BulkheadFullError), bulkhead.protect():
+        pass
+    with bulkhead.protect():
+        pass
+
+
+def test_leases_are_renewed_only_while_somebody_holds_one() -> None:
+    clock = SystemClock()
+    keeper = LeaseKeeper(clock)
+    store = MemoryStore(clock)
+    policy = BulkheadPolicy(limit=1, lease_seconds=0.3)
+    bulkhead = SharedBulkhead("b", policy, store=store, clock=clock, random=lambda: 0.5, keeper=keeper)
+    other = SharedBulkhead(
+        "b", BulkheadPolicy(limit=1, max_wait_seconds=0.0), store=store, clock=clock, random=lambda: 0.5, keeper=keeper
+    )
+    with bulkhead.protect():
+        threading.Event().wait(0.9)  # three leases long
+        with pytest.raises(BulkheadFullError), other.protect():
+            pass
+    with other.protect():
+        pass
+    wait_until(lambda: not [each for each in threading.enumerate() if each is keeper._thread], seconds=10)
