@@ -1,8 +1,7 @@
 """Policies for calls that may fail: rules only, no I/O.
 
-Each policy is a pair: pure transitions over a frozen state (``admit``, ``settle``, ``take``, ``next_delay``),
-and a thin holder that keeps one such state in this process. Whoever wants shared state keeps the rules and
-replaces the holder.
+A rule is pure. Where its state lies, in this process or in Redis for the whole fleet, is told to the policy as a store
+(:mod:`collectors_dagster.patterns.shared_state`).
 """
 
 from collectors_dagster.patterns.circuit_breaker import (
