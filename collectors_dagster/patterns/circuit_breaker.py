@@ -51,7 +51,8 @@ CLOSED_VIEW_SECONDS = 0.25
 """So long a closed circuit is believed to be closed without asking."""
 FLUSH_SECONDS = 0.1
 FLUSH_CALLS = 64
-"""Successes are told to the others after so many, or after that time."""
+OWN_FLUSH_CALLS = 4096
+"""Successes are told to the others after so many, or after that time; rarely where there are no others."""
 OPEN_VIEW_SECONDS = 1.0
 """So long an open circuit is believed to be open: somebody may close it by hand."""
 FULL_VIEW_SECONDS = 0.05
@@ -194,6 +195,7 @@ class CircuitBreaker:
         self._key = f"{tenant}:cb:{name}"
         self._terms = policy.terms
         self._slow_after = policy.slow_seconds if policy.slow_seconds is not None else math.inf
+        self._batch = FLUSH_CALLS if store is not None else OWN_FLUSH_CALLS
         self._timed = not (judge is None and observer is None and policy.slow_seconds is None)
         self._phase = Phase.CLOSED
         self._pass = Permit(0)
@@ -357,7 +359,7 @@ class CircuitBreaker:
                 return True
             self._seconds += seconds
         self._good += 1
-        if self._good >= FLUSH_CALLS:
+        if self._good >= self._batch:
             self._look_at = -math.inf  # the next call tells the others
         return False
 
@@ -561,29 +563,48 @@ class CircuitBreaker:
 
     def _guarded_function(self, function: Callable[P, T]) -> Callable[P, T]:
         """Guard a function as :meth:`call` does; the few lines of a good call stand here, without calls of our own."""
-        monotonic, timed, settle = self._monotonic, self._timed, self._report_good
+        monotonic, timed, batch = self._monotonic, self._timed, self._batch
 
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             started = monotonic()
-            permit, started = (self._pass, started) if started < self._look_at else self.begin()
+            permit = self._pass
+            if started >= self._look_at:
+                permit, started = self.begin()
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
                 self.failed((permit, started), error)
                 raise
             if timed or permit is not self._pass:
-                settle((permit, started), result)
+                self._report_good((permit, started), result)
             else:
                 self._good = good = self._good + 1
-                if good >= FLUSH_CALLS:
+                if good >= batch:
                     self._look_at = -math.inf
             return result
 
         return guarded
 
     def _guarded_coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        monotonic, timed, batch = self._monotonic, self._timed, self._batch
+
         async def guarded(*args: Any, **kwargs: Any) -> Any:
-            return await self.acall(function, *args, **kwargs)
+            started = monotonic()
+            permit = self._pass
+            if started >= self._look_at:
+                permit, started = await self._abegin(started)
+            try:
+                result = await function(*args, **kwargs)
+            except BaseException as error:
+                await self.afailed((permit, started), error)
+                raise
+            if timed or permit is not self._pass:
+                await self.afinish((permit, started), result)
+            else:
+                self._good = good = self._good + 1
+                if good >= batch:
+                    self._look_at = -math.inf
+            return result
 
         return guarded
 
