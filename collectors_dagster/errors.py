@@ -22,6 +22,7 @@
     │   └─ UnexpectedResponseError          it answered in a shape we do not know
     ├─ PolicyError
     │   ├─ CircuitOpenError *
+    │   ├─ DeadlineExceededError *          the caller's time is over, or would be
     │   ├─ RateLimitExceededError *
     │   └─ SharedStateUnavailableError *    the place of shared state did not answer: decide alone
     ├─ StorageError
@@ -154,6 +155,12 @@ class PolicyError(CollectorsError):
 
 class CircuitOpenError(PolicyError):
     """The circuit breaker is open: the call was not tried."""
+
+    transient = True
+
+
+class DeadlineExceededError(PolicyError):
+    """The time that the caller allowed is over, or would be after a wait."""
 
     transient = True
 

@@ -130,21 +130,35 @@ def _problem(policy: BreakerPolicy) -> str | None:
     rules = [
         *((f"{key} {value} is no time above 0", value is None or value > 0) for key, value in times.items()),
         *((f"{key} {value} is less than 1", value >= 1) for key, value in counts.items()),
-        *((f"{key} {value} is no share from 0.001 to 1", value is None or 0.001 <= value <= 1)
-          for key, value in ratios.items()),
+        *(
+            (f"{key} {value} is no share from 0.001 to 1", value is None or 0.001 <= value <= 1)
+            for key, value in ratios.items()
+        ),
         (f"failure_threshold {policy.failure_threshold} is negative", policy.failure_threshold >= 0),
-        ("neither failure_threshold nor failure_ratio nor slow_ratio is set, so that it would never open",
-         policy.failure_threshold > 0 or any(value is not None for value in ratios.values())),
-        ("slow_ratio without slow_seconds: nothing would be slow",
-         policy.slow_ratio is None or policy.slow_seconds is not None),
-        (f"successes {policy.successes} is not from 1 to probes {policy.probes}: it would never close",
-         policy.successes is None or 1 <= policy.successes <= policy.probes),
-        (f"window_seconds {policy.window_seconds} is shorter than ten steps of 1 ms",
-         policy.window_seconds is None or policy.window_seconds >= 0.01),
-        (f"window_calls {policy.window} is less than failure_threshold {policy.failure_threshold}",
-         policy.window_seconds is not None or policy.window >= policy.failure_threshold),
-        (f"window_calls {policy.window} is less than minimum_calls {policy.minimum_calls}: no ratio would count",
-         policy.window_seconds is not None or not any(ratios.values()) or policy.window >= policy.minimum_calls),
+        (
+            "neither failure_threshold nor failure_ratio nor slow_ratio is set, so that it would never open",
+            policy.failure_threshold > 0 or any(value is not None for value in ratios.values()),
+        ),
+        (
+            "slow_ratio without slow_seconds: nothing would be slow",
+            policy.slow_ratio is None or policy.slow_seconds is not None,
+        ),
+        (
+            f"successes {policy.successes} is not from 1 to probes {policy.probes}: it would never close",
+            policy.successes is None or 1 <= policy.successes <= policy.probes,
+        ),
+        (
+            f"window_seconds {policy.window_seconds} is shorter than ten steps of 1 ms",
+            policy.window_seconds is None or policy.window_seconds >= 0.01,
+        ),
+        (
+            f"window_calls {policy.window} is less than failure_threshold {policy.failure_threshold}",
+            policy.window_seconds is not None or policy.window >= policy.failure_threshold,
+        ),
+        (
+            f"window_calls {policy.window} is less than minimum_calls {policy.minimum_calls}: no ratio would count",
+            policy.window_seconds is not None or not any(ratios.values()) or policy.window >= policy.minimum_calls,
+        ),
         (f"window_calls {policy.window} is more than 10000: use window_seconds", policy.window <= 10_000),
         (f"probes {policy.probes} is more than 1000", policy.probes <= 1000),
     ]

@@ -165,8 +165,9 @@ def _enter(record: Record, now: int, phase: int, reason: str) -> None:
 def _wait_ms(record: Record, now: int, phase: int) -> int:
     """Return how long a refused caller should wait at least, rounded up."""
     if phase == OPEN:
-        return max(0, -((now - record["until"]) // 1000))
-    probes = record.get("probes")
+        until: int = record["until"]
+        return max(0, -((now - until) // 1000))
+    probes: dict[str, int] = record.get("probes", {})
     if phase == HALF_OPEN and probes:
         return max(0, -((now - min(probes.values())) // 1000))
     return 0

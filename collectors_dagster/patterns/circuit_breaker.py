@@ -25,8 +25,10 @@ from collectors_dagster.clock import Clock
 from collectors_dagster.errors import CircuitOpenError, CollectorsError, SharedStateUnavailableError
 from collectors_dagster.patterns.breaker_policy import PHASES, BreakerPolicy, Outcome, Phase
 from collectors_dagster.patterns.breaker_rule import LOOK, STEP
+from collectors_dagster.patterns.deadline import check_wait
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.plans import Plan, Run, aperform, perform
+from collectors_dagster.patterns.policy import Layer, Policy
 from collectors_dagster.patterns.shared_state import Argument, Reply, SharedStore
 
 if TYPE_CHECKING:
@@ -224,6 +226,9 @@ class CircuitBreaker:
         """Seconds until a call has a chance; 0 when it has one now."""
         return max(0.0, self._refused_until - self._monotonic()) if self._phase in REFUSING else 0.0
 
+    def __or__(self, inner: Layer) -> Policy:
+        return Policy(self, inner)
+
     def call(self, operation: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `operation` and return its result.
 
@@ -386,7 +391,8 @@ class CircuitBreaker:
             raise
 
     def _asked(self, now: float, probe: str) -> Plan[Ticket]:
-        """Get leave, or raise."""
+        """Get leave, or raise. Whoever has no time left is not let through; reports are made however late it is."""
+        check_wait(0.0)
         if now < self._ask_again_at:
             raise self._refusal(now)
         if self._phase not in REFUSING and self._view_until > now:
@@ -505,7 +511,9 @@ class CircuitBreaker:
         wait = max(0.0, self._refused_until - now)
         if self._phase is Phase.FORCED_OPEN:
             return CircuitOpenError(f"the circuit {self.name!r} was opened by hand, and is to be closed by hand")
-        error = CircuitOpenError(f"the circuit {self.name!r} is open after repeated failures; next probe in {wait:.1f} s")
+        error = CircuitOpenError(
+            f"the circuit {self.name!r} is open after repeated failures; next probe in {wait:.1f} s"
+        )
         error.retry_after_seconds = wait
         return error
 

@@ -23,10 +23,10 @@ from collectors_dagster.patterns import (
     BreakerPolicy,
     BucketPolicy,
     CircuitBreaker,
+    Retry,
     RetryPolicy,
     TokenBucket,
     failed_if_transient,
-    retry,
 )
 from collectors_dagster.tenants import AlertTarget
 
@@ -74,7 +74,7 @@ class Notifier:
         )
         self._bucket = BucketPolicy(limiter.requests_per_second, limiter.burst_size)
         self._clock = clock
-        self._random = random
+        self._retry = Retry(RETRY, retry_on=_worth_repeating, clock=clock, random=random)
         self._timeout = timeout_seconds
         self._lock = threading.Lock()
         self._guards: dict[tuple[str, str], _Guards] = {}
@@ -130,7 +130,7 @@ class Notifier:
             )
 
         try:
-            retry(attempt, policy=RETRY, retry_on=_worth_repeating, clock=self._clock, random=self._random)
+            self._retry.call(attempt)
         except RateLimitedError as error:
             guards.bucket.pause(error.retry_after_seconds or 0.0)
             raise

@@ -11,7 +11,8 @@ from collectors_dagster.errors import (
     RequestRejectedError,
     ServiceFailedError,
 )
-from collectors_dagster.patterns.retry import Backoff, RetryPolicy, next_delay, retry
+from collectors_dagster.patterns.retry import Backoff, Growth, Jitter, Retry, RetryPolicy, next_delay
+from collectors_dagster.patterns.retry_budget import RetryBudget
 
 POLICY = RetryPolicy(attempts=4, base_seconds=1.0, cap_seconds=3.0, deadline_seconds=60.0)
 
@@ -35,12 +36,16 @@ def failed() -> ServiceFailedError:
 
 
 def run(operation: Callable[[], str], clock: ManualClock, policy: RetryPolicy = POLICY) -> str:
-    return retry(
-        operation,
-        policy=policy,
+    return made(clock, policy).call(operation)
+
+
+def made(clock: ManualClock, policy: RetryPolicy = POLICY, budget: RetryBudget | None = None) -> Retry:
+    return Retry(
+        policy,
         retry_on=lambda error: isinstance(error, CollectorsError) and error.transient,
         clock=clock,
         random=lambda: 0.5,
+        budget=budget,
     )
 
 
