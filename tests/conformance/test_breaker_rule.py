@@ -184,9 +184,7 @@ class BreakerMachine(RuleBasedStateMachine):
 def test_the_rule_in_python_the_script_in_redis_and_the_model_agree(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         machine = type("Machine", (BreakerMachine,), {"client": client})
-        run_state_machine_as_test(
-            machine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
-        )
+        run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
 
 
 @pytest.mark.parametrize("damage", ["text", "list"])
