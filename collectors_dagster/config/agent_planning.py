@@ -68,7 +68,7 @@ def planned(settings: Settings, problems: tuple[str, ...] = ()) -> AgentPlan:
         store=_store(settings),
         log=LogPlan(settings.log.level),
         debug=DebugPlan(Switches(switches.metrics, switches.profile, switches.memory)),
-        circuit_breaker=BreakerPlan(breaker.failure_threshold, breaker.recovery_timeout),
+        circuit_breaker=BreakerPlan(**breaker.model_dump()),
         rate_limiter=LimiterPlan(limiter.requests_per_second, limiter.burst_size),
         tenants=replace(directory, tenants=tenants),
         secrets=tuple(map(Secret, settings.secret_values())),

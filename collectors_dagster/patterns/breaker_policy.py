@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class Phase(StrEnum):
@@ -115,6 +115,53 @@ class BreakerPolicy:
             successes=self.successes if self.successes is not None else self.probes,
             lease_us=round(1e6 * self.lease_seconds),
         )
+
+
+class BreakerSettings(Protocol):
+    """``patterns.circuit_breaker``, wherever it comes from."""
+
+    @property
+    def failure_threshold(self) -> int: ...  # noqa: D102 - see the settings
+    @property
+    def recovery_timeout(self) -> float: ...  # noqa: D102
+    @property
+    def window_seconds(self) -> float: ...  # noqa: D102
+    @property
+    def failure_ratio(self) -> float: ...  # noqa: D102
+    @property
+    def slow_ratio(self) -> float: ...  # noqa: D102
+    @property
+    def slow_seconds(self) -> float: ...  # noqa: D102
+    @property
+    def minimum_calls(self) -> int: ...  # noqa: D102
+    @property
+    def probes(self) -> int: ...  # noqa: D102
+    @property
+    def success_threshold(self) -> int: ...  # noqa: D102
+    @property
+    def probe_lease_seconds(self) -> float: ...  # noqa: D102
+
+
+def configured(settings: BreakerSettings) -> BreakerPolicy:
+    """Return the policy that the settings describe: 0 there means that something is not watched.
+
+    A window of calls is as long as the threshold, which counts failures in a row then, and longer where a share is
+    watched.
+    """
+    watched = settings.failure_ratio > 0 or settings.slow_ratio > 0
+    return BreakerPolicy(
+        settings.failure_threshold,
+        settings.recovery_timeout,
+        window_calls=max(settings.failure_threshold, 10 * settings.minimum_calls if watched else 1),
+        probes=settings.probes,
+        lease_seconds=settings.probe_lease_seconds,
+        window_seconds=settings.window_seconds or None,
+        failure_ratio=settings.failure_ratio or None,
+        slow_ratio=settings.slow_ratio or None,
+        minimum_calls=settings.minimum_calls,
+        slow_seconds=settings.slow_seconds if settings.slow_ratio else None,
+        successes=settings.success_threshold,
+    )
 
 
 def _problem(policy: BreakerPolicy) -> str | None:

@@ -62,14 +62,20 @@ def leaves_got(breaker: CircuitBreaker) -> int:
     return len(got)
 
 
+def tell(number: int) -> None:
+    """Answer on standard output."""
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Do as told."""
     url, mode, *words = sys.argv[1:]
     if mode == "fail":
-        print(calls_run(circuit(url, words[0], DOOMED), 5), flush=True)
+        tell(calls_run(circuit(url, words[0], DOOMED), 5))
         return
     for line in sys.stdin:
-        print(leaves_got(circuit(url, line.strip(), PROBED)), flush=True)
+        tell(leaves_got(circuit(url, line.strip(), PROBED)))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from collectors_dagster.errors import (
 from collectors_dagster.integrations.notify import log, webhook
 from collectors_dagster.integrations.notify.message import AlertMessage
 from collectors_dagster.patterns import (
-    BreakerPolicy,
     BucketPolicy,
     CircuitBreaker,
     Retry,
@@ -28,6 +27,7 @@ from collectors_dagster.patterns import (
     TokenBucket,
     failed_if_transient,
 )
+from collectors_dagster.patterns.breaker_policy import configured
 from collectors_dagster.tenants import AlertTarget
 
 RETRY = RetryPolicy(attempts=2, base_seconds=0.5, cap_seconds=2.0, deadline_seconds=8.0)
@@ -66,12 +66,8 @@ class Notifier:
         random: Callable[[], float],
         timeout_seconds: float = webhook.TIMEOUT_SECONDS,
     ) -> None:
-        breaker, limiter = patterns.circuit_breaker, patterns.rate_limiter
-        self._breaker = BreakerPolicy(
-            breaker.failure_threshold,
-            recovery_seconds=breaker.recovery_timeout,
-            window_calls=breaker.failure_threshold,  # the setting counts failures in a row
-        )
+        limiter = patterns.rate_limiter
+        self._breaker = configured(patterns.circuit_breaker)
         self._bucket = BucketPolicy(limiter.requests_per_second, limiter.burst_size)
         self._clock = clock
         self._retry = Retry(RETRY, retry_on=_worth_repeating, clock=clock, random=random)
