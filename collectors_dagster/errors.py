@@ -22,6 +22,7 @@
     │   └─ UnexpectedResponseError          it answered in a shape we do not know
     ├─ PolicyError
     │   ├─ CircuitOpenError *
+    │   ├─ DeadlineExceededError *          the caller's time is over, or would be
     │   ├─ RateLimitExceededError *
     │   ├─ BulkheadFullError *              too many calls run or wait already
     │   └─ SharedStateUnavailableError *    the place of shared state did not answer: decide alone
@@ -155,6 +156,12 @@ class PolicyError(CollectorsError):
 
 class CircuitOpenError(PolicyError):
     """The circuit breaker is open: the call was not tried."""
+
+    transient = True
+
+
+class DeadlineExceededError(PolicyError):
+    """The time that the caller allowed is over, or would be after a wait."""
 
     transient = True
 

@@ -48,7 +48,8 @@ from collectors_dagster.errors import SpoolError
 from collectors_dagster.integrations.timescale.delivery import DeliveryStore
 from collectors_dagster.logs import get_logger
 from collectors_dagster.monitoring.debug import DebugSession
-from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
+from collectors_dagster.patterns.breaker_policy import configured
+from collectors_dagster.patterns.circuit_breaker import CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.rate_limiter import local_rate_limiter
 from collectors_dagster.patterns.rate_policy import rate_policy
 from collectors_dagster.patterns.retry import Backoff
@@ -283,11 +284,11 @@ def _window_policy(plan: AgentPlan) -> WindowPolicy:
 
 
 def _policies(plan: AgentPlan, clock: Clock) -> Policies:
-    breaker, limiter = plan.circuit_breaker, plan.rate_limiter
+    limiter = plan.rate_limiter
     return Policies(
         CircuitBreaker(
             "delivery",
-            BreakerPolicy(breaker.failure_threshold, breaker.recovery_timeout),
+            configured(plan.circuit_breaker),
             classify=failed_if_transient,
             clock=clock,
         ),

@@ -68,10 +68,8 @@ def planned(settings: Settings, problems: tuple[str, ...] = ()) -> AgentPlan:
         store=_store(settings),
         log=LogPlan(settings.log.level),
         debug=DebugPlan(Switches(switches.metrics, switches.profile, switches.memory)),
-        circuit_breaker=BreakerPlan(breaker.failure_threshold, breaker.recovery_timeout),
-        rate_limiter=LimiterPlan(
-            limiter.requests_per_second, limiter.burst_size, limiter.algorithm, limiter.window_seconds
-        ),
+        circuit_breaker=BreakerPlan(**breaker.model_dump()),
+        rate_limiter=LimiterPlan(**limiter.model_dump()),
         tenants=replace(directory, tenants=tenants),
         secrets=tuple(map(Secret, settings.secret_values())),
         secret_directory=settings.secret_directory,

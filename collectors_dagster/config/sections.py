@@ -237,11 +237,60 @@ class CircuitBreaker(Section):
     """When to stop calling a service that fails."""
 
     failure_threshold: int = setting(
-        5, unit="failures", about="Failures in a row that open the breaker.", at_least=1, at_most=1000
+        5,
+        unit="failures",
+        about="Failures that open the breaker: in a row, or within window_seconds.",
+        at_least=1,
+        at_most=1000,
     )
     recovery_timeout: float = setting(
         30.0, unit="seconds", about="Pause before one call is tried again.", at_least=0.1, at_most=3600
     )
+    window_seconds: float = setting(
+        0.0, unit="seconds", about="Time in which calls are counted; 0: the last calls are.", at_least=0, at_most=86_400
+    )
+    failure_ratio: float = setting(
+        0.0, unit="share", about="Share of failed calls that opens it; 0: only their number.", at_least=0, at_most=1
+    )
+    slow_ratio: float = setting(
+        0.0, unit="share", about="Share of slow calls that opens it; 0: slow calls do not.", at_least=0, at_most=1
+    )
+    slow_seconds: float = setting(
+        5.0, unit="seconds", about="A call that takes longer is slow.", at_least=0.001, at_most=3600
+    )
+    minimum_calls: int = setting(
+        10, unit="calls", about="Calls in the window before a share means anything.", at_least=1, at_most=1000
+    )
+    probes: int = setting(
+        1,
+        unit="calls",
+        about="Calls tried at once after the pause, in all processes together.",
+        at_least=1,
+        at_most=100,
+    )
+    success_threshold: int = setting(
+        1, unit="calls", about="Of the probes, those that must succeed to close it.", at_least=1, at_most=100
+    )
+    probe_lease_seconds: float = setting(
+        60.0,
+        unit="seconds",
+        about="Time after which a probe is given up whose process is gone; longer than the longest call.",
+        at_least=1,
+        at_most=3600,
+    )
+
+    @model_validator(mode="after")
+    def _can_work(self) -> Self:
+        if self.success_threshold > self.probes:
+            raise ValueError(
+                f"success_threshold {self.success_threshold} is more than probes {self.probes}: it would never close"
+            )
+        for key, value in (("failure_ratio", self.failure_ratio), ("slow_ratio", self.slow_ratio)):
+            if 0 < value < 0.001:
+                raise ValueError(f"{key} {value} is less than 0.001, the least share that is told apart; 0 is none")
+        if 0 < self.window_seconds < 0.01:
+            raise ValueError(f"window_seconds {self.window_seconds} is shorter than its ten steps of 1 ms; 0 is none")
+        return self
 
 
 class RateLimiter(Section):

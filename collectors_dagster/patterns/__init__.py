@@ -1,7 +1,7 @@
 """Policies for calls that may fail: rules only, no I/O.
 
-Rules are pure transitions; who holds their state is a matter of the store (:mod:`shared_state`), and when it is asked
-is a plan (:mod:`plans`), carried out by threads and coroutines alike.
+A rule is pure. Where its state lies, in this process or in Redis for the whole fleet, is told to the policy as a store
+(:mod:`collectors_dagster.patterns.shared_state`).
 """
 
 from collectors_dagster.patterns.bulkhead import Bulkhead, BulkheadPolicy, SharedBulkhead
@@ -12,10 +12,13 @@ from collectors_dagster.patterns.circuit_breaker import (
     Phase,
     failed_if_transient,
 )
+from collectors_dagster.patterns.deadline import deadline
 from collectors_dagster.patterns.leadership import Leadership, Shares, owner_of
+from collectors_dagster.patterns.policy import Layer, Policy, Timeout
 from collectors_dagster.patterns.rate_limiter import RateLimiter, local_rate_limiter
 from collectors_dagster.patterns.rate_policy import Algorithm, RatePolicy, rate_policy
-from collectors_dagster.patterns.retry import Backoff, RetryPolicy, retry
+from collectors_dagster.patterns.retry import Backoff, Growth, Jitter, Retry, RetryPolicy
+from collectors_dagster.patterns.retry_budget import RetryBudget
 
 __all__ = [
     "Algorithm",
@@ -24,17 +27,24 @@ __all__ = [
     "Bulkhead",
     "BulkheadPolicy",
     "CircuitBreaker",
+    "Growth",
+    "Jitter",
+    "Layer",
     "Leadership",
     "Outcome",
     "Phase",
+    "Policy",
     "RateLimiter",
     "RatePolicy",
+    "Retry",
+    "RetryBudget",
     "RetryPolicy",
     "SharedBulkhead",
     "Shares",
+    "Timeout",
+    "deadline",
     "failed_if_transient",
     "local_rate_limiter",
     "owner_of",
     "rate_policy",
-    "retry",
 ]

@@ -8,20 +8,24 @@ cancelled at whatever moment gives back what it had.
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from collectors_dagster.clock import AsyncClock, Clock
 from collectors_dagster.errors import BulkheadFullError, SharedStateUnavailableError
 from collectors_dagster.patterns.bulkhead_rules import ENTER, LEAVE, NO_COMPARTMENT, RENEW, may_enter
+from collectors_dagster.patterns.deadline import remaining_seconds
 from collectors_dagster.patterns.forks import renew_in_children
 from collectors_dagster.patterns.lease_keeper import KEEPER, LeaseKeeper
 from collectors_dagster.patterns.observers import UNOBSERVED, FlowObserver
 from collectors_dagster.patterns.plans import Pause, Plan, Run, aperform, perform
+from collectors_dagster.patterns.policy import Layer, Policy
 from collectors_dagster.patterns.shared_state import Argument, Reply, SharedStore
+
+T = TypeVar("T")
 
 POLL_SECONDS = (0.02, 0.2)
 """Pauses, drawn between these two, of who waits for a permit of another process."""
@@ -117,7 +121,7 @@ class Bulkhead:
         call = _Call(compartment, turn.set)
         try:
             if not self._join(call):
-                turn.wait(self.policy.max_wait_seconds)
+                turn.wait(min(self.policy.max_wait_seconds, remaining_seconds()))
                 self._require(call)
             yield
         finally:
@@ -134,7 +138,7 @@ class Bulkhead:
         try:
             if not self._join(call):
                 try:
-                    async with asyncio.timeout(self.policy.max_wait_seconds):
+                    async with asyncio.timeout(min(self.policy.max_wait_seconds, remaining_seconds())):
                         await turn.wait()
                 except TimeoutError:
                     pass
@@ -142,6 +146,19 @@ class Bulkhead:
             yield
         finally:
             self._leave(call)
+
+    def __or__(self, inner: Layer) -> Policy:
+        return Policy(self, inner)
+
+    def call(self, operation: Callable[[], T], /) -> T:
+        """Call `operation` with a permit; raises like :meth:`protect`."""
+        with self.protect():
+            return operation()
+
+    async def acall(self, operation: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        """Await `operation` with a permit."""
+        async with self.aprotect():
+            return await operation()
 
     def _join(self, call: _Call) -> bool:
         """Say whether the call may run at once; else it waits in the queue."""
@@ -271,13 +288,26 @@ class SharedBulkhead:
                 self._let_go(holder)
                 await asyncio.shield(aperform(self._left(holder), self._store, clock))
 
+    def __or__(self, inner: Layer) -> Policy:
+        return Policy(self, inner)
+
+    def call(self, operation: Callable[[], T], /) -> T:
+        """Call `operation` with a permit; raises like :meth:`protect`."""
+        with self.protect():
+            return operation()
+
+    async def acall(self, operation: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        """Await `operation` with a permit."""
+        async with self.aprotect():
+            return await operation()
+
     def _holder(self, compartment: str) -> str:
         if "|" in compartment:
             raise ValueError(f"the name of a compartment holds no |: {compartment!r}")
         return f"{compartment}|{self._process}|{next(self._numbers)}"
 
     def _entered(self, holder: str) -> Plan[None]:
-        deadline = self._clock.monotonic() + self.policy.max_wait_seconds
+        deadline = self._clock.monotonic() + min(self.policy.max_wait_seconds, remaining_seconds())
         shares: list[Argument] = []
         for name, share in self.policy.guaranteed.items():
             shares += [name, share]

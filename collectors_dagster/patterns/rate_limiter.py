@@ -8,18 +8,23 @@ its share alone: the rate divided by the processes last seen, never more.
 
 import os
 import threading
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from collectors_dagster.clock import AsyncClock, Clock
-from collectors_dagster.errors import RateLimitExceededError, SharedStateUnavailableError
+from collectors_dagster.errors import RateLimitedError, RateLimitExceededError, SharedStateUnavailableError
+from collectors_dagster.patterns.deadline import remaining_seconds
 from collectors_dagster.patterns.forks import renew_in_children
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.observers import UNOBSERVED, FlowObserver
 from collectors_dagster.patterns.plans import Pause, Plan, Run, aperform, perform
+from collectors_dagster.patterns.policy import Layer, Policy
 from collectors_dagster.patterns.rate_policy import RatePolicy
 from collectors_dagster.patterns.rate_rules import PAUSE
 from collectors_dagster.patterns.shared_state import Argument, Item, Reply, SharedStore
+
+T = TypeVar("T")
 
 BATCH_SECONDS = 0.02
 """Of the rate, so much is booked at once at most: what a killed process strands."""
@@ -51,6 +56,8 @@ class RateLimiter:
         Of the limit, e.g. ``spotify``; named in errors and metrics.
     tenant : str
         Whose limit it is; empty for one of the whole deployment.
+    max_wait_seconds : float
+        How long :meth:`call` waits for its turn.
     batch_seconds : float
         Of the rate, booked at once at most; 0 where asking costs nothing.
     assumed_processes : int
@@ -72,6 +79,7 @@ class RateLimiter:
         store: SharedStore,
         clock: Clock,
         tenant: str = "",
+        max_wait_seconds: float = 10.0,
         batch_seconds: float = BATCH_SECONDS,
         assumed_processes: int = 4,
         observer: FlowObserver = UNOBSERVED,
@@ -86,6 +94,7 @@ class RateLimiter:
         self._clock = clock
         self._key = f"{tenant or 'all'}:rate:{name}"
         self._most = max(1, min(BATCH_MOST, int(policy.requests_per_second * batch_seconds)))
+        self._max_wait = max_wait_seconds
         self._observer = observer
         self._alone = MemoryStore(clock, capacity=1)
         self._not_before = 0.0
@@ -137,6 +146,33 @@ class RateLimiter:
         """Do the same without blocking the event loop."""
         await aperform(self._ban(seconds), self._store, self._async_clock())
 
+    def __or__(self, inner: Layer) -> Policy:
+        return Policy(self, inner)
+
+    def call(self, operation: Callable[[], T], /) -> T:
+        """Call `operation` in its turn, up to `max_wait_seconds` from now; a ``Retry-After`` it meets is obeyed by all.
+
+        Raises
+        ------
+        RateLimitExceededError
+            If the turn does not come in time; `operation` was not called.
+        """
+        self.acquire(timeout_seconds=self._max_wait)
+        try:
+            return operation()
+        except RateLimitedError as error:
+            self.pause(error.retry_after_seconds or 0.0)
+            raise
+
+    async def acall(self, operation: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        """Await `operation` in its turn."""
+        await self.aacquire(timeout_seconds=self._max_wait)
+        try:
+            return await operation()
+        except RateLimitedError as error:
+            await self.apause(error.retry_after_seconds or 0.0)
+            raise
+
     def _async_clock(self) -> AsyncClock:
         return cast("AsyncClock", self._clock)  # who awaits has made us with a clock that can
 
@@ -146,7 +182,8 @@ class RateLimiter:
         if not 1 <= cost <= self.policy.largest_cost:
             raise ValueError(f"the rate limit {self.name!r} grants 1 to {self.policy.largest_cost} at once, not {cost}")
         began = self._clock.monotonic()
-        wait = yield from self._granted(cost, began + min(timeout, self.policy.longest_queue_seconds()))
+        longest = min(timeout, self.policy.longest_queue_seconds(), remaining_seconds())
+        wait = yield from self._granted(cost, began + longest)
         waited = self._clock.monotonic() - began
         self._observer.rate_limited(self.name, "rejected" if wait > 0 else "delayed" if waited > 0.001 else "granted")
         if wait <= 0:

@@ -21,17 +21,17 @@ from collectors_dagster.errors import (
 from collectors_dagster.integrations.notify import log, webhook
 from collectors_dagster.integrations.notify.message import AlertMessage
 from collectors_dagster.patterns import (
-    BreakerPolicy,
     Bulkhead,
     BulkheadPolicy,
     CircuitBreaker,
     RateLimiter,
+    Retry,
     RetryPolicy,
     failed_if_transient,
     local_rate_limiter,
     rate_policy,
-    retry,
 )
+from collectors_dagster.patterns.breaker_policy import configured
 from collectors_dagster.patterns.shared_state import SharedStore
 from collectors_dagster.tenants import AlertTarget
 
@@ -74,16 +74,11 @@ class Notifier:
         timeout_seconds: float = webhook.TIMEOUT_SECONDS,
         store: SharedStore | None = None,
     ) -> None:
-        breaker, limiter = patterns.circuit_breaker, patterns.rate_limiter
-        self._breaker = BreakerPolicy(
-            breaker.failure_threshold,
-            recovery_seconds=breaker.recovery_timeout,
-            window_calls=breaker.failure_threshold,  # the setting counts failures in a row
-        )
-        self._rate = rate_policy(limiter)
+        self._breaker = configured(patterns.circuit_breaker)
+        self._rate = rate_policy(patterns.rate_limiter)
         self._clock = clock
         self._store = store
-        self._random = random
+        self._retry = Retry(RETRY, retry_on=_worth_repeating, clock=clock, random=random)
         self._timeout = timeout_seconds
         self._turn = BulkheadPolicy(limit=1, max_wait_seconds=timeout_seconds)
         self._lock = threading.Lock()
@@ -139,7 +134,7 @@ class Notifier:
             )
 
         try:
-            retry(attempt, policy=RETRY, retry_on=_worth_repeating, clock=self._clock, random=self._random)
+            self._retry.call(attempt)
         except RateLimitedError as error:
             guards.limiter.pause(error.retry_after_seconds or 0.0)
             raise
