@@ -66,7 +66,7 @@ class Cluster:
 
     def locate(self, slot: int) -> Generator[Say, object, Node]:
         """Return who holds a slot; ask the cluster if that is not known or in doubt."""
-        if self._claim():
+        if self._claim() or self._map is None:  # whoever knows nothing cannot go on while another one asks
             yield from self._learn()
         node = self.master(slot)
         if node is None:

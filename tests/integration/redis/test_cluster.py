@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -83,6 +84,17 @@ def test_keys_lie_on_all_masters_and_one_map_is_enough(store: RedisStore, keys: 
     asked = [b"cmdstat_cluster|slots" in say(port, "INFO", "commandstats") for port in keys]
     assert any(asked)
     assert len({store.fault_domain(key) for key in keys.values()}) == 3
+
+
+def test_first_steps_of_a_process_may_come_all_at_once(redis_cluster: RedisCluster, keys: dict[int, str]) -> None:
+    async def at_once(store: RedisStore) -> list[Reply]:
+        return await asyncio.gather(*(store.arun(TALLY, key, (1, 60_000)) for key in keys.values() for _ in range(10)))
+
+    with store_on(redis_cluster, PATIENT) as store:
+        assert sorted(reply[0] or 0 for reply in asyncio.run(at_once(store))) == sorted([*range(1, 11)] * 3)
+    with store_on(redis_cluster, PATIENT) as store, ThreadPoolExecutor(8) as pool:
+        counts = pool.map(lambda key: in_thread(store, key)[0], [*keys.values()] * 8)
+        assert sorted(count or 0 for count in counts) == sorted([*range(11, 19)] * 3)
 
 
 def test_killed_master_takes_its_own_keys_only_and_they_come_back(
