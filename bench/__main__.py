@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("startup", "run_cost", "sampling", "processes", "exposition", "agent", "catch_up")
+NAMES = ("startup", "run_cost", "sampling", "processes", "exposition", "agent", "catch_up", "patterns")
 
 
 def run(name: str) -> dict[str, Any]:

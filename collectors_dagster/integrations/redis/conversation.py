@@ -101,8 +101,10 @@ class Cluster:
             else:
                 self._map = learned
                 return
-        if self._map is None:
+        if self._map is None and isinstance(failure, exceptions.ConnectionError | exceptions.TimeoutError | OSError):
             raise failure
+        if self._map is None:  # it speaks, but not as a cluster does
+            raise exceptions.ClusterDownError("no node told where slots lie") from failure
 
     def _candidates(self) -> list[Node]:
         """Return all nodes known; those that failed last come last."""

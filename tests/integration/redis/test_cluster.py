@@ -225,6 +225,20 @@ def test_slot_that_nobody_serves_is_told_and_comes_back(
     wait_until(lambda: works(store, key), seconds=BACK_SECONDS)
 
 
+def test_server_that_is_no_cluster_degrades_all(redis_url: str, count: Colour) -> None:
+    url = redis_url.replace("redis:", "redis+cluster:").removesuffix("/0")
+    store = RedisStore(parse_address(url), options=PATIENT, scripts=(TEST_SCRIPTS,))
+    assert kind(count, store, "aurora:test:a") == ("cluster down", False)
+
+
+def test_cluster_that_is_addressed_as_one_server_is_told(
+    redis_cluster: RedisCluster, keys: dict[int, str], count: Colour
+) -> None:
+    (port, _), (_, elsewhere), *_ = keys.items()
+    store = RedisStore(parse_address(f"redis://127.0.0.1:{port}"), options=PATIENT, scripts=(TEST_SCRIPTS,))
+    assert kind(count, store, elsewhere) == ("moving", True)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_child_speaks_on_connections_of_its_own(store: RedisStore, keys: dict[int, str]) -> None:
