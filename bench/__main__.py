@@ -17,6 +17,7 @@ NAMES = (
     "catch_up",
     "patterns_breaker",
     "patterns_flow",
+    "patterns",
 )
 
 

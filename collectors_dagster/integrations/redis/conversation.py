@@ -66,7 +66,7 @@ class Cluster:
 
     def locate(self, slot: int) -> Generator[Say, object, Node]:
         """Return who holds a slot; ask the cluster if that is not known or in doubt."""
-        if self._claim():
+        if self._claim() or self._map is None:  # whoever knows nothing cannot go on while another one asks
             yield from self._learn()
         node = self.master(slot)
         if node is None:
@@ -101,8 +101,10 @@ class Cluster:
             else:
                 self._map = learned
                 return
-        if self._map is None:
+        if self._map is None and isinstance(failure, exceptions.ConnectionError | exceptions.TimeoutError | OSError):
             raise failure
+        if self._map is None:  # it speaks, but not as a cluster does
+            raise exceptions.ClusterDownError("no node told where slots lie") from failure
 
     def _candidates(self) -> list[Node]:
         """Return all nodes known; those that failed last come last."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -83,6 +84,17 @@ def test_keys_lie_on_all_masters_and_one_map_is_enough(store: RedisStore, keys: 
     asked = [b"cmdstat_cluster|slots" in say(port, "INFO", "commandstats") for port in keys]
     assert any(asked)
     assert len({store.fault_domain(key) for key in keys.values()}) == 3
+
+
+def test_first_steps_of_a_process_may_come_all_at_once(redis_cluster: RedisCluster, keys: dict[int, str]) -> None:
+    async def at_once(store: RedisStore) -> list[Reply]:
+        return await asyncio.gather(*(store.arun(TALLY, key, (1, 60_000)) for key in keys.values() for _ in range(10)))
+
+    with store_on(redis_cluster, PATIENT) as store:
+        assert sorted(reply[0] or 0 for reply in asyncio.run(at_once(store))) == sorted([*range(1, 11)] * 3)
+    with store_on(redis_cluster, PATIENT) as store, ThreadPoolExecutor(8) as pool:
+        counts = pool.map(lambda key: in_thread(store, key)[0], [*keys.values()] * 8)
+        assert sorted(count or 0 for count in counts) == sorted([*range(11, 19)] * 3)
 
 
 def test_killed_master_takes_its_own_keys_only_and_they_come_back(
@@ -211,6 +223,20 @@ def test_slot_that_nobody_serves_is_told_and_comes_back(
     finally:
         say(port, "CLUSTER", "ADDSLOTS", slot)
     wait_until(lambda: works(store, key), seconds=BACK_SECONDS)
+
+
+def test_server_that_is_no_cluster_degrades_all(redis_url: str, count: Colour) -> None:
+    url = redis_url.replace("redis:", "redis+cluster:").removesuffix("/0")
+    store = RedisStore(parse_address(url), options=PATIENT, scripts=(TEST_SCRIPTS,))
+    assert kind(count, store, "aurora:test:a") == ("cluster down", False)
+
+
+def test_cluster_that_is_addressed_as_one_server_is_told(
+    redis_cluster: RedisCluster, keys: dict[int, str], count: Colour
+) -> None:
+    (port, _), (_, elsewhere), *_ = keys.items()
+    store = RedisStore(parse_address(f"redis://127.0.0.1:{port}"), options=PATIENT, scripts=(TEST_SCRIPTS,))
+    assert kind(count, store, elsewhere) == ("moving", True)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
