@@ -7,7 +7,20 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("startup", "run_cost", "sampling", "processes", "exposition", "agent", "catch_up", "ingest", "query")
+NAMES = (
+    "startup",
+    "run_cost",
+    "sampling",
+    "processes",
+    "exposition",
+    "agent",
+    "catch_up",
+    "ingest",
+    "query",
+    "patterns_breaker",
+    "patterns_flow",
+    "patterns",
+)
 
 
 def run(name: str) -> dict[str, Any]:

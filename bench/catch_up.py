@@ -33,7 +33,8 @@ from collectors_dagster.clock import Clock, ManualClock, SystemClock
 from collectors_dagster.collectors.runner import Column, Sweep
 from collectors_dagster.integrations.timescale import DeliveryStore, migrate
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
-from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
+from collectors_dagster.patterns.rate_limiter import local_rate_limiter
+from collectors_dagster.patterns.rate_policy import RatePolicy
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.samples import Kind, Metric
 from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
@@ -106,7 +107,7 @@ def delivery(identity: Identity, store: DeliveryStore) -> Delivery:
     """Return what the agent makes of its shipped settings."""
     policies = Policies(
         CircuitBreaker("bench", BreakerPolicy(5, 30.0), classify=failed_if_transient, clock=CLOCK),
-        TokenBucket("bench", BucketPolicy(5.0, 10), clock=CLOCK),
+        local_rate_limiter("bench", RatePolicy(5.0, 10), clock=CLOCK),
         Backoff(base_seconds=0.5, cap_seconds=15.0, random=random.random),
     )
     made = Delivery(

@@ -14,6 +14,7 @@ from collectors_dagster.config.tenants import tenant_directory
 from resources.deployment import deployment_resource, local_deployment
 from resources.notifier import outbox_resource
 from resources.registry import registry_resource
+from resources.shared_state import shared_state_resource
 from resources.store import store_resource
 from sensors.anomalies import anomaly_sensor
 from sensors.failures import failure_sensor
@@ -25,6 +26,7 @@ RESOURCES: Mapping[str, object] = {
     "store": store_resource,
     "registry": registry_resource,
     "outbox": outbox_resource,
+    "shared_state": shared_state_resource,
 }
 
 

@@ -22,7 +22,9 @@
     │   └─ UnexpectedResponseError          it answered in a shape we do not know
     ├─ PolicyError
     │   ├─ CircuitOpenError *
+    │   ├─ DeadlineExceededError *          the caller's time is over, or would be
     │   ├─ RateLimitExceededError *
+    │   ├─ BulkheadFullError *              too many calls run or wait already
     │   └─ SharedStateUnavailableError *    the place of shared state did not answer: decide alone
     ├─ StorageError
     │   ├─ MigrationError                   the schema is not what this code needs
@@ -158,16 +160,49 @@ class CircuitOpenError(PolicyError):
     transient = True
 
 
+class DeadlineExceededError(PolicyError):
+    """The time that the caller allowed is over, or would be after a wait."""
+
+    transient = True
+
+
 class RateLimitExceededError(PolicyError):
     """Our own rate limiter refused the call."""
 
     transient = True
 
 
-class SharedStateUnavailableError(PolicyError):
-    """State shared with other processes cannot be reached; the caller decides with what it knows itself."""
+class BulkheadFullError(PolicyError):
+    """As many calls as allowed run and wait already, or the wait for one of them was too long."""
 
     transient = True
+
+
+class SharedStateUnavailableError(PolicyError):
+    """State shared with other processes cannot be reached; the caller decides with what it knows itself.
+
+    Attributes
+    ----------
+    kind : str
+        What went wrong, in one or two words of which there are few: a metric's label.
+    one_object : bool
+        Whether only this object's state is unusable: what lies there is of the wrong kind, say.
+    """
+
+    transient = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str = "unreachable",
+        one_object: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.one_object = one_object
+        self.retry_after_seconds = retry_after_seconds
 
 
 class StorageError(CollectorsError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from resources.deployment import local_deployment
+from resources.shared_state import shared_store_of_process
 
 if TYPE_CHECKING:
     from collectors_dagster.integrations.notify import Notifier
@@ -26,7 +27,9 @@ def _notifier() -> "Notifier":
 
     deployment = local_deployment()
     jitter = random.SystemRandom()
-    return Notifier(deployment.settings.patterns, clock=deployment.clock, random=jitter.random)
+    return Notifier(
+        deployment.settings.patterns, clock=deployment.clock, random=jitter.random, store=shared_store_of_process()
+    )
 
 
 @dg.resource(description="Where alerts leave: the log and webhooks.")

@@ -17,6 +17,8 @@ from collectors_dagster.integrations.timescale.edition import Edition
 from tests.support.gpus import StubNvml, build_nvml_stub, stubbed_nvml
 from tests.support.postgres import PostgresServer, need_edition, running_postgres
 from tests.support.redis import running_redis
+from tests.support.redis_cluster import RedisCluster, running_cluster
+from tests.support.shared_stores import PLACES, SharedPlace, in_memory, in_redis
 
 TEMPLATE = "collectors_template"
 EDITIONS = [
@@ -114,6 +116,32 @@ def redis_url(redis_server: str) -> str:
     with redis.Redis.from_url(redis_server) as client:
         client.flushall()
     return redis_server
+
+
+@pytest.fixture(scope="session")
+def cluster_server() -> Iterator[RedisCluster]:
+    """Yield a Redis Cluster shared by all tests of this worker; skip where there is no server for it."""
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def redis_cluster(cluster_server: RedisCluster) -> RedisCluster:
+    """Return a whole and empty Redis Cluster; what a test before broke is mended."""
+    cluster_server.heal()
+    cluster_server.empty()
+    return cluster_server
+
+
+@pytest.fixture(params=PLACES)
+def shared_place(request: pytest.FixtureRequest) -> Iterator[SharedPlace]:
+    """Yield an empty store of shared state: in memory, in Redis, in a Redis Cluster."""
+    if request.param == "memory":
+        yield in_memory()
+    else:
+        found = request.getfixturevalue("redis_url" if request.param == "redis" else "redis_cluster")
+        with in_redis(found if isinstance(found, str) else found.url) as place:
+            yield place
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from collectors_dagster.errors import CollectorsError, ConstraintViolatedError, 
 from collectors_dagster.integrations.timescale.delivery import Delivered, DeliveryBatch, DeliveryStore
 from collectors_dagster.logs import get_logger
 from collectors_dagster.patterns.circuit_breaker import CircuitBreaker
-from collectors_dagster.patterns.rate_limiter import TokenBucket
+from collectors_dagster.patterns.rate_limiter import RateLimiter
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.scopes import Scope
 from collectors_dagster.security.sealing import Sealer
@@ -59,14 +59,14 @@ class Policies:
     ----------
     breaker : CircuitBreaker
         Around every call.
-    limiter : TokenBucket
+    limiter : RateLimiter
         One token per batch.
     backoff : Backoff
         Pauses after failures in a row.
     """
 
     breaker: CircuitBreaker
-    limiter: TokenBucket
+    limiter: RateLimiter
     backoff: Backoff
 
 

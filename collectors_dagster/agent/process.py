@@ -50,8 +50,10 @@ from collectors_dagster.errors import SpoolError
 from collectors_dagster.integrations.timescale.delivery import DeliveryStore
 from collectors_dagster.logs import get_logger
 from collectors_dagster.monitoring.debug import DebugSession
-from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
-from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
+from collectors_dagster.patterns.breaker_policy import configured
+from collectors_dagster.patterns.circuit_breaker import CircuitBreaker, failed_if_transient
+from collectors_dagster.patterns.rate_limiter import local_rate_limiter
+from collectors_dagster.patterns.rate_policy import rate_policy
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.security.sealing import load_sealer
 from collectors_dagster.tenants import TenantDirectory
@@ -286,15 +288,15 @@ def _window_policy(plan: AgentPlan) -> WindowPolicy:
 
 
 def _policies(plan: AgentPlan, clock: Clock) -> Policies:
-    breaker, limiter = plan.circuit_breaker, plan.rate_limiter
+    limiter = plan.rate_limiter
     return Policies(
         CircuitBreaker(
             "delivery",
-            BreakerPolicy(breaker.failure_threshold, breaker.recovery_timeout),
+            configured(plan.circuit_breaker),
             classify=failed_if_transient,
             clock=clock,
         ),
-        TokenBucket("delivery", BucketPolicy(limiter.requests_per_second, limiter.burst_size), clock=clock),
+        local_rate_limiter("delivery", rate_policy(limiter), clock=clock),
         Backoff(base_seconds=0.5, cap_seconds=15.0, random=_random),
     )
 

@@ -12,15 +12,9 @@ from collectors_dagster.clock import Clock, instant_of
 from collectors_dagster.collectors.protocol import Collector, Series, Waiting, cadence_of
 from collectors_dagster.errors import InvalidSampleError, SourceUnavailableError
 from collectors_dagster.logs import get_logger
-from collectors_dagster.patterns.circuit_breaker import (
-    BreakerPolicy,
-    BreakerState,
-    Outcome,
-    Permit,
-    Phase,
-    admit,
-    settle,
-)
+from collectors_dagster.patterns.breaker_policy import PHASES, BreakerPolicy, Outcome, Phase
+from collectors_dagster.patterns.breaker_rule import circuit_breaker
+from collectors_dagster.patterns.shared_state import Argument, Record
 from collectors_dagster.samples import Labels, Metric
 
 MAX_SERIES = 2000
@@ -92,9 +86,8 @@ class Tally:
         return None if self.last_success_ns is None else instant_of(self.last_success_ns)
 
 
-HEALTHY = BreakerState()
-"""A circuit that remembers no failure. Successes of such a circuit need no note: that keeps it out of the hot path."""
-FREE = Permit(HEALTHY.generation)
+PROBE = "reading"
+"""Readings come one after the other: there is never more than one probe."""
 
 
 class _Slot:
@@ -102,7 +95,7 @@ class _Slot:
 
     __slots__ = (
         *("collector", "read", "name", "cadence", "tally", "series", "columns", "blank", "waiting", "due"),
-        *("_policy", "_breaker", "_read_at", "_told", "_told_before"),
+        *("_policy", "_circuit", "_read_at", "_told", "_told_before"),
     )
 
     def __init__(self, collector: Collector, policy: BreakerPolicy) -> None:
@@ -116,7 +109,8 @@ class _Slot:
         self.blank: array[float] = array("d")
         self.waiting = collector if isinstance(collector, Waiting) else None
         self._policy = policy
-        self._breaker = HEALTHY
+        # Empty as long as no failure is remembered: successes need no note then, and are kept out of the hot path.
+        self._circuit: Record = {}
         self.due = self._read_at = -math.inf
         self._told: set[str] = set()
         self._told_before: set[str] = set()
@@ -134,34 +128,46 @@ class _Slot:
         if self.tally.refused_series and not refused_before:
             log.warning("series refused", collector=self.name, refused=self.tally.refused_series, limit=MAX_SERIES)
 
-    def claim(self, now: float) -> Permit | None:
-        """Return leave to read; ``None`` if it is not time yet, or the circuit is open."""
+    def claim(self, now: float) -> bool:
+        """Say whether to read; not if it is not time yet, or the circuit is open."""
         if now < self.due:
-            return None
+            return False
         self.due, self._read_at = now + EARLY * self.tally.interval_seconds, now
-        permit = FREE if self._breaker is HEALTHY else self._admitted(now)
-        if permit is not None and (self._told or self._told_before):
+        allowed = not self._circuit or self._ask(now)
+        if allowed and (self._told or self._told_before):
             self._told, self._told_before = set(), self._told
-        return permit
+        return allowed
 
-    def _admitted(self, now: float) -> Permit | None:
-        self._breaker, permit = admit(self._policy, self._breaker, now)
-        self.tally.skipped += permit is None
-        self.tally.circuit = self._breaker.phase
-        return permit
+    def _ask(self, now: float) -> bool:
+        admitted = bool(self._step(now, "acquire", PROBE))
+        self.tally.skipped += not admitted
+        return admitted
 
-    def settle(self, permit: Permit, outcome: Outcome, now: float) -> None:
+    def settle(self, outcome: Outcome, now: float) -> None:
         """Tell the circuit how a reading ended."""
-        if self._breaker is HEALTHY and outcome is Outcome.SUCCESS:
+        good = outcome is Outcome.SUCCESS
+        if good and not self._circuit:
             return
-        before = self._breaker.phase
-        self._breaker = settle(self._policy, self._breaker, permit, outcome, now)
-        self.tally.circuit = self._breaker.phase
-        if self._breaker.phase is Phase.OPEN and before is not Phase.OPEN:
+        before = self.tally.circuit
+        generation = self._circuit.get("generation", 0)
+        if before is Phase.HALF_OPEN:
+            self._step(now, "probed", PROBE, generation, int(good))
+        else:
+            self._step(now, "record", generation, int(good), 0, int(not good), 0)
+        if self.tally.circuit is Phase.OPEN and before is not Phase.OPEN:
             pause = self._policy.recovery_seconds
             log.warning("collector is left alone for a while", collector=self.name, pause_seconds=pause)
-        elif self._breaker.phase is Phase.CLOSED and not any(self._breaker.failures):
-            self._breaker = HEALTHY
+        elif self.tally.circuit is Phase.CLOSED and "f" not in self._circuit.get("calls", ""):
+            self._circuit.clear()
+
+    def _step(self, now: float, operation: str, *arguments: Argument) -> int:
+        (admitted, phase, *_), _ = circuit_breaker(
+            self._circuit, int(now * 1e6), (operation, *self._policy.terms, *arguments)
+        )
+        assert isinstance(admitted, int)
+        assert isinstance(phase, int)
+        self.tally.circuit = PHASES[phase]
+        return admitted
 
     def every(self, seconds: float) -> None:
         """Read at another interval from now on, though never more often than the source allows."""
@@ -221,19 +227,19 @@ class Runner:
     def sweep(self) -> Sweep:
         """Read what is due; the others' values are NaN."""
         now, wall_ns = self._clock.monotonic(), self._clock.wall_ns()
-        permits = {slot.name: slot.claim(now) for slot in self._waiting}
+        claims = {slot.name: slot.claim(now) for slot in self._waiting}
         for slot in self._waiting:
-            if permits[slot.name] is not None:
+            if claims[slot.name]:
                 self._begin(slot)
         values: array[float] = array("d")
         changed, started = False, self._clock.monotonic()
         for slot in self._slots:
-            permit = permits[slot.name] if slot.waiting is not None else slot.claim(now) if now >= slot.due else None
-            if permit is None:
+            claimed = claims[slot.name] if slot.waiting is not None else now >= slot.due and slot.claim(now)
+            if not claimed:
                 values.extend(slot.blank)
                 continue
             before = slot.columns
-            found, started = self._read(slot, permit, started, wall_ns)
+            found, started = self._read(slot, started, wall_ns)
             values.extend(found)
             changed |= slot.columns is not before
         if changed:
@@ -252,7 +258,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - as in _read, which will say whether the source is lost
             slot.fail(error)
 
-    def _read(self, slot: _Slot, permit: Permit, started: float, wall_ns: int) -> tuple[Sequence[float], float]:
+    def _read(self, slot: _Slot, started: float, wall_ns: int) -> tuple[Sequence[float], float]:
         """Return the values and the monotonic time at which they were there.
 
         At 1 Hz every call in here finds the processor's caches cold: what is usual takes the shortest way.
@@ -263,7 +269,7 @@ class Runner:
                 raise _misfit(slot.name, len(values), len(series))  # noqa: TRY301 - counted like what a source raises
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in one source must not cost another
             slot.fail(error)
-            return slot.blank, self._end(slot, permit, started, Outcome.FAILURE)
+            return slot.blank, self._end(slot, started, Outcome.FAILURE)
         if series is not slot.series:
             slot.adopt(series)
         tally = slot.tally
@@ -274,9 +280,9 @@ class Runner:
             slot.fail(trouble)
         if len(values) > len(slot.columns):
             values = values[: len(slot.columns)]
-        return values, self._end(slot, permit, started, Outcome.SUCCESS)
+        return values, self._end(slot, started, Outcome.SUCCESS)
 
-    def _end(self, slot: _Slot, permit: Permit, started: float, outcome: Outcome) -> float:
+    def _end(self, slot: _Slot, started: float, outcome: Outcome) -> float:
         """Time a reading, and tell the circuit; one that took too long is a failure, whatever it brought."""
         now = self._clock.monotonic()
         tally = slot.tally
@@ -286,8 +292,7 @@ class Runner:
         if tally.last_seconds > slot.cadence.timeout_seconds:
             slot.fail(_overlong(slot.name, slot.cadence.timeout_seconds))
             outcome = Outcome.FAILURE
-        if permit is not FREE or outcome is not Outcome.SUCCESS:
-            slot.settle(permit, outcome, now)
+        slot.settle(outcome, now)
         return now
 
 

@@ -65,6 +65,14 @@ class BreakerPlan:
 
     failure_threshold: int
     recovery_timeout: float
+    window_seconds: float = 0.0
+    failure_ratio: float = 0.0
+    slow_ratio: float = 0.0
+    slow_seconds: float = 5.0
+    minimum_calls: int = 10
+    probes: int = 1
+    success_threshold: int = 1
+    probe_lease_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,8 @@ class LimiterPlan:
 
     requests_per_second: float
     burst_size: int
+    algorithm: str = "token_bucket"
+    window_seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

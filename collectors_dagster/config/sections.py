@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr, field_validator, model_validator
 
 from collectors_dagster.config.fields import Section, section, setting
+from collectors_dagster.config.redis_address import parse_address
+from collectors_dagster.errors import ConfigurationError
 
 DebuggableComponent = Literal["agent", "scorer", "supervisor", "runs"]
 """Processes that can measure themselves while they run; `runs` are Dagster's, each of which looks when it starts."""
@@ -16,6 +18,7 @@ DebuggableComponent = Literal["agent", "scorer", "supervisor", "runs"]
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|/[^\s\x00?#]+")
 _SENSITIVE = re.compile(r"(?:(?:\*|[a-z][a-z0-9_]*)\.)?[a-zA-Z_][a-zA-Z0-9_]*")
 _METRIC = re.compile(r"[a-z][a-z0-9_]*")
+_PREFIX = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
@@ -118,16 +121,73 @@ class Postgres(Section):
 
 
 class Redis(Section):
-    """Shared state. Without a host, the embedded server is used and the rest of this section is not read."""
+    """Shared state. Without a host and a URL, the embedded server is used, and only prefix and time-outs are read."""
 
+    url: SecretStr | None = setting(
+        None,
+        unit="",
+        about="External server, Sentinels or cluster in one URL, in the place of host, port, user, password and tls.",
+    )
     host: str | None = setting(None, unit="host name or address", about="External server; empty: the embedded one.")
     port: int = setting(6379, unit="port", about="Port of the external server.", at_least=1, at_most=65535)
-    password: SecretStr | None = setting(None, unit="", about="Password of the server.")
+    user: str | None = setting(None, unit="", about="ACL user to connect as; empty: the default user.")
+    password: SecretStr | None = setting(None, unit="", about="Password of the server, or of the user.")
+    sentinel_password: SecretStr | None = setting(None, unit="", about="Password of the Sentinels themselves.")
+    tls: bool = setting(default=False, unit="", about="Encrypt the connection to redis.host; a URL says rediss.")
+    tls_verify: bool = setting(
+        default=True, unit="", about="Check the server's certificate and that its name is the host's."
+    )
+    tls_ca_file: Path | None = setting(
+        None, unit="absolute path", about="Certificates that vouch for the server; empty: the system's."
+    )
+    tls_cert_file: Path | None = setting(None, unit="absolute path", about="Certificate that we show to the server.")
+    tls_key_file: Path | None = setting(None, unit="absolute path", about="Private key of that certificate.")
+    prefix: str = setting(
+        "collectors:", unit="", about="Stands before each key; deployments that share a Redis need one each."
+    )
+    connect_timeout_seconds: float = setting(
+        0.05, unit="seconds", about="Time for a connection; then everybody decides alone.", at_least=0.001, at_most=5
+    )
+    answer_timeout_seconds: float = setting(
+        0.05, unit="seconds", about="Time for an answer; then everybody decides alone.", at_least=0.001, at_most=5
+    )
 
     @field_validator("host")
     @classmethod
     def _host(cls, value: str | None) -> str | None:
         return None if value is None else checked_host(value)
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                parse_address(value.get_secret_value())
+            except ConfigurationError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        if not _PREFIX.fullmatch(value):
+            raise ValueError("it must be 1 to 100 letters, digits and _ . : / -")
+        return value
+
+    @field_validator("tls_ca_file", "tls_cert_file", "tls_key_file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
+            raise ValueError("it must be an absolute path: processes start from different directories")
+        return value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.url is not None and self.host is not None:
+            raise ValueError("url and host both name the server: remove one")
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file belong together: set both or none")
+        return self
 
 
 class Spotify(Section):
@@ -195,11 +255,60 @@ class CircuitBreaker(Section):
     """When to stop calling a service that fails."""
 
     failure_threshold: int = setting(
-        5, unit="failures", about="Failures in a row that open the breaker.", at_least=1, at_most=1000
+        5,
+        unit="failures",
+        about="Failures that open the breaker: in a row, or within window_seconds.",
+        at_least=1,
+        at_most=1000,
     )
     recovery_timeout: float = setting(
         30.0, unit="seconds", about="Pause before one call is tried again.", at_least=0.1, at_most=3600
     )
+    window_seconds: float = setting(
+        0.0, unit="seconds", about="Time in which calls are counted; 0: the last calls are.", at_least=0, at_most=86_400
+    )
+    failure_ratio: float = setting(
+        0.0, unit="share", about="Share of failed calls that opens it; 0: only their number.", at_least=0, at_most=1
+    )
+    slow_ratio: float = setting(
+        0.0, unit="share", about="Share of slow calls that opens it; 0: slow calls do not.", at_least=0, at_most=1
+    )
+    slow_seconds: float = setting(
+        5.0, unit="seconds", about="A call that takes longer is slow.", at_least=0.001, at_most=3600
+    )
+    minimum_calls: int = setting(
+        10, unit="calls", about="Calls in the window before a share means anything.", at_least=1, at_most=1000
+    )
+    probes: int = setting(
+        1,
+        unit="calls",
+        about="Calls tried at once after the pause, in all processes together.",
+        at_least=1,
+        at_most=100,
+    )
+    success_threshold: int = setting(
+        1, unit="calls", about="Of the probes, those that must succeed to close it.", at_least=1, at_most=100
+    )
+    probe_lease_seconds: float = setting(
+        60.0,
+        unit="seconds",
+        about="Time after which a probe is given up whose process is gone; longer than the longest call.",
+        at_least=1,
+        at_most=3600,
+    )
+
+    @model_validator(mode="after")
+    def _can_work(self) -> Self:
+        if self.success_threshold > self.probes:
+            raise ValueError(
+                f"success_threshold {self.success_threshold} is more than probes {self.probes}: it would never close"
+            )
+        for key, value in (("failure_ratio", self.failure_ratio), ("slow_ratio", self.slow_ratio)):
+            if 0 < value < 0.001:
+                raise ValueError(f"{key} {value} is less than 0.001, the least share that is told apart; 0 is none")
+        if 0 < self.window_seconds < 0.01:
+            raise ValueError(f"window_seconds {self.window_seconds} is shorter than its ten steps of 1 ms; 0 is none")
+        return self
 
 
 class RateLimiter(Section):
@@ -208,7 +317,31 @@ class RateLimiter(Section):
     requests_per_second: float = setting(
         5.0, unit="requests per second", about="Sustained rate of calls.", at_least=0.01, at_most=10000
     )
-    burst_size: int = setting(10, unit="requests", about="Calls that may come at once.", at_least=1, at_most=10000)
+    burst_size: int = setting(
+        10,
+        unit="requests",
+        about="Calls that may come at once (token_bucket) or wait (leaky_bucket).",
+        at_least=1,
+        at_most=10000,
+    )
+    algorithm: Literal["token_bucket", "sliding_window", "fixed_window", "leaky_bucket"] = setting(
+        "token_bucket",
+        unit="",
+        about="How calls are counted: bursts, exactly in any window, in windows of the clock, or evenly spaced.",
+    )
+    window_seconds: float = setting(
+        1.0, unit="seconds", about="Window of sliding_window and fixed_window.", at_least=0.001, at_most=86400
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.algorithm.endswith("_window") and self.requests_per_second * self.window_seconds < 1 - 1e-9:
+            least = 1 / self.requests_per_second
+            raise ValueError(
+                f"window_seconds {self.window_seconds:g} would grant nothing at requests_per_second "
+                f"{self.requests_per_second:g}: make it at least {least:g}, or the rate higher"
+            )
+        return self
 
 
 class Patterns(Section):

@@ -15,6 +15,7 @@ from collectors_dagster.config.environment import document_names_layer, prefixed
 from collectors_dagster.config.explanations import explain
 from collectors_dagster.config.fields import Section, leaves, section, setting, type_at
 from collectors_dagster.config.layers import Layer, document_layer, overrides_layer
+from collectors_dagster.config.redis_address import parse_address
 from collectors_dagster.config.sections import (
     Agent,
     Aggregates,
@@ -139,7 +140,15 @@ class Settings(BaseSettings, Section):
     @property
     def redis_embedded(self) -> bool:
         """Whether our own Redis is used."""
-        return self.redis.host is None
+        return self.redis.host is None and self.redis.url is None
+
+    @property
+    def redis_place(self) -> str:
+        """Where Redis is, for people: servers and ports without credentials."""
+        if self.redis_embedded:
+            return f"{_bracketed(self.local_address)}:{self.ports.redis}"
+        address = parse_address(self.redis_url().get_secret_value())
+        return ",".join(f"{_bracketed(host)}:{port}" for host, port in address.nodes)
 
     @property
     def mlflow_embedded(self) -> bool:
@@ -192,12 +201,21 @@ class Settings(BaseSettings, Section):
         return {} if self.postgres.host is None else encryption(self.postgres, self.postgres.host)
 
     def redis_url(self) -> SecretStr:
-        """Return the URL of Redis; it may hold a password."""
-        if self.redis.host is None:
+        """Return the URL of Redis; it may hold a password.
+
+        Raises
+        ------
+        ConfigurationError
+            If the embedded server's password does not exist yet.
+        """
+        redis = self.redis
+        if redis.url is not None:
+            return redis.url
+        if redis.host is None:
             password = self._generated_secret("redis.password")
             return _url("redis", ("", password), (self.local_address, self.ports.redis), "0")
-        secret = self.redis.password.get_secret_value() if self.redis.password else None
-        return _url("redis", ("", secret), (self.redis.host, self.redis.port), "0")
+        secret = redis.password.get_secret_value() if redis.password else None
+        return _url("rediss" if redis.tls else "redis", (redis.user or "", secret), (redis.host, redis.port), "0")
 
     def external_links(self) -> dict[str, str]:
         """Return the addresses of systems that are not ours but that people want to open, by name."""
@@ -206,7 +224,9 @@ class Settings(BaseSettings, Section):
 
     def secret_values(self) -> tuple[str, ...]:
         """Return every secret among the settings, for redaction."""
-        found = (_value_at(self, path) for path, _ in leaves(type(self)) if "<name>" not in path)
+        found = [_value_at(self, path) for path, _ in leaves(type(self)) if "<name>" not in path]
+        if self.redis.url is not None:
+            found.append(parse_address(self.redis.url.get_secret_value()).password)
         return tuple(each.get_secret_value() for each in found if isinstance(each, SecretStr))
 
     def reload(self) -> "Settings":

@@ -1,10 +1,10 @@
 """Policies for calls that may fail: rules only, no I/O.
 
-Each policy is a pair: pure transitions over a frozen state (``admit``, ``settle``, ``take``, ``next_delay``),
-and a thin holder that keeps one such state in this process. Whoever wants shared state keeps the rules and
-replaces the holder.
+A rule is pure. Where its state lies, in this process or in Redis for the whole fleet, is told to the policy as a store
+(:mod:`collectors_dagster.patterns.shared_state`).
 """
 
+from collectors_dagster.patterns.bulkhead import Bulkhead, BulkheadPolicy, SharedBulkhead
 from collectors_dagster.patterns.circuit_breaker import (
     BreakerPolicy,
     CircuitBreaker,
@@ -12,18 +12,39 @@ from collectors_dagster.patterns.circuit_breaker import (
     Phase,
     failed_if_transient,
 )
-from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
-from collectors_dagster.patterns.retry import Backoff, RetryPolicy, retry
+from collectors_dagster.patterns.deadline import deadline
+from collectors_dagster.patterns.leadership import Leadership, Shares, owner_of
+from collectors_dagster.patterns.policy import Layer, Policy, Timeout
+from collectors_dagster.patterns.rate_limiter import RateLimiter, local_rate_limiter
+from collectors_dagster.patterns.rate_policy import Algorithm, RatePolicy, rate_policy
+from collectors_dagster.patterns.retry import Backoff, Growth, Jitter, Retry, RetryPolicy
+from collectors_dagster.patterns.retry_budget import RetryBudget
 
 __all__ = [
+    "Algorithm",
     "Backoff",
     "BreakerPolicy",
-    "BucketPolicy",
+    "Bulkhead",
+    "BulkheadPolicy",
     "CircuitBreaker",
+    "Growth",
+    "Jitter",
+    "Layer",
+    "Leadership",
     "Outcome",
     "Phase",
+    "Policy",
+    "RateLimiter",
+    "RatePolicy",
+    "Retry",
+    "RetryBudget",
     "RetryPolicy",
-    "TokenBucket",
+    "SharedBulkhead",
+    "Shares",
+    "Timeout",
+    "deadline",
     "failed_if_transient",
-    "retry",
+    "local_rate_limiter",
+    "owner_of",
+    "rate_policy",
 ]

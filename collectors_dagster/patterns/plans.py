@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from collectors_dagster.clock import AsyncClock, Clock
+from collectors_dagster.patterns.deadline import check_wait
 from collectors_dagster.patterns.shared_state import Argument, Reply, SharedStore, Step
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait. The plan gets an empty reply."""
+    """Wait. The plan gets an empty reply, or at once an error if the caller's deadline lies before the end."""
 
     seconds: float
 
@@ -83,6 +84,7 @@ async def aperform(plan: Plan[T], store: SharedStore, clock: AsyncClock) -> T:
 def _do(wish: Run | Pause, store: SharedStore, clock: Clock) -> Reply:
     if isinstance(wish, Run):
         return store.run(wish.step, wish.key, wish.arguments)
+    check_wait(wish.seconds)
     clock.sleep(wish.seconds)
     return []
 
@@ -90,5 +92,6 @@ def _do(wish: Run | Pause, store: SharedStore, clock: Clock) -> Reply:
 async def _ado(wish: Run | Pause, store: SharedStore, clock: AsyncClock) -> Reply:
     if isinstance(wish, Run):
         return await store.arun(wish.step, wish.key, wish.arguments)
+    check_wait(wish.seconds)
     await clock.asleep(wish.seconds)
     return []

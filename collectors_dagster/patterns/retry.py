@@ -1,16 +1,46 @@
-"""Retry: try again, later and later, with full jitter, within a number of attempts and a deadline.
+"""Retry: try again, later and later, with jitter, within a number of attempts, a deadline and a budget.
 
 :func:`next_delay` is the rule. Random numbers come from outside: a function like ``random.Random(7).random``.
-Full jitter spreads a crowd that failed together (AWS Architecture Blog, "Exponential Backoff And Jitter").
+Jitter spreads a crowd that failed together; decorrelated jitter most, full jitter nearly as much (AWS Architecture
+Blog, "Exponential Backoff And Jitter").
 """
 
-from collections.abc import Callable
+import inspect
+import math
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TypeVar
+from enum import StrEnum
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
 
-from collectors_dagster.clock import Clock
+from collectors_dagster.clock import AsyncClock, Clock
+from collectors_dagster.patterns.deadline import remaining_seconds
+from collectors_dagster.patterns.policy import Layer, Policy
+from collectors_dagster.patterns.retry_budget import RetryBudget
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Growth(StrEnum):
+    """How pauses grow with failures in a row, from `base_seconds` on."""
+
+    FIXED = "fixed"
+    LINEAR = "linear"
+    EXPONENTIAL = "exponential"
+    FIBONACCI = "fibonacci"
+
+
+class Jitter(StrEnum):
+    """What chance makes of a pause."""
+
+    NONE = "none"
+    FULL = "full"
+    """Anything from 0 to the pause."""
+    EQUAL = "equal"
+    """Half of it, and anything up to the other half."""
+    DECORRELATED = "decorrelated"
+    """Anything from the base to three times the pause before; `growth` does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +52,7 @@ class RetryPolicy:
     attempts : int
         Calls in all, the first one included.
     base_seconds, cap_seconds : float
-        The n-th pause is drawn from 0 to ``min(cap, base * 2**(n-1))``.
+        The first pause before chance has its say, and the longest.
     deadline_seconds : float
         No pause is begun that would end later than this after the first call.
     """
@@ -31,10 +61,50 @@ class RetryPolicy:
     base_seconds: float
     cap_seconds: float
     deadline_seconds: float
+    growth: Growth = Growth.EXPONENTIAL
+    jitter: Jitter = Jitter.FULL
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or not 0 < self.base_seconds <= self.cap_seconds or self.deadline_seconds < 0:
-            raise ValueError(f"a retry policy needs attempts >= 1 and 0 < base <= cap: {self}")
+        if self.attempts < 1:
+            raise ValueError(f"attempts {self.attempts} of a retry policy: the first call is one of them, at least 1")
+        if not 0 < self.base_seconds <= self.cap_seconds < math.inf:
+            raise ValueError(
+                f"a retry policy needs 0 < base_seconds <= cap_seconds, "
+                f"not base {self.base_seconds} and cap {self.cap_seconds}"
+            )
+        if not self.deadline_seconds >= 0:
+            raise ValueError(f"deadline_seconds {self.deadline_seconds} of a retry policy is negative")
+
+    def pause(self, failures: int, draw: float, previous: float) -> float:
+        """Return the pause after the `failures`-th failure in a row; `draw` is in [0, 1), `previous` the pause before.
+
+        Examples
+        --------
+        >>> policy = RetryPolicy(9, 0.5, 8.0, 60.0, Growth.FIBONACCI, Jitter.NONE)
+        >>> [policy.pause(failures, 0.0, 0.0) for failures in (1, 2, 3, 4, 5)]
+        [0.5, 0.5, 1.0, 1.5, 2.5]
+        """
+        if self.jitter is Jitter.DECORRELATED:
+            highest = 3 * max(previous, self.base_seconds)
+            return min(self.cap_seconds, self.base_seconds + draw * (highest - self.base_seconds))
+        grown = min(self.cap_seconds, self.base_seconds * _factor(self.growth, failures))
+        if self.jitter is Jitter.FULL:
+            return draw * grown
+        return grown if self.jitter is Jitter.NONE else grown / 2 + draw * grown / 2
+
+
+def _factor(growth: Growth, failures: int) -> float:
+    if growth is Growth.FIXED:
+        return 1.0
+    if growth is Growth.LINEAR:
+        return float(failures)
+    exponent = min(failures, 64) - 1  # 2.0**1024 would overflow after a night of failures
+    if growth is Growth.EXPONENTIAL:
+        return 2.0**exponent
+    before, present = 0, 1
+    for _ in range(exponent):
+        before, present = present, before + present
+    return float(present)
 
 
 def backoff_seconds(base: float, cap: float, failures: int, draw: float) -> float:
@@ -50,7 +120,14 @@ def backoff_seconds(base: float, cap: float, failures: int, draw: float) -> floa
 
 
 def next_delay(
-    policy: RetryPolicy, *, failures: int, elapsed: float, retry_after: float | None, draw: float
+    policy: RetryPolicy,
+    *,
+    failures: int,
+    elapsed: float,
+    retry_after: float | None,
+    draw: float,
+    previous: float = 0.0,
+    left: float = math.inf,
 ) -> float | None:
     """Return the pause before the next attempt, or ``None`` to give up.
 
@@ -62,48 +139,139 @@ def next_delay(
         Seconds since the first attempt began.
     retry_after : float or None
         Lower bound named by the other side; never shortened, so a deadline before it means giving up.
+    previous : float
+        The pause before, 0 for the first.
+    left : float
+        Seconds that a deadline of the caller's leaves.
     """
     if failures >= policy.attempts:
         return None
-    delay = max(backoff_seconds(policy.base_seconds, policy.cap_seconds, failures, draw), retry_after or 0.0)
-    return None if elapsed + delay > policy.deadline_seconds else delay
+    delay = max(policy.pause(failures, draw, previous), retry_after or 0.0)
+    return None if elapsed + delay > policy.deadline_seconds or delay >= left else delay
 
 
-def retry(
-    operation: Callable[[], T],
-    *,
-    policy: RetryPolicy,
-    retry_on: Callable[[Exception], bool],
-    clock: Clock,
-    random: Callable[[], float],
-) -> T:
-    """Call `operation` until it succeeds; raise its last error when the policy gives up.
+class _Course:
+    """One call that has failed at least once."""
+
+    def __init__(self, retry: "Retry", started: float) -> None:
+        self._retry = retry
+        self._started = started
+        self._failures = 0
+        self._previous = 0.0
+
+    def pause_after(self, error: Exception) -> float | None:
+        """Return the seconds to wait before the next attempt; ``None``: there is none, the error is the answer."""
+        retry = self._retry
+        self._failures += 1
+        if not retry.retry_on(error):
+            return None
+        now = retry.clock.monotonic()
+        delay = next_delay(
+            retry.policy,
+            failures=self._failures,
+            elapsed=now - self._started,
+            retry_after=getattr(error, "retry_after_seconds", None),
+            draw=retry.random(),
+            previous=self._previous,
+            left=remaining_seconds(),
+        )
+        if delay is None or (retry.budget is not None and not retry.budget.allows(now)):
+            return None
+        self._previous = delay
+        return delay
+
+
+class Retry:
+    """Calls until it succeeds, or the policy gives up; then the last error passes through unchanged.
 
     Parameters
     ----------
     retry_on : callable
         Says whether repeating may help. No default on purpose: repeating a rejected request never helps.
-        An error's ``retry_after_seconds`` is the lower bound of the pause.
+        An error's ``retry_after_seconds`` is the lower bound of the pause, also that of an open circuit.
+    budget : RetryBudget, optional
+        Of all calls to the same service.
+
+    Examples
+    --------
+    >>> from collectors_dagster.clock import ManualClock
+    >>> policy = RetryPolicy(attempts=3, base_seconds=1, cap_seconds=8, deadline_seconds=60)
+    >>> again = Retry(policy, retry_on=lambda error: True, clock=ManualClock(), random=lambda: 0.5)
+    >>> again.call(lambda: "answer")
+    'answer'
     """
-    started = clock.monotonic()
-    failures = 0
-    while True:
-        try:
-            return operation()
-        except Exception as error:
-            failures += 1
-            delay = None
-            if retry_on(error):
-                delay = next_delay(
-                    policy,
-                    failures=failures,
-                    elapsed=clock.monotonic() - started,
-                    retry_after=getattr(error, "retry_after_seconds", None),
-                    draw=random(),
-                )
-            if delay is None:
-                raise
-        clock.sleep(delay)
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        *,
+        retry_on: Callable[[Exception], bool],
+        clock: Clock,
+        random: Callable[[], float],
+        budget: RetryBudget | None = None,
+    ) -> None:
+        self.policy = policy
+        self.retry_on = retry_on
+        self.clock = clock
+        self.random = random
+        self.budget = budget
+        self._monotonic = clock.monotonic
+
+    def __or__(self, inner: Layer) -> Policy:
+        return Policy(self, inner)
+
+    def call(self, operation: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `operation`, repeatedly if need be."""
+        started, course = self._begun(), None
+        while True:
+            try:
+                return operation(*args, **kwargs)
+            except Exception as error:
+                course = course or _Course(self, started)
+                delay = course.pause_after(error)
+                if delay is None:
+                    raise
+            self.clock.sleep(delay)
+
+    async def acall(self, operation: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Await `operation`, repeatedly if need be."""
+        started, course = self._begun(), None
+        while True:
+            try:
+                return await operation(*args, **kwargs)
+            except Exception as error:
+                course = course or _Course(self, started)
+                delay = course.pause_after(error)
+                if delay is None:
+                    raise
+            await cast("AsyncClock", self.clock).asleep(delay)
+
+    def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
+        """Decorate a function or coroutine; its signature is kept.
+
+        Raises
+        ------
+        TypeError
+            For a generator: what it has given cannot be taken back to begin anew.
+        """
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"{function.__qualname__} is a generator, which cannot be begun anew in the middle")
+        call = self.call
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            return call(function, *args, **kwargs)
+
+        async def aguarded(*args: Any, **kwargs: Any) -> Any:
+            return await self.acall(cast("Callable[..., Any]", function), *args, **kwargs)
+
+        chosen = aguarded if inspect.iscoroutinefunction(function) else guarded
+        return cast("Callable[P, T]", wraps(function)(chosen))
+
+    def _begun(self) -> float:
+        now = self._monotonic()
+        if self.budget is not None:
+            self.budget.called(now)
+        return now
 
 
 class Backoff:

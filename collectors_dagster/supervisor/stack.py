@@ -76,7 +76,7 @@ class Stack:
         settings = self.settings
         found = {
             "postgres": "" if settings.postgres_embedded else f"{settings.postgres.host}:{settings.postgres.port}",
-            "redis": "" if settings.redis_embedded else f"{settings.redis.host}:{settings.redis.port}",
+            "redis": "" if settings.redis_embedded else settings.redis_place,
             "mlflow": "" if settings.mlflow_embedded else settings.mlflow.tracking_uri,
         }
         return {name: address for name, address in found.items() if address}

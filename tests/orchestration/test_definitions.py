@@ -17,7 +17,7 @@ from sensors.schedules import SCHEDULES
 from tests.support.environment import clean_environment
 
 SNAPSHOT = Path(__file__).parent / "definitions.json"
-HEAVY = ("numpy", "pandas", "sklearn", "mlflow", "pynvml", "httpx", "matplotlib", "skops")
+HEAVY = ("redis", "numpy", "pandas", "sklearn", "mlflow", "pynvml", "httpx", "matplotlib", "skops")
 
 
 def described() -> dict[str, object]:

@@ -13,7 +13,8 @@ from collectors_dagster.agent.identity import Identity
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.integrations.timescale import DeliveryStore
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
-from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
+from collectors_dagster.patterns.rate_limiter import local_rate_limiter
+from collectors_dagster.patterns.rate_policy import RatePolicy
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
 from tests.support.spools import HEADER, open_spool, read_spool
@@ -63,7 +64,7 @@ def delivered(database: SecretStr, root: Path, clock: ManualClock) -> list[float
     identity = Identity(HEADER.agent_id, HEADER.epoch, HEADER.host, root)
     policies = Policies(
         CircuitBreaker("d", BreakerPolicy(1000, 1), classify=failed_if_transient, clock=clock),
-        TokenBucket("d", BucketPolicy(1000, 1000), clock=clock),
+        local_rate_limiter("d", RatePolicy(1000, 1000), clock=clock),
         Backoff(base_seconds=0.5, cap_seconds=15.0, random=lambda: 1.0),
     )
     with DeliveryStore(database, application_name="tests") as store:

@@ -11,6 +11,7 @@ import httpx
 from collectors_dagster.clock import Clock
 from collectors_dagster.config.sections import Patterns
 from collectors_dagster.errors import (
+    BulkheadFullError,
     CircuitOpenError,
     CollectorsError,
     ConfigurationError,
@@ -20,14 +21,18 @@ from collectors_dagster.errors import (
 from collectors_dagster.integrations.notify import log, webhook
 from collectors_dagster.integrations.notify.message import AlertMessage
 from collectors_dagster.patterns import (
-    BreakerPolicy,
-    BucketPolicy,
+    Bulkhead,
+    BulkheadPolicy,
     CircuitBreaker,
+    RateLimiter,
+    Retry,
     RetryPolicy,
-    TokenBucket,
     failed_if_transient,
-    retry,
+    local_rate_limiter,
+    rate_policy,
 )
+from collectors_dagster.patterns.breaker_policy import configured
+from collectors_dagster.patterns.shared_state import SharedStore
 from collectors_dagster.tenants import AlertTarget
 
 RETRY = RetryPolicy(attempts=2, base_seconds=0.5, cap_seconds=2.0, deadline_seconds=8.0)
@@ -37,8 +42,8 @@ RETRY = RetryPolicy(attempts=2, base_seconds=0.5, cap_seconds=2.0, deadline_seco
 @dataclass(frozen=True, slots=True)
 class _Guards:
     breaker: CircuitBreaker
-    bucket: TokenBucket
-    turn: threading.Lock
+    limiter: RateLimiter
+    turn: Bulkhead
 
 
 class Notifier:
@@ -52,6 +57,8 @@ class Notifier:
         Like ``random.Random().random``: the jitter.
     timeout_seconds : float
         For each step of a webhook's answer.
+    store : SharedStore or None
+        Where a target's rate is counted and its ``Retry-After`` kept, for all processes that send; ``None``: here.
 
     Notes
     -----
@@ -65,17 +72,15 @@ class Notifier:
         clock: Clock,
         random: Callable[[], float],
         timeout_seconds: float = webhook.TIMEOUT_SECONDS,
+        store: SharedStore | None = None,
     ) -> None:
-        breaker, limiter = patterns.circuit_breaker, patterns.rate_limiter
-        self._breaker = BreakerPolicy(
-            breaker.failure_threshold,
-            recovery_seconds=breaker.recovery_timeout,
-            window_calls=breaker.failure_threshold,  # the setting counts failures in a row
-        )
-        self._bucket = BucketPolicy(limiter.requests_per_second, limiter.burst_size)
+        self._breaker = configured(patterns.circuit_breaker)
+        self._rate = rate_policy(patterns.rate_limiter)
         self._clock = clock
-        self._random = random
+        self._store = store
+        self._retry = Retry(RETRY, retry_on=_worth_repeating, clock=clock, random=random)
         self._timeout = timeout_seconds
+        self._turn = BulkheadPolicy(limit=1, max_wait_seconds=timeout_seconds)
         self._lock = threading.Lock()
         self._guards: dict[tuple[str, str], _Guards] = {}
         self._client: httpx.Client | None = None
@@ -114,25 +119,24 @@ class Notifier:
         service = f"{message.tenant.id}/{target.name}"
         guards = self._guards_of(service, url)
 
-        if not guards.turn.acquire(timeout=self._timeout):
-            busy = f"{service}: an earlier alert is still on its way"
-            raise ServiceTimeoutError(busy, service=service, operation="wait")
         try:
-            self._post_in_turn(guards, service, url, message)
-        finally:
-            guards.turn.release()
+            with guards.turn.protect():
+                self._post_in_turn(guards, service, url, message)
+        except BulkheadFullError as error:
+            busy = f"{service}: an earlier alert is still on its way"
+            raise ServiceTimeoutError(busy, service=service, operation="wait") from error
 
     def _post_in_turn(self, guards: _Guards, service: str, url: str, message: AlertMessage) -> None:
         def attempt() -> None:
-            guards.bucket.acquire(timeout_seconds=self._timeout)
+            guards.limiter.acquire(timeout_seconds=self._timeout)
             guards.breaker.call(
                 lambda: webhook.post(self._shared_client(), url, message, service=service, now=self._clock.now())
             )
 
         try:
-            retry(attempt, policy=RETRY, retry_on=_worth_repeating, clock=self._clock, random=self._random)
+            self._retry.call(attempt)
         except RateLimitedError as error:
-            guards.bucket.pause(error.retry_after_seconds or 0.0)
+            guards.limiter.pause(error.retry_after_seconds or 0.0)
             raise
 
     def _guards_of(self, service: str, url: str) -> _Guards:
@@ -140,9 +144,16 @@ class Notifier:
         with self._lock:
             if (service, url) not in self._guards:
                 breaker = CircuitBreaker(service, self._breaker, classify=failed_if_transient, clock=self._clock)
-                bucket = TokenBucket(service, self._bucket, clock=self._clock)
-                self._guards[service, url] = _Guards(breaker, bucket, threading.Lock())
+                limiter = self._limiter(service)
+                self._guards[service, url] = _Guards(breaker, limiter, Bulkhead(service, self._turn))
             return self._guards[service, url]
+
+    def _limiter(self, service: str) -> RateLimiter:
+        if self._store is None:
+            return local_rate_limiter(service, self._rate, clock=self._clock)
+        tenant, _, target = service.partition("/")
+        name = "alert." + target.replace("{", "(").replace("}", ")")  # braces mark what lies together in the store
+        return RateLimiter(name, self._rate, store=self._store, clock=self._clock, tenant=tenant)
 
     def _shared_client(self) -> httpx.Client:
         with self._lock:

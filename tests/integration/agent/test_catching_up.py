@@ -22,7 +22,8 @@ from collectors_dagster.clock import ManualClock
 from collectors_dagster.errors import ServiceUnreachableError
 from collectors_dagster.integrations.timescale import Delivered, DeliveryBatch, DeliveryResult, DeliveryStore
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
-from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
+from collectors_dagster.patterns.rate_limiter import local_rate_limiter
+from collectors_dagster.patterns.rate_policy import RatePolicy
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
 from tests.support.spools import HEADER, append_seconds, open_spool, read_spool
@@ -65,7 +66,7 @@ class Story:
     clock: ManualClock = field(default_factory=ManualClock)
     tenants: tuple[Tenant, ...] = (AURORA,)
     batch_samples: int = 15
-    limit: BucketPolicy = field(default_factory=lambda: BucketPolicy(1000, 1000))
+    limit: RatePolicy = field(default_factory=lambda: RatePolicy(1000, 1000))
 
     def __post_init__(self) -> None:
         self.spool = self._opened_spool()
@@ -147,7 +148,7 @@ class Story:
     def _begun(self) -> Delivery:
         policies = Policies(
             CircuitBreaker("delivery", BreakerPolicy(1000, 1), classify=failed_if_transient, clock=self.clock),
-            TokenBucket("delivery", self.limit, clock=self.clock),
+            local_rate_limiter("delivery", self.limit, clock=self.clock),
             Backoff(base_seconds=0.5, cap_seconds=15.0, random=lambda: 0.0),
         )
         delivery = Delivery(
@@ -165,7 +166,7 @@ class Story:
 
 @contextmanager
 def life(
-    database: SecretStr, *, limit: BucketPolicy | None = None, tenants: tuple[Tenant, ...] = (AURORA,)
+    database: SecretStr, *, limit: RatePolicy | None = None, tenants: tuple[Tenant, ...] = (AURORA,)
 ) -> Iterator[Story]:
     """Yield a new agent on a host of its own."""
     name = f"host-{uuid4().hex[:8]}"
@@ -173,7 +174,7 @@ def life(
         store.batches = []
         identity = Identity(name, HEADER.epoch, name, Path(folder) / "spool")
         identity.directory.mkdir(parents=True)
-        story = Story(identity, store, database, tenants=tenants, limit=limit or BucketPolicy(1000, 1000))
+        story = Story(identity, store, database, tenants=tenants, limit=limit or RatePolicy(1000, 1000))
         yield story
         story.spool.close()
 
@@ -291,7 +292,7 @@ def test_a_tenant_that_came_late_has_no_hole_before_it(database: SecretStr) -> N
 def test_many_tenants_with_few_calls_share_them_four_to_one(database: SecretStr) -> None:
     """Twelve tenants' fresh samples need more calls than five a second allow while one of them catches up."""
     tenants = tuple(Tenant(f"t{number:02d}", "T", system=AURORA.system) for number in range(12))
-    with life(database, tenants=tenants, limit=BucketPolicy(1.5, 5)) as story:
+    with life(database, tenants=tenants, limit=RatePolicy(1.5, 5)) as story:
         story.sample(31)
         story.turn(20)
         story.cut("before")

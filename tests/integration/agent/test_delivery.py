@@ -19,7 +19,8 @@ from collectors_dagster.collectors.runner import Column
 from collectors_dagster.errors import ConfigurationError, ServiceUnreachableError
 from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryResult, DeliveryStore, Store
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, Phase, failed_if_transient
-from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
+from collectors_dagster.patterns.rate_limiter import local_rate_limiter
+from collectors_dagster.patterns.rate_policy import RatePolicy
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.records import ClockEvent, ClockEventKind, Window
 from collectors_dagster.samples import Kind, Metric
@@ -104,7 +105,7 @@ def policies(clock: ManualClock) -> Policies:
             classify=failed_if_transient,
             clock=clock,
         ),
-        TokenBucket("delivery", BucketPolicy(1000, 1000), clock=clock),
+        local_rate_limiter("delivery", RatePolicy(1000, 1000), clock=clock),
         Backoff(base_seconds=0.5, cap_seconds=15.0, random=lambda: 1.0),
     )
 

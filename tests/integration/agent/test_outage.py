@@ -18,7 +18,8 @@ from collectors_dagster.collectors.protocol import Reading, Series
 from collectors_dagster.collectors.runner import Runner
 from collectors_dagster.integrations.timescale import DeliveryStore, migrate
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, Phase, failed_if_transient
-from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
+from collectors_dagster.patterns.rate_limiter import local_rate_limiter
+from collectors_dagster.patterns.rate_policy import RatePolicy
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.samples import Kind, Metric
 from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
@@ -77,7 +78,7 @@ class Agent:
             lambda: self.store,
             Policies(
                 self.breaker,
-                TokenBucket("delivery", BucketPolicy(5, 10), clock=self.clock),
+                local_rate_limiter("delivery", RatePolicy(5, 10), clock=self.clock),
                 Backoff(base_seconds=0.5, cap_seconds=15.0, random=lambda: 0.5),
             ),
             self.clock,

@@ -18,7 +18,8 @@ from collectors_dagster.collectors.runner import Column
 from collectors_dagster.errors import ServiceUnreachableError
 from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryResult, DeliveryStore, Store
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
-from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
+from collectors_dagster.patterns.rate_limiter import local_rate_limiter
+from collectors_dagster.patterns.rate_policy import RatePolicy
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.records import Window
 from collectors_dagster.samples import Kind, Metric
@@ -60,7 +61,7 @@ class Site:
     def delivery(self, *tenants: Tenant, quarantine_bytes: int = 1024**2) -> Delivery:
         policies = Policies(
             CircuitBreaker("delivery", BreakerPolicy(3, 30), classify=failed_if_transient, clock=self.clock),
-            TokenBucket("delivery", BucketPolicy(1000, 1000), clock=self.clock),
+            local_rate_limiter("delivery", RatePolicy(1000, 1000), clock=self.clock),
             Backoff(base_seconds=0.5, cap_seconds=15.0, random=lambda: 1.0),
         )
         delivery = Delivery(

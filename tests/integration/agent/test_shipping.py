@@ -18,7 +18,8 @@ from collectors_dagster.errors import ServiceUnreachableError, StorageError
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from collectors_dagster.integrations.timescale.details import DetailBatch, DetailTable
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
-from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
+from collectors_dagster.patterns.rate_limiter import local_rate_limiter
+from collectors_dagster.patterns.rate_policy import RatePolicy
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.records import Incident, IncidentEventKind, Severity, Window
 from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
@@ -109,7 +110,7 @@ class Site:
 def policies(clock: ManualClock) -> Policies:
     return Policies(
         CircuitBreaker("d", BreakerPolicy(1000, 1), classify=failed_if_transient, clock=clock),
-        TokenBucket("d", BucketPolicy(1000, 1000), clock=clock),
+        local_rate_limiter("d", RatePolicy(1000, 1000), clock=clock),
         Backoff(base_seconds=0.5, cap_seconds=15.0, random=lambda: 1.0),
     )
 

@@ -12,6 +12,7 @@ from collectors_dagster.errors import (
     CollectorsError,
     ConfigurationError,
     RateLimitedError,
+    RateLimitExceededError,
     RequestRejectedError,
     ServiceFailedError,
     ServiceTimeoutError,
@@ -21,6 +22,7 @@ from collectors_dagster.integrations.notify import AlertMessage, Notifier
 from collectors_dagster.integrations.notify.message import AlertKind, TenantPart
 from collectors_dagster.integrations.notify.webhook import retry_after_seconds
 from collectors_dagster.tenants import AlertTarget
+from tests.support.shared_stores import PATIENT, redis_store
 from tests.support.webhooks import WebhookServer, running_webhooks
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -75,6 +77,18 @@ def test_failed_answer_is_repeated_once_with_the_same_key(
     notifier.send(target(webhooks.url()), MESSAGE)
     assert [call.headers["Idempotency-Key"] for call in webhooks.calls] == ["aurora-1", "aurora-1"]
     assert clock.monotonic() == 3.0
+
+
+def test_429_makes_every_process_wait_as_told(webhooks: WebhookServer, redis_url: str, clock: ManualClock) -> None:
+    webhooks.answers = [(429, {"Retry-After": "60"})]
+    with redis_store(redis_url, PATIENT) as store:
+        for expected in (RateLimitedError, RateLimitExceededError, RateLimitExceededError):
+            with (
+                Notifier(PATTERNS, clock=clock, random=lambda: 0.5, timeout_seconds=0.3, store=store) as each,
+                pytest.raises(expected),
+            ):
+                each.send(target(webhooks.url()), MESSAGE)
+    assert len(webhooks.calls) == 1
 
 
 @pytest.mark.parametrize("status", [*range(200, 207), 226])

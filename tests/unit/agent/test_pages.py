@@ -28,7 +28,8 @@ from collectors_dagster.collectors.runner import Column, Runner
 from collectors_dagster.errors import SourceUnavailableError
 from collectors_dagster.integrations.timescale.delivery import DeliveryStore
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, failed_if_transient
-from collectors_dagster.patterns.rate_limiter import BucketPolicy, TokenBucket
+from collectors_dagster.patterns.rate_limiter import local_rate_limiter
+from collectors_dagster.patterns.rate_policy import RatePolicy
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.samples import Kind, Metric
 from tests.support.spools import open_spool
@@ -75,7 +76,7 @@ class Agent:
         breaker = CircuitBreaker("delivery", BreakerPolicy(1, 1), classify=failed_if_transient, clock=clock)
         policies = Policies(
             breaker,
-            TokenBucket("d", BucketPolicy(1, 1), clock=clock),
+            local_rate_limiter("d", RatePolicy(1, 1), clock=clock),
             Backoff(base_seconds=0.5, cap_seconds=15.0, random=lambda: 0.5),
         )
         identity = Identity("agent-1", directory.name, "host-1", directory.parent)

@@ -1,24 +1,31 @@
-from collections.abc import Callable
+"""One process's side of a circuit, over a store in memory or one that is away."""
+
+import asyncio
+import inspect
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from collectors_dagster.clock import ManualClock
-from collectors_dagster.errors import CircuitOpenError, RequestRejectedError, ServiceFailedError
+from collectors_dagster.clock import ManualClock, SystemClock
+from collectors_dagster.errors import (
+    CircuitOpenError,
+    DeadlineExceededError,
+    RequestRejectedError,
+    ServiceFailedError,
+    SharedStateUnavailableError,
+)
 from collectors_dagster.patterns.circuit_breaker import (
     BreakerPolicy,
-    BreakerState,
     CircuitBreaker,
     Outcome,
-    Permit,
     Phase,
-    admit,
     failed_if_transient,
-    seconds_until_probe,
-    settle,
 )
+from collectors_dagster.patterns.deadline import deadline
+from collectors_dagster.patterns.memory_store import MemoryStore
+from collectors_dagster.patterns.shared_state import Argument, Reply, Step
 
 POLICY = BreakerPolicy(failure_threshold=3, recovery_seconds=30.0, window_calls=5)
 
@@ -37,6 +44,10 @@ def breaker(clock: ManualClock, policy: BreakerPolicy = POLICY) -> CircuitBreake
 
 def phase(circuit: CircuitBreaker) -> Phase:
     return circuit.phase  # asked through a call: mypy would take a property for unchanged
+
+
+def is_alone(circuit: CircuitBreaker) -> bool:
+    return circuit.alone  # as above
 
 
 def provoke(circuit: CircuitBreaker, call: Callable[[], None], times: int) -> None:
@@ -95,130 +106,316 @@ def test_cancelled_probe_gives_its_place_back_without_a_verdict() -> None:
     assert phase(circuit) is Phase.CLOSED
 
 
-def test_late_result_from_before_the_opening_changes_nothing() -> None:
-    state, permit = admit(POLICY, BreakerState(), 0.0)
-    assert permit is not None
+class Counting:
+    """A store that counts round trips, and can go away."""
+
+    def __init__(self, clock: ManualClock | SystemClock) -> None:
+        self.inner = MemoryStore(clock)
+        self.asked: Counter[str] = Counter()
+        self.away = False
+
+    def run(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
+        self.asked[str(arguments[0])] += 1
+        if self.away:
+            raise SharedStateUnavailableError("away")
+        return self.inner.run(step, key, arguments)
+
+    async def arun(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
+        await asyncio.sleep(0)
+        reply = self.run(step, key, arguments)
+        await asyncio.sleep(0)
+        return reply
+
+
+def shared(
+    store: Counting,
+    clock: ManualClock | SystemClock,
+    policy: BreakerPolicy = POLICY,
+    judge: Callable[[object], Outcome] | None = None,
+) -> CircuitBreaker:
+    return CircuitBreaker("hook", policy, classify=failed_if_transient, clock=clock, store=store, judge=judge)
+
+
+def opened(store: Counting, clock: ManualClock | SystemClock, policy: BreakerPolicy = POLICY) -> CircuitBreaker:
+    circuit = shared(store, clock, policy)
+    provoke(circuit, failing, policy.failure_threshold)
+    return circuit
+
+
+def test_a_late_result_from_before_the_opening_changes_nothing(manual_clock: ManualClock) -> None:
+    circuit = breaker(manual_clock)
+    ticket = circuit.begin()
+    provoke(circuit, failing, 3)
+    manual_clock.move(30)
+    probe = circuit.begin()
+    circuit.failed(ticket, ServiceFailedError("late", service="hook", operation="post"))
+    assert phase(circuit) is Phase.HALF_OPEN
+    circuit.finish(probe)
+    assert phase(circuit) is Phase.CLOSED
+
+
+def test_a_lost_probe_frees_its_place_when_its_lease_ends(manual_clock: ManualClock) -> None:
+    circuit = breaker(manual_clock, BreakerPolicy(1, recovery_seconds=10.0, lease_seconds=60.0))
+    provoke(circuit, failing, 1)
+    manual_clock.move(10)
+    lost = circuit.begin()
+    manual_clock.move(59)
+    with pytest.raises(CircuitOpenError) as refused:
+        circuit.begin()
+    assert refused.value.retry_after_seconds == 1.0
+    manual_clock.move(1)
+    second = circuit.begin()
+    circuit.failed(lost, ServiceFailedError("late", service="hook", operation="post"))
+    assert phase(circuit) is Phase.HALF_OPEN
+    circuit.finish(second)
+    assert phase(circuit) is Phase.CLOSED
+
+
+def test_a_closed_circuit_costs_less_than_a_tenth_of_a_round_trip_per_call(manual_clock: ManualClock) -> None:
+    store = Counting(manual_clock)
+    circuit = shared(store, manual_clock)
+    for _ in range(2000):
+        circuit.call(lambda: manual_clock.move(0.002))
+    assert sum(store.asked.values()) <= 0.1 * 2000
+
+
+def test_what_one_process_sees_fail_the_next_knows_before_its_first_call(manual_clock: ManualClock) -> None:
+    store = Counting(manual_clock)
+    opened(store, manual_clock)
+    with pytest.raises(CircuitOpenError):
+        shared(store, manual_clock).call(lambda: None)
+
+
+def test_successes_not_told_yet_stand_before_the_failure_in_the_window(manual_clock: ManualClock) -> None:
+    policy = BreakerPolicy(0, 30.0, failure_ratio=0.5, minimum_calls=4)
+    circuit = shared(Counting(manual_clock), manual_clock, policy)
     for _ in range(3):
-        state = settle(POLICY, state, permit, Outcome.FAILURE, 0.0)
-    assert settle(POLICY, state, permit, Outcome.SUCCESS, 1.0) == state
-    assert state.phase is Phase.OPEN
+        circuit.call(lambda: None)
+    provoke(circuit, failing, 2)
+    assert phase(circuit) is Phase.CLOSED
+    provoke(circuit, failing, 1)
+    assert phase(circuit) is Phase.OPEN
 
 
-def test_lost_probe_frees_its_place_when_its_lease_ends() -> None:
-    policy = BreakerPolicy(1, recovery_seconds=10.0, lease_seconds=60.0)
-    state = BreakerState(Phase.OPEN, 1, open_until=10.0)
-    state, lost = admit(policy, state, 10.0)
-    assert lost is not None
-    assert admit(policy, state, 69.0)[1] is None
-    state, next_probe = admit(policy, state, 70.0)
-    assert next_probe is not None
-    assert settle(policy, state, lost, Outcome.FAILURE, 71.0) == state
-    assert settle(policy, state, next_probe, Outcome.SUCCESS, 71.0).phase is Phase.CLOSED
+def test_slow_calls_open_and_a_slow_probe_opens_again(manual_clock: ManualClock) -> None:
+    policy = BreakerPolicy(0, 30.0, slow_ratio=0.5, slow_seconds=1.0, minimum_calls=4)
+    circuit = breaker(manual_clock, policy)
+    for seconds in (0.5, 0.5, 1.5, 1.5):
+        circuit.call(lambda seconds=seconds: manual_clock.move(seconds))  # type: ignore[misc]  # bound early
+    assert phase(circuit) is Phase.OPEN
+    manual_clock.move(30)
+    circuit.call(lambda: manual_clock.move(2.0))
+    assert phase(circuit) is Phase.OPEN
+
+
+def test_a_result_can_be_a_failure(manual_clock: ManualClock) -> None:
+    circuit = shared(
+        Counting(manual_clock),
+        manual_clock,
+        judge=lambda status: Outcome.FAILURE if status == 503 else Outcome.SUCCESS,
+    )
+    assert [circuit.call(lambda: 503) for _ in range(3)] == [503] * 3
+    assert phase(circuit) is Phase.OPEN
+
+
+def test_without_shared_state_a_window_of_its_own_decides_and_nothing_of_it_is_written_later(
+    manual_clock: ManualClock,
+) -> None:
+    store = Counting(manual_clock)
+    circuit = shared(store, manual_clock)
+    circuit.call(lambda: None)
+    store.away = True
+    provoke(circuit, failing, 3)
+    assert phase(circuit) is Phase.OPEN
+    assert is_alone(circuit)
+    store.away = False
+    manual_clock.move(29.9)
+    with pytest.raises(CircuitOpenError):  # its own end counts
+        circuit.call(lambda: None)
+    assert shared(store, manual_clock).call(lambda: "others go on") == "others go on"
+    manual_clock.move(0.1)
+    assert circuit.call(lambda: "back") == "back"
+    assert not is_alone(circuit)
+    report = circuit.report()
+    assert (report.phase, report.failures) == (Phase.CLOSED, 0)
+
+
+def test_alone_while_closed_it_looks_for_shared_state_again(manual_clock: ManualClock) -> None:
+    store = Counting(manual_clock)
+    circuit = shared(store, manual_clock)
+    store.away = True
+    circuit.call(lambda: None)
+    provoke(circuit, failing, 2)
+    store.away = False
+    manual_clock.move(0.3)
+    circuit.call(lambda: None)
+    assert not circuit.alone
+    assert circuit.report().failures == 0
+
+
+def test_orders_by_hand_hold_for_all_and_are_in_the_history(manual_clock: ManualClock) -> None:
+    store = Counting(manual_clock)
+    one, other = shared(store, manual_clock), shared(store, manual_clock)
+    one.call(lambda: None)
+    other.force(Phase.FORCED_OPEN)
+    manual_clock.move(0.3)
+    with pytest.raises(CircuitOpenError, match="by hand"):
+        one.call(lambda: None)
+    other.force(Phase.METRICS_ONLY)
+    manual_clock.move(1.1)
+    provoke(one, failing, 9)
+    assert other.report()[:5] == (Phase.METRICS_ONLY, 0.0, 5, 5, 0)
+    other.force(Phase.DISABLED)
+    manual_clock.move(0.3)
+    provoke(one, failing, 9)
+    other.force(Phase.CLOSED)
+    manual_clock.move(0.3)
+    assert one.call(lambda: "well") == "well"
+    report = one.report()
+    assert [line.after for line in report.history] == ["forced_open", "metrics_only", "disabled", "closed"]
+    assert {line.reason for line in report.history} == {"by hand"}
+    with pytest.raises(ValueError, match="by itself"):
+        one.force(Phase.OPEN)
+
+
+def test_decorators_keep_signatures_and_guard_functions_coroutines_generators_and_contexts(
+    manual_clock: ManualClock,
+) -> None:
+    circuit = breaker(manual_clock, BreakerPolicy(100, 30.0))
+
+    @circuit
+    def added(a: int, *, b: int = 2) -> int:
+        """Add."""
+        return a + b
+
+    @circuit
+    async def doubled(a: int) -> int:
+        return 2 * a
+
+    @circuit
+    def echoing() -> Iterator[str]:
+        yield "first"
+        yield "second"
+        raise ServiceFailedError("502", service="hook", operation="post")
+
+    @circuit
+    async def answering() -> AsyncGenerator[str, str]:
+        told = yield "ask"
+        yield told
+        raise ServiceFailedError("502", service="hook", operation="post")
+
+    @contextmanager
+    @circuit
+    def session() -> Iterator[int]:
+        yield 1
+
+    @asynccontextmanager
+    @circuit
+    async def asession() -> AsyncIterator[int]:
+        yield 1
+
+    async def asynchronous() -> None:
+        assert await doubled(4) == 8
+        talk = answering()
+        assert await anext(talk) == "ask"
+        assert await talk.asend("told") == "told"
+        with pytest.raises(ServiceFailedError):
+            await anext(talk)
+        async with asession() as number:
+            assert number == 1
+        with pytest.raises(ServiceFailedError):
+            async with asession():
+                failing()
+
+    assert added(1, b=4) == 5
+    assert str(inspect.signature(added)) == "(a: int, *, b: int = 2) -> int"
+    assert added.__doc__ == "Add."
+    assert inspect.iscoroutinefunction(doubled)
+    found: list[str] = []
+    with pytest.raises(ServiceFailedError):
+        found.extend(echoing())
+    with pytest.raises(ServiceFailedError), session():
+        failing()
+    asyncio.run(asynchronous())
+    circuit.flush()
+    report = circuit.report()
+    assert (report.calls, report.failures) == (7, 4)
+
+
+def test_a_generator_that_is_left_early_means_nothing(manual_clock: ManualClock) -> None:
+    circuit = breaker(manual_clock)
+
+    @circuit
+    def endless() -> Iterator[int]:
+        while True:
+            yield 1
+
+    for _ in range(9):
+        generator = endless()
+        next(generator)
+        generator.close()  # type: ignore[attr-defined]  # it is a generator
+    circuit.flush()
+    assert circuit.report().calls == 0
+
+
+def test_whoever_has_no_time_left_is_not_let_through_but_may_report(manual_clock: ManualClock) -> None:
+    circuit = breaker(manual_clock, BreakerPolicy(1, 30.0))
+    with deadline(5.0, clock=manual_clock):
+        ticket = circuit.begin()
+        manual_clock.move(6.0)
+        circuit.failed(ticket, ServiceFailedError("slow", service="hook", operation="post"))
+        assert phase(circuit) is Phase.OPEN
+        manual_clock.move(30)
+        with pytest.raises(DeadlineExceededError):
+            circuit.begin()
+
+
+def test_ten_thousand_cancellations_lose_no_permit_and_count_as_nothing() -> None:
+    clock = SystemClock()
+    store = Counting(clock)
+    policy = BreakerPolicy(1, recovery_seconds=0.001, probes=3, lease_seconds=600.0)
+    circuit = opened(store, clock, policy)
+    clock.sleep(0.002)
+
+    async def hanging() -> None:
+        for _ in range(4):
+            await asyncio.sleep(0)
+        await asyncio.Event().wait()
+
+    async def cancelled() -> None:
+        for number in range(10_000):
+            task = asyncio.ensure_future(circuit.acall(hanging))
+            for _ in range(number % 9):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await asyncio.gather(*circuit._under_way)
+        await asyncio.gather(*circuit._under_way)  # what the first ones sent off when they were done
+
+    asyncio.run(cancelled())
+    report = circuit.report()
+    assert (report.phase, report.probes, report.failures) == (Phase.HALF_OPEN, 0, 0)
+    for _ in range(3):
+        circuit.call(lambda: None)
+    assert phase(circuit) is Phase.CLOSED
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "reason"),
     [
-        {"failure_threshold": 0, "recovery_seconds": 1.0},
-        {"failure_threshold": 5, "recovery_seconds": 1.0, "window_calls": 4},
-        {"failure_threshold": 5, "recovery_seconds": 0.0},
-        {"failure_threshold": 5, "recovery_seconds": 1.0, "probes": 0},
+        ({"failure_threshold": -1}, "failure_threshold -1 is negative"),
+        ({"failure_threshold": 0}, "never open"),
+        ({"window_calls": 4}, "window_calls 4 is less than failure_threshold"),
+        ({"recovery_seconds": 0.0}, "recovery_seconds 0.0"),
+        ({"probes": 0}, "probes 0"),
+        ({"successes": 2}, "never close"),
+        ({"failure_ratio": 1.5}, "failure_ratio 1.5"),
+        ({"slow_ratio": 0.5}, "slow_seconds"),
+        ({"window_seconds": 0.001}, "shorter than ten steps"),
     ],
 )
-def test_a_policy_that_cannot_work_is_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="breaker"):
-        BreakerPolicy(**wrong)  # type: ignore[arg-type]  # floats stand for integers on purpose
-
-
-class BreakerMachine(RuleBasedStateMachine):
-    """Many callers at once against the promises that hold whatever they do."""
-
-    @initialize(
-        threshold=st.integers(1, 4),
-        extra=st.integers(0, 4),
-        probes=st.integers(1, 3),
-        lease=st.sampled_from([5.0, 50.0]),
-    )
-    def begin(self, threshold: int, extra: int, probes: int, lease: float) -> None:
-        self.policy = BreakerPolicy(
-            threshold,
-            recovery_seconds=10.0,
-            window_calls=threshold + extra,
-            probes=probes,
-            lease_seconds=lease,
-        )
-        self.state = BreakerState()
-        self.now = 0.0
-        self.permits: list[tuple[Permit, float]] = []
-        self.opened_at: float | None = None
-
-    @rule()
-    def ask(self) -> None:
-        before = self.state
-        self.state, permit = admit(self.policy, before, self.now)
-        if before.phase is Phase.CLOSED:
-            assert permit is not None
-        if before.phase is Phase.OPEN and self.opened_at is not None:
-            assert (permit is None) == (self.now < self.opened_at + self.policy.recovery_seconds)
-        if permit is not None:
-            self.permits.append((permit, self.now))
-        else:
-            assert seconds_until_probe(self.state, self.now) >= 0.0
-
-    @precondition(lambda self: self.permits)
-    @rule(data=st.data(), outcome=st.sampled_from(Outcome))
-    def report(self, data: st.DataObject, outcome: Outcome) -> None:
-        permit, _ = self.permits.pop(data.draw(st.integers(0, len(self.permits) - 1)))
-        before = self.state
-        self.state = settle(self.policy, before, permit, outcome, self.now)
-        if permit.generation != before.generation:
-            assert self.state == before
-        if self.state.phase is Phase.OPEN and before.phase is not Phase.OPEN:
-            assert outcome is Outcome.FAILURE
-            self.opened_at = self.now
-        if self.state.phase is Phase.CLOSED and before.phase is Phase.HALF_OPEN:
-            assert outcome is Outcome.SUCCESS
-        if self.state.phase is not before.phase:
-            assert self.state.generation > before.generation
-
-    @rule(seconds=st.sampled_from([0.5, 3.0, 10.0, 60.0]))
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-
-    @invariant()
-    def never_more_probes_than_allowed(self) -> None:
-        on_their_way = [
-            permit
-            for permit, since in self.permits
-            if permit.probe is not None
-            and permit.generation == self.state.generation
-            and since + self.policy.lease_seconds > self.now
-        ]
-        assert len(on_their_way) + self.state.probes_succeeded <= self.policy.probes
-
-    @invariant()
-    def closed_means_fewer_failures_than_the_threshold(self) -> None:
-        if self.state.phase is Phase.CLOSED:
-            assert sum(self.state.failures) < self.policy.failure_threshold
-            assert len(self.state.failures) <= self.policy.window
-
-    @invariant()
-    def never_stuck(self) -> None:
-        far = self.now + self.policy.recovery_seconds + self.policy.lease_seconds
-        assert admit(self.policy, self.state, far)[1] is not None
-
-
-TestBreakerMachine = BreakerMachine.TestCase
-TestBreakerMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-
-
-@given(st.lists(st.booleans(), max_size=60))
-def test_closed_circuit_opens_exactly_when_the_window_holds_the_threshold(outcomes: list[bool]) -> None:
-    state, window = BreakerState(), list[bool]()
-    for failed in outcomes:
-        window = [*window, failed][-POLICY.window :]
-        state = settle(POLICY, state, Permit(0), Outcome.FAILURE if failed else Outcome.SUCCESS, 0.0)
-        if sum(window) >= POLICY.failure_threshold:
-            assert state.phase is Phase.OPEN
-            return
-        assert state.phase is Phase.CLOSED
+def test_a_policy_that_cannot_work_is_refused_with_key_and_reason(wrong: dict[str, float], reason: str) -> None:
+    terms = {"failure_threshold": 5, "recovery_seconds": 1.0} | wrong
+    with pytest.raises(ValueError, match=reason):
+        BreakerPolicy(**terms)  # type: ignore[arg-type]  # floats stand for integers on purpose

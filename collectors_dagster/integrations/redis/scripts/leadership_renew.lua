@@ -1,0 +1,10 @@
+-- Go on leading (patterns/leadership_rules.py, _renew). KEYS: lease. ARGV: holder, token, lease (us).
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local state = redis.call('HMGET', KEYS[1], 'holder', 'token', 'end')
+if tonumber(state[3] or 0) <= now or state[1] ~= ARGV[1] or state[2] ~= ARGV[2] then
+  return {0}
+end
+redis.call('HSET', KEYS[1], 'end', string.format('%.0f', now + ARGV[3]))
+redis.call('PEXPIRE', KEYS[1], math.ceil(ARGV[3] / 1000) + 1)
+return {1}
