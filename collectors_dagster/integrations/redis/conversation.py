@@ -19,8 +19,8 @@ from collectors_dagster.integrations.redis.slots import SlotMap, parse_slots
 from collectors_dagster.patterns.shared_state import Argument, Reply
 
 _MOST_SENDINGS = 5
-_MOST_NODES_ASKED = 2
-"""For the map of slots, per step: each may cost a time-out."""
+_NODES_ASKED_AT_FIRST = 2
+"""For the map of slots, per step: each may cost a time-out. Whoever has a map asks one, and the next step another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Cluster:
             return claimed
 
     def _learn(self) -> Generator[Say, object, None]:
-        for node in self._candidates()[:_MOST_NODES_ASKED]:
+        for node in self._candidates()[: 1 if self._map else _NODES_ASKED_AT_FIRST]:
             try:
                 learned = parse_slots((yield Say(node, ("CLUSTER", "SLOTS"))), node)
             except (exceptions.RedisError, OSError, MalformedReplyError) as error:

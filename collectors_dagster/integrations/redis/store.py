@@ -81,7 +81,7 @@ class RedisStore:
     def run(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
         """Run one step, blocking: for the time-outs of one connection and one answer at most, as a rule.
 
-        Only a step that has to learn first where the slots of a cluster lie may wait for two nodes more.
+        Only a step that has to learn first where the slots of a cluster lie may wait for one or two nodes more.
         """
         talking = self._talk(step, key, arguments)
         try:
