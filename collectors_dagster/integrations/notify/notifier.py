@@ -28,6 +28,7 @@ from collectors_dagster.patterns import (
     failed_if_transient,
 )
 from collectors_dagster.patterns.breaker_policy import configured
+from collectors_dagster.patterns.shared_state import SharedStore
 from collectors_dagster.tenants import AlertTarget
 
 RETRY = RetryPolicy(attempts=2, base_seconds=0.5, cap_seconds=2.0, deadline_seconds=8.0)
@@ -52,6 +53,8 @@ class Notifier:
         Like ``random.Random().random``: the jitter.
     timeout_seconds : float
         For each step of a webhook's answer.
+    store : SharedStore, optional
+        Where the circuits lie; by default in this object.
 
     Notes
     -----
@@ -65,11 +68,13 @@ class Notifier:
         clock: Clock,
         random: Callable[[], float],
         timeout_seconds: float = webhook.TIMEOUT_SECONDS,
+        store: SharedStore | None = None,
     ) -> None:
         limiter = patterns.rate_limiter
         self._breaker = configured(patterns.circuit_breaker)
         self._bucket = BucketPolicy(limiter.requests_per_second, limiter.burst_size)
         self._clock = clock
+        self._store = store
         self._retry = Retry(RETRY, retry_on=_worth_repeating, clock=clock, random=random)
         self._timeout = timeout_seconds
         self._lock = threading.Lock()
@@ -135,7 +140,9 @@ class Notifier:
         """Return the target's guards; a new address is a new target."""
         with self._lock:
             if (service, url) not in self._guards:
-                breaker = CircuitBreaker(service, self._breaker, classify=failed_if_transient, clock=self._clock)
+                breaker = CircuitBreaker(
+                    service, self._breaker, classify=failed_if_transient, clock=self._clock, store=self._store
+                )
                 bucket = TokenBucket(service, self._bucket, clock=self._clock)
                 self._guards[service, url] = _Guards(breaker, bucket, threading.Lock())
             return self._guards[service, url]
