@@ -113,12 +113,12 @@ class Counted:
         self.store, self.asked = store, 0
 
     def run(self, step: Step, key: str, arguments: tuple[Argument, ...] = ()) -> Reply:
-        """Ask, and count it."""
+        """Count, and pass on."""
         self.asked += 1
         return self.store.run(step, key, arguments)
 
     async def arun(self, step: Step, key: str, arguments: tuple[Argument, ...] = ()) -> Reply:
-        """Ask, and count it."""
+        """Count, and pass on."""
         self.asked += 1
         return await self.store.arun(step, key, arguments)
 

@@ -62,7 +62,7 @@ FULL_VIEW_SECONDS = 0.05
 REFUSING = frozenset({Phase.OPEN, Phase.HALF_OPEN, Phase.FORCED_OPEN})
 
 
-class Permit(NamedTuple):
+class Permit:
     """Leave to make calls.
 
     Attributes
@@ -73,11 +73,16 @@ class Permit(NamedTuple):
         Whether it was given without shared state.
     probe : str
         The probe's name; empty for a call through a closed circuit. Those of one generation share one permit.
+    good, seconds : int, float
+        Good calls that the others have not been told of, and the time they took. Those of an older generation end in
+        a permit that nobody looks at any more. One lost between two threads would do no harm: no lock.
     """
 
-    generation: int
-    alone: bool = False
-    probe: str = ""
+    __slots__ = ("alone", "generation", "good", "probe", "seconds")
+
+    def __init__(self, generation: int, *, alone: bool = False, probe: str = "") -> None:
+        self.generation, self.alone, self.probe = generation, alone, probe
+        self.good, self.seconds = 0, 0.0
 
 
 Ticket: TypeAlias = tuple[Permit, float]
@@ -204,7 +209,6 @@ class CircuitBreaker:
         self._look_at = -math.inf  # until then calls pass without a look at anything
         self._view_until = -math.inf
         self._ask_again_at = self._refused_until = -math.inf
-        self._good, self._seconds = 0, 0.0  # a success lost between two threads would do no harm: no lock
         self._own: MemoryStore | None = None  # only while shared state is away
         self._own_generation = 0
         self._own_open_until = -math.inf
@@ -338,7 +342,7 @@ class CircuitBreaker:
         """
         if phase in {Phase.OPEN, Phase.HALF_OPEN}:
             raise ValueError(f"{phase} is a phase that a circuit finds by itself; set forced_open, disabled, ...")
-        self._good = 0
+        self._pass.good = 0
         now = self._monotonic()
         self._carry_out(self._shared(now, "force", PHASES.index(phase)))
 
@@ -348,7 +352,7 @@ class CircuitBreaker:
 
     def flush(self) -> None:
         """Tell the others of successes that they have not been told yet; also done when the process ends."""
-        if self._good:
+        if self._pass.good:
             self._carry_out(self._told(self._monotonic(), (0, 0, 0)))
 
     # --- one call ------------------------------------------------------------------------------------
@@ -362,9 +366,9 @@ class CircuitBreaker:
             seconds = self._monotonic() - started
             if seconds > self._slow_after:
                 return True
-            self._seconds += seconds
-        self._good += 1
-        if self._good >= self._batch:
+            permit.seconds += seconds
+        permit.good += 1
+        if permit.good >= self._batch:
             self._look_at = -math.inf  # the next call tells the others
         return False
 
@@ -396,11 +400,11 @@ class CircuitBreaker:
         if now < self._ask_again_at:
             raise self._refusal(now)
         if self._phase not in REFUSING and self._view_until > now:
-            if not self._good:
+            if not self._pass.good:
                 self._look_at = self._view_until
                 return self._pass, now
             self._look_at = now + FLUSH_SECONDS  # others pass while this one tells
-        if self._good:
+        if self._pass.good:
             yield from self._told(now, (0, 0, 0))
             if self._look_at > now:
                 return self._pass, now
@@ -417,8 +421,8 @@ class CircuitBreaker:
         now = self._monotonic()
         slow = outcome is not Outcome.IGNORED and now - started > self._slow_after
         if permit is self._pass and outcome is Outcome.SUCCESS and not slow:
-            self._good += 1
-            self._seconds += now - started
+            permit.good += 1
+            permit.seconds += now - started
             return
         self._observe(_RESULTS[outcome, slow], 1, now - started)
         if permit.probe:
@@ -436,11 +440,12 @@ class CircuitBreaker:
 
     def _told(self, now: float, bad: tuple[int, int, int]) -> Plan[None]:
         """Tell the others of calls that passed the closed circuit: the good ones so far, then bad ones."""
-        good, seconds = self._good, self._seconds
-        self._good, self._seconds = 0, 0.0
+        permit = self._pass
+        good, seconds = permit.good, permit.seconds
+        permit.good, permit.seconds = 0, 0.0
         if good:
             self._observe("success", good, seconds)
-        yield from self._exchanged(now, "record", self._pass.generation, good, *bad)
+        yield from self._exchanged(now, "record", permit.generation, good, *bad)
 
     def _released(self, probe: str) -> Plan[None]:
         yield from self._exchanged(self._monotonic(), "probed", probe, self._pass.generation, -1)
@@ -483,8 +488,7 @@ class CircuitBreaker:
         before = self._phase
         self._phase = view.phase
         if self._pass.generation != view.generation or self._pass.alone is not alone:
-            self._pass = Permit(view.generation, alone)
-            self._good, self._seconds = 0, 0.0  # of a circuit that is no more
+            self._pass = Permit(view.generation, alone=alone)
         self._refused_until = now + view.wait_seconds
         if not alone and now < self._own_open_until:
             self._phase, self._refused_until = Phase.OPEN, self._own_open_until
@@ -569,49 +573,73 @@ class CircuitBreaker:
         if not task.cancelled() and task.exception() is None and task.result()[0].probe:
             self._send_off(self._settled(task.result(), Outcome.IGNORED))
 
+    # The few lines of a good call through a closed circuit stand in these three, without calls of our own. All that is
+    # rare goes the way of call and acall.
+
     def _guarded_function(self, function: Callable[P, T]) -> Callable[P, T]:
-        """Guard a function as :meth:`call` does; the few lines of a good call stand here, without calls of our own."""
-        monotonic, timed, batch = self._monotonic, self._timed, self._batch
+        if self._timed:
+            return self._timed_function(function)
+        monotonic, batch = self._monotonic, self._batch
 
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             started = monotonic()
-            permit = self._pass
             if started >= self._look_at:
-                permit, started = self.begin()
+                return self.call(function, *args, **kwargs)
+            permit = self._pass
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
                 self.failed((permit, started), error)
                 raise
-            if timed or permit is not self._pass:
+            permit.good = good = permit.good + 1
+            if good >= batch:
+                self._look_at = -math.inf
+            return result
+
+        return guarded
+
+    def _timed_function(self, function: Callable[P, T]) -> Callable[P, T]:
+        monotonic, batch, slow_after = self._monotonic, self._batch, self._slow_after
+        judged = self._judge is not None
+
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            started = monotonic()
+            if judged or started >= self._look_at:
+                return self.call(function, *args, **kwargs)
+            permit = self._pass
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                self.failed((permit, started), error)
+                raise
+            seconds = monotonic() - started
+            if seconds > slow_after:
                 self._report_good((permit, started), result)
-            else:
-                self._good = good = self._good + 1
-                if good >= batch:
-                    self._look_at = -math.inf
+                return result
+            permit.seconds += seconds
+            permit.good = good = permit.good + 1
+            if good >= batch:
+                self._look_at = -math.inf
             return result
 
         return guarded
 
     def _guarded_coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        monotonic, timed, batch = self._monotonic, self._timed, self._batch
+        monotonic, batch, timed = self._monotonic, self._batch, self._timed
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             started = monotonic()
+            if timed or started >= self._look_at:
+                return await self.acall(function, *args, **kwargs)
             permit = self._pass
-            if started >= self._look_at:
-                permit, started = await self._abegin(started)
             try:
                 result = await function(*args, **kwargs)
             except BaseException as error:
                 await self.afailed((permit, started), error)
                 raise
-            if timed or permit is not self._pass:
-                await self.afinish((permit, started), result)
-            else:
-                self._good = good = self._good + 1
-                if good >= batch:
-                    self._look_at = -math.inf
+            permit.good = good = permit.good + 1
+            if good >= batch:
+                self._look_at = -math.inf
             return result
 
         return guarded

@@ -222,29 +222,25 @@ class Retry:
 
     def call(self, operation: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `operation`, repeatedly if need be."""
-        started, course = self._begun(), None
-        while True:
-            try:
-                return operation(*args, **kwargs)
-            except Exception as error:
-                course = course or _Course(self, started)
-                delay = course.pause_after(error)
-                if delay is None:
-                    raise
-            self.clock.sleep(delay)
+        started = self._begun()
+        try:
+            return operation(*args, **kwargs)
+        except Exception as error:
+            course, delay = self._first_failure(error, started)
+            if delay is None:
+                raise
+        return self._repeated(lambda: operation(*args, **kwargs), course, delay)
 
     async def acall(self, operation: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `operation`, repeatedly if need be."""
-        started, course = self._begun(), None
-        while True:
-            try:
-                return await operation(*args, **kwargs)
-            except Exception as error:
-                course = course or _Course(self, started)
-                delay = course.pause_after(error)
-                if delay is None:
-                    raise
-            await cast("AsyncClock", self.clock).asleep(delay)
+        started = self._begun()
+        try:
+            return await operation(*args, **kwargs)
+        except Exception as error:
+            course, delay = self._first_failure(error, started)
+            if delay is None:
+                raise
+        return await self._arepeated(lambda: operation(*args, **kwargs), course, delay)
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         """Decorate a function or coroutine; its signature is kept.
@@ -256,16 +252,58 @@ class Retry:
         """
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"{function.__qualname__} is a generator, which cannot be begun anew in the middle")
-        call = self.call
+        coroutine = cast("Callable[..., Any]", function)
+        begun = self._begun if self.budget is not None else self._monotonic
 
+        # What :meth:`call` and :meth:`acall` do, without a call in between: most calls go well.
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            return call(function, *args, **kwargs)
+            started = begun()
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                course, delay = self._first_failure(error, started)
+                if delay is None:
+                    raise
+            return self._repeated(lambda: function(*args, **kwargs), course, delay)
 
         async def aguarded(*args: Any, **kwargs: Any) -> Any:
-            return await self.acall(cast("Callable[..., Any]", function), *args, **kwargs)
+            started = begun()
+            try:
+                return await coroutine(*args, **kwargs)
+            except Exception as error:
+                course, delay = self._first_failure(error, started)
+                if delay is None:
+                    raise
+            return await self._arepeated(lambda: coroutine(*args, **kwargs), course, delay)
 
         chosen = aguarded if inspect.iscoroutinefunction(function) else guarded
         return cast("Callable[P, T]", wraps(function)(chosen))
+
+    def _first_failure(self, error: Exception, started: float) -> tuple[_Course, float | None]:
+        course = _Course(self, started)
+        return course, course.pause_after(error)
+
+    def _repeated(self, operation: Callable[[], T], course: _Course, delay: float) -> T:
+        while True:
+            self.clock.sleep(delay)
+            try:
+                return operation()
+            except Exception as error:
+                pause = course.pause_after(error)
+                if pause is None:
+                    raise
+                delay = pause
+
+    async def _arepeated(self, operation: Callable[[], Coroutine[Any, Any, T]], course: _Course, delay: float) -> T:
+        while True:
+            await cast("AsyncClock", self.clock).asleep(delay)
+            try:
+                return await operation()
+            except Exception as error:
+                pause = course.pause_after(error)
+                if pause is None:
+                    raise
+                delay = pause
 
     def _begun(self) -> float:
         now = self._monotonic()

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2s
 from types import TracebackType
 from typing import Self
 
@@ -57,8 +58,9 @@ class Notifier:
         Like ``random.Random().random``: the jitter.
     timeout_seconds : float
         For each step of a webhook's answer.
-    store : SharedStore or None
-        Where a target's rate is counted and its ``Retry-After`` kept, for all processes that send; ``None``: here.
+    store : SharedStore, optional
+        Where a target's circuit lies, its rate is counted and its ``Retry-After`` kept, for all processes that send; by
+        default in this object.
 
     Notes
     -----
@@ -143,16 +145,22 @@ class Notifier:
         """Return the target's guards; a new address is a new target."""
         with self._lock:
             if (service, url) not in self._guards:
-                breaker = CircuitBreaker(service, self._breaker, classify=failed_if_transient, clock=self._clock)
-                limiter = self._limiter(service)
+                tenant, name = _shared_name(service, url)
+                breaker = CircuitBreaker(
+                    name,
+                    self._breaker,
+                    classify=failed_if_transient,
+                    clock=self._clock,
+                    store=self._store,
+                    tenant=tenant,
+                )
+                limiter = self._limiter(tenant, name)
                 self._guards[service, url] = _Guards(breaker, limiter, Bulkhead(service, self._turn))
             return self._guards[service, url]
 
-    def _limiter(self, service: str) -> RateLimiter:
+    def _limiter(self, tenant: str, name: str) -> RateLimiter:
         if self._store is None:
-            return local_rate_limiter(service, self._rate, clock=self._clock)
-        tenant, _, target = service.partition("/")
-        name = "alert." + target.replace("{", "(").replace("}", ")")  # braces mark what lies together in the store
+            return local_rate_limiter(name, self._rate, clock=self._clock)
         return RateLimiter(name, self._rate, store=self._store, clock=self._clock, tenant=tenant)
 
     def _shared_client(self) -> httpx.Client:
@@ -160,6 +168,13 @@ class Notifier:
             if self._client is None:
                 self._client = webhook.new_client(self._timeout)
             return self._client
+
+
+def _shared_name(service: str, url: str) -> tuple[str, str]:
+    """Return tenant and name under which all processes know a target; of its address, which may be secret, a digest."""
+    tenant, _, target = service.partition("/")
+    plain = target.replace("{", "(").replace("}", ")")  # braces mark what lies together in the store
+    return tenant, f"alert.{plain}.{blake2s(url.encode(), digest_size=4).hexdigest()}"
 
 
 def _worth_repeating(error: Exception) -> bool:

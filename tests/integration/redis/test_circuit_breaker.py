@@ -3,17 +3,22 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.errors import CircuitOpenError
+from collectors_dagster.integrations.redis import RedisStore, parse_address
 from collectors_dagster.patterns.breaker_policy import BreakerPolicy, Phase
 from collectors_dagster.patterns.circuit_breaker import CircuitBreaker, failed_if_transient
+from collectors_dagster.patterns.guarded_store import GuardedStore, GuardPolicy
+from collectors_dagster.patterns.shared_state import Argument, Reply, SharedStore, Step
 from tests.support.breaker_caller import PROBED, THREADS, calls_run, circuit
+from tests.support.postgres import free_port
 from tests.support.shared_stores import SharedPlace
 from tests.support.waiting import wait_until
 
@@ -125,3 +130,36 @@ def test_successes_not_told_yet_are_told_when_the_process_ends(redis_url: str) -
     )
     subprocess.run([sys.executable, "-c", program, redis_url], cwd=ROOT, check=True)
     assert circuit(redis_url, "ending", PROBED).report().calls == 7
+
+
+def test_while_redis_is_closed_the_process_decides_alone_and_fast_and_shares_again_when_it_is_back(
+    redis_url: str,
+) -> None:
+    clock, port = SystemClock(), free_port()
+    pauses = GuardPolicy(first_pause_seconds=0.1, longest_pause_seconds=0.2)
+    away = RedisStore(parse_address(f"redis://127.0.0.1:{port}/0"))
+    store = Switched(GuardedStore(away, clock=clock, random=lambda: 0.0, policy=pauses))
+    breaker = CircuitBreaker("away", PROBED, classify=failed_if_transient, clock=clock, store=store)
+    began = time.monotonic()
+    assert calls_run(breaker, 5) == 1
+    assert time.monotonic() - began < 0.1
+    alone = [breaker.alone]
+    store.store = RedisStore(parse_address(redis_url))
+    clock.sleep(0.1)
+    assert breaker.call(lambda: "back") == "back"
+    alone.append(breaker.alone)
+    assert alone == [True, False]
+    assert breaker.report().history == ()
+
+
+@dataclass
+class Switched:
+    """A store that becomes another one."""
+
+    store: SharedStore
+
+    def run(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
+        return self.store.run(step, key, arguments)
+
+    async def arun(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
+        return await self.store.arun(step, key, arguments)
