@@ -12,7 +12,8 @@ import pytest
 
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.errors import CircuitOpenError
-from collectors_dagster.integrations.redis import RedisStore, parse_address
+from collectors_dagster.config.redis_address import parse_address
+from collectors_dagster.integrations.redis import RedisStore
 from collectors_dagster.patterns.breaker_policy import BreakerPolicy, Phase
 from collectors_dagster.patterns.circuit_breaker import CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.guarded_store import GuardedStore, GuardPolicy
