@@ -20,7 +20,8 @@ from typing import Any
 
 from bench.report import Goal, Report, main
 from collectors_dagster.clock import SystemClock
-from collectors_dagster.integrations.redis import RedisStore, parse_address
+from collectors_dagster.config.redis_address import parse_address
+from collectors_dagster.integrations.redis import RedisStore
 from collectors_dagster.patterns import BreakerPolicy, CircuitBreaker, Retry, RetryPolicy, failed_if_transient
 from collectors_dagster.patterns.shared_state import Argument, Reply, Step
 from tests.integration.redis.test_circuit_breaker import askers, break_down, let_through, started

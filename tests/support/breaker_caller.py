@@ -8,8 +8,9 @@ import sys
 import threading
 
 from collectors_dagster.clock import SystemClock
+from collectors_dagster.config.redis_address import parse_address
 from collectors_dagster.errors import CircuitOpenError, ServiceFailedError
-from collectors_dagster.integrations.redis import RedisStore, parse_address
+from collectors_dagster.integrations.redis import RedisStore
 from collectors_dagster.integrations.redis.links import LinkOptions
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, Ticket, failed_if_transient
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from collectors_dagster.clock import SystemClock
-from collectors_dagster.errors import CircuitOpenError
 from collectors_dagster.config.redis_address import parse_address
+from collectors_dagster.errors import CircuitOpenError
 from collectors_dagster.integrations.redis import RedisStore
 from collectors_dagster.patterns.breaker_policy import BreakerPolicy, Phase
 from collectors_dagster.patterns.circuit_breaker import CircuitBreaker, failed_if_transient
