@@ -7,7 +7,14 @@ import pytest
 import redis
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from collectors_dagster.integrations.redis.script import SCRIPTS
 from collectors_dagster.patterns.breaker_policy import BreakerPolicy
@@ -158,6 +165,34 @@ class BreakerMachine(RuleBasedStateMachine):
         self.both("record", generation, *(calls.count(kind) for kind in kinds))
         self.model.record(generation, calls, self.now)
 
+    @precondition(lambda self: self.model.phase in (CLOSED, METRICS_ONLY))
+    @rule()
+    def break_down(self) -> None:
+        self.report_calls([(True, True)] * 8, 0)
+
+    @precondition(lambda self: self.model.phase == OPEN)
+    @rule(early=st.sampled_from([0, 0, 1]))
+    def end_of_the_pause(self, early: int) -> None:
+        """Half open at once, unless asked a microsecond too early."""
+        self.now = max(self.now, self.model.until - early)
+        for _ in range(5):
+            self.ask()
+
+    @precondition(lambda self: self.model.probes)
+    @rule(data=st.data(), verdict=st.sampled_from([-1, 0, 1, 1, 1]), late=st.sampled_from([0, 0, 0, 1]))
+    def report_one_under_way(self, data: st.DataObject, verdict: int, late: int) -> None:
+        name = data.draw(st.sampled_from(sorted(self.model.probes)))
+        generation = self.model.generation - late
+        self.both("probed", name, generation, verdict)
+        self.model.probed(name, generation, verdict, self.now)
+
+    @precondition(lambda self: self.model.probes)
+    @rule()
+    def end_of_a_lease(self) -> None:
+        self.now = max(self.now, min(self.model.probes.values()))
+        self.ask()
+
+    @precondition(lambda self: self.model.phase >= FORCED_OPEN or self.model.generation % 7 == 3)
     @rule(phase=st.sampled_from([CLOSED, FORCED_OPEN, DISABLED, METRICS_ONLY, CLOSED]))
     def order(self, phase: int) -> None:
         self.both("force", phase)
@@ -184,7 +219,7 @@ class BreakerMachine(RuleBasedStateMachine):
 def test_the_rule_in_python_the_script_in_redis_and_the_model_agree(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         machine = type("Machine", (BreakerMachine,), {"client": client})
-        run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
+        run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=40, deadline=None))
 
 
 @pytest.mark.parametrize("damage", ["text", "list"])
