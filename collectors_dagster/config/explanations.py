@@ -47,12 +47,27 @@ def dotted(path: Sequence[str | int]) -> str:
     return text
 
 
+def path_of(problem: Any) -> KeyPath:
+    """Return where a problem of pydantic's lies; a name in a mapping is marked by one more step, ``[key]``.
+
+    Examples
+    --------
+    >>> path_of({"type": "literal_error", "loc": ("debug", "agnet", "[key]")})
+    ('debug', 'agnet')
+    >>> path_of({"type": "extra_forbidden", "loc": ("[key]",)})  # somebody's own word
+    ('[key]',)
+    """
+    path: KeyPath = problem["loc"]
+    marked = len(path) > 1 and path[-1] == "[key]" and problem["type"] != "extra_forbidden"
+    return path[:-1] if marked else path
+
+
 def _line(problem: Any, model: type[BaseModel], place: Callable[[KeyPath], str]) -> str:
-    path: KeyPath = tuple(each for each in problem["loc"] if each != "[key]")
+    path = path_of(problem)
     where = place(path)
     if problem["type"] == "extra_forbidden":
         return f"{where}: {_unknown_key(path, model)}"
-    if problem["loc"] and problem["loc"][-1] == "[key]":
+    if path != problem["loc"]:
         return f"{where}: {_unknown_name(path, model)}"
     if problem["type"] == "missing":
         return f"{where}: {dotted(path)} is missing; it is {_expected(path, model)}"

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from collectors_dagster.config.documents import Document, KeyPath, parse_document, read_content
+from collectors_dagster.config.explanations import path_of
 from collectors_dagster.config.layers import Layer, document_layer
 from collectors_dagster.config.settings import (
     DECIDED_BEFORE_FILES,
@@ -90,7 +91,7 @@ def _blocks(text: str) -> Iterator[str]:
 
 def _refused(error: ValidationError) -> list[KeyPath]:
     problems = error.errors(include_url=False, include_input=False)
-    return [tuple(step for step in problem["loc"] if step != "[key]") for problem in problems]
+    return [path_of(problem) for problem in problems]
 
 
 def _without_refused(layers: Sequence[Layer], refused: Sequence[KeyPath]) -> tuple[Layer, ...]:

@@ -33,6 +33,7 @@ def test_whole_settings_are_what_they_are(project: Project) -> None:
     [
         ("prots: {webserver: 1}", "prots is not a known key; did you mean ports?"),
         ("agent: {sample_interval_seconds: never}", "agent.sample_interval_seconds = 'never' is refused"),
+        ("'[key]': 1", "[key] is not a known key"),
         ("retention: [", "is malformed YAML"),
         ("retention:\n  raw_days: 3\n  raw_days: 4", "the key 'raw_days' is written twice"),
         ("environment: staging", "environment decides which files are read"),
