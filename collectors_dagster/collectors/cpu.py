@@ -135,7 +135,7 @@ class StatFile(KeyedFile):
         keys = [at for at, token in enumerate(tokens) if not token.isdigit()]
         ends = [*keys[1:], len(tokens) - 1]
         cores, single, softirqs = [], [], []
-        words = []
+        words: set[int] = set()  # what must stand there again for the places to be right
         for at, end in zip(keys, ends, strict=True):
             key = tokens[at]
             if key in SCHEDULER:
@@ -146,12 +146,12 @@ class StatFile(KeyedFile):
                 cores.append((key[3:], _places(at + 1, end, len(tokens) - 1)))
             else:
                 continue
-            words.append(at)
+            words |= {at, end} & set(keys)  # a row that ends at another word is another row
         if not cores:
             raise ValueError("no core listed")
         times = [(place, core) for core, places in cores for place in places[: len(MODES)]]
         guests = [(place, core) for core, places in cores for place in places[len(MODES) :]]
-        self._adopt(tokens, words, [*times, *guests, *single, *softirqs])
+        self._adopt(tokens, sorted(words), [*times, *guests, *single, *softirqs])
         self.cores = tuple(core for core, _ in cores)
         self.scheduler = tuple(key for _, key in single)
         self.softirqs = len(softirqs)

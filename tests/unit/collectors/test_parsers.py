@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,15 @@ LAYOUTS: dict[str, Callable[[], KeyedFile | HeadedFile]] = {
     "proc/net/netstat": lambda: HeadedFile(tuple(NETSTAT)),
     "proc/net/sockstat": lambda: GroupedFile(tuple(SOCKETS)),
 }
+
+
+def test_a_core_whose_row_was_cut_by_damage_is_read_anew_when_it_is_whole() -> None:
+    whole = b"cpu 1 2 3 4\ncpu0 1 2 3 4 5 6 7 8 9 10\nctxt 77\n"
+    for at in range(len(whole)):
+        layout = StatFile()
+        with suppress(InvalidSampleError):
+            parse_stat(whole[:at] + b"x" + whole[at + 1 :], layout)
+        assert parse_stat(whole, layout) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 77]
 
 
 @given(st.sampled_from(sorted(LAYOUTS)), st.data())
