@@ -73,6 +73,12 @@ def test_loading_the_definitions_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_schedule_that_asks_who_delivered_imports_no_numpy() -> None:
+    program = "import collectors_dagster.integrations.timescale.samples, sys; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_the_scheduled_run_of_a_day_is_one_step() -> None:
     """A step per stage would lose the isolation of tenants, and cost a process start each with another executor."""
     job = composed().resolve_job_def("tenant_day")

@@ -24,8 +24,6 @@ from collectors_dagster.samples import SeriesKey
 
 QUERIES = load_queries("loading")
 
-PIECE_ROWS = 500_000
-"""Arrays are cut into pieces of about so many: some 60 bytes a row are needed on the way to the database."""
 BLOCK_ROWS = 32_768
 _FEW = 4
 """A series is corrected value by value if a fourth of it differs at most."""

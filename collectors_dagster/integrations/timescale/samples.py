@@ -7,13 +7,12 @@ including its end.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from collectors_dagster.errors import ConstraintViolatedError, StorageError
-from collectors_dagster.frames import Floats, Times
 from collectors_dagster.integrations.timescale.backend import FoundBackend
 from collectors_dagster.integrations.timescale.database import Cursor, Database
 from collectors_dagster.integrations.timescale.ledger import book
-from collectors_dagster.integrations.timescale.loading import PIECE_ROWS, Load, Portion, portions, slices
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.refusals import (
     Reason,
@@ -24,12 +23,19 @@ from collectors_dagster.integrations.timescale.refusals import (
     rebook_refusals,
 )
 from collectors_dagster.integrations.timescale.series import SeriesTable
-from collectors_dagster.integrations.timescale.sifting import Integers, Piece, Scope, Sieve
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import Window
 from collectors_dagster.samples import SeriesKey
 
+if TYPE_CHECKING:  # they need numpy: schedules ask who delivered when, and their process stays small
+    from collectors_dagster.frames import Floats, Times
+    from collectors_dagster.integrations.timescale.loading import Portion
+    from collectors_dagster.integrations.timescale.sifting import Integers, Piece
+
 QUERIES = load_queries("samples")
+
+PIECE_ROWS = 500_000
+"""Arrays are cut into pieces of about so many: some 60 bytes a row are needed on the way to the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +112,9 @@ class SampleTable:
         window: Window,
         *,
         series: Sequence[SeriesKey],
-        index: Integers,
-        ts: Times,
-        values: Floats,
+        index: "Integers",
+        ts: "Times",
+        values: "Floats",
         run_id: str,
     ) -> LoadResult:
         """Make a window of some sources be exactly this, in one transaction with its ledger row.
@@ -141,6 +147,9 @@ class SampleTable:
         :meth:`LoadLedger.refused`.
         """
         job = _Job(tenant_id, self._tenants.key(tenant_id), dataset, window, series, run_id)
+        from collectors_dagster.integrations.timescale.loading import portions  # noqa: PLC0415 - see above
+        from collectors_dagster.integrations.timescale.sifting import Piece  # noqa: PLC0415 - see above
+
         whole, cut = portions(Piece(index, ts, values), len(series), self._piece_rows)
         return self._load(job, cut, whole)
 
@@ -151,7 +160,7 @@ class SampleTable:
         window: Window,
         *,
         series: Sequence[SeriesKey],
-        pieces: Iterable[Piece],
+        pieces: "Iterable[Piece]",
         run_id: str,
     ) -> LoadResult:
         """Do the same with samples that come piece by piece: a window may be larger than the memory.
@@ -160,10 +169,15 @@ class SampleTable:
         raise undoes the load. Some 30 MB are needed beside the largest piece.
         """
         job = _Job(tenant_id, self._tenants.key(tenant_id), dataset, window, series, run_id)
+        from collectors_dagster.integrations.timescale.loading import slices  # noqa: PLC0415 - see above
+
         cut = (portion for piece in pieces for portion in slices(piece, self._piece_rows))
         return self._load(job, cut, ())
 
-    def _load(self, job: _Job, cut: Iterable[Portion], whole: Sequence[int]) -> LoadResult:
+    def _load(self, job: _Job, cut: "Iterable[Portion]", whole: Sequence[int]) -> LoadResult:
+        from collectors_dagster.integrations.timescale.loading import Load  # noqa: PLC0415 - see above
+        from collectors_dagster.integrations.timescale.sifting import Scope, Sieve  # noqa: PLC0415 - see above
+
         known = self._series.resolved(job.tenant_key, job.series)
         tally = Tally()
         try:

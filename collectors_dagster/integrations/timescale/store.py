@@ -154,8 +154,8 @@ class Store:
 
     @cached_property
     def samples(self) -> "SampleTable":
-        """The samples; numpy is imported for them, so only by who asks."""
-        from collectors_dagster.integrations.timescale.samples import SampleTable  # noqa: PLC0415  # numpy
+        """The samples; numpy is imported when some are written."""
+        from collectors_dagster.integrations.timescale.samples import SampleTable  # noqa: PLC0415 - see above
 
         return SampleTable(self._database, self.tenants, SeriesTable(self._database), self._backend)
 
