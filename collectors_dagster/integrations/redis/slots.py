@@ -59,7 +59,7 @@ def parse_slots(answer: object, asked: Node) -> SlotMap:
                 raise MalformedReplyError("a slot is out of range")
             masters[first : last + 1] = [found[0]] * (last + 1 - first)
             nodes.update(dict.fromkeys(found))
-    except (TypeError, ValueError, IndexError, AttributeError, UnicodeError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise MalformedReplyError("the map of slots has an unknown shape") from error
     return SlotMap(tuple(masters), tuple(nodes))
 

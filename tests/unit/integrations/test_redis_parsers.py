@@ -1,7 +1,7 @@
 """What Redis says is a stranger's: it is understood strictly, or refused."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from redis import exceptions
 from redis.crc import key_slot
@@ -26,6 +26,7 @@ def test_list_of_integers_bytes_and_nothings_is_a_reply(reply: list[object]) -> 
 
 
 @given(answer=ANYTHING)
+@example(answer=[[None, None, {}]])
 def test_anything_else_is_refused(answer: object) -> None:
     flat = isinstance(answer, list) and all(item is None or type(item) in {int, bytes} for item in answer)
     if flat:
@@ -46,6 +47,7 @@ def test_exception_within_a_reply_is_refused() -> None:
 
 
 @given(answer=ANYTHING)
+@example(answer=[[None, None, {}]])
 def test_any_map_of_slots_is_whole_or_refused(answer: object) -> None:
     try:
         found = parse_slots(answer, ASKED)
