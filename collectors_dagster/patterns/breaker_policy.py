@@ -123,23 +123,23 @@ class BreakerSettings(Protocol):
     @property
     def failure_threshold(self) -> int: ...  # noqa: D102 - see the settings
     @property
-    def recovery_timeout(self) -> float: ...  # noqa: D102
+    def recovery_timeout(self) -> float: ...  # noqa: D102 - the setting of this name says it
     @property
-    def window_seconds(self) -> float: ...  # noqa: D102
+    def window_seconds(self) -> float: ...  # noqa: D102 - the setting of this name says it
     @property
-    def failure_ratio(self) -> float: ...  # noqa: D102
+    def failure_ratio(self) -> float: ...  # noqa: D102 - the setting of this name says it
     @property
-    def slow_ratio(self) -> float: ...  # noqa: D102
+    def slow_ratio(self) -> float: ...  # noqa: D102 - the setting of this name says it
     @property
-    def slow_seconds(self) -> float: ...  # noqa: D102
+    def slow_seconds(self) -> float: ...  # noqa: D102 - the setting of this name says it
     @property
-    def minimum_calls(self) -> int: ...  # noqa: D102
+    def minimum_calls(self) -> int: ...  # noqa: D102 - the setting of this name says it
     @property
-    def probes(self) -> int: ...  # noqa: D102
+    def probes(self) -> int: ...  # noqa: D102 - the setting of this name says it
     @property
-    def success_threshold(self) -> int: ...  # noqa: D102
+    def success_threshold(self) -> int: ...  # noqa: D102 - the setting of this name says it
     @property
-    def probe_lease_seconds(self) -> float: ...  # noqa: D102
+    def probe_lease_seconds(self) -> float: ...  # noqa: D102 - the setting of this name says it
 
 
 def configured(settings: BreakerSettings) -> BreakerPolicy:

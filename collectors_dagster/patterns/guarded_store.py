@@ -280,7 +280,7 @@ class _Passage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         guard = self._guard
-        guard.settle(self._domain, self._epoch, guard._clock.monotonic() - self._began, error)  # noqa: SLF001
+        guard.settle(self._domain, self._epoch, guard._clock.monotonic() - self._began, error)  # noqa: SLF001 - its own
 
 
 def _paused(seconds: float) -> SharedStateUnavailableError:

@@ -36,7 +36,7 @@ Operation = Callable[[Store, str], object]
 
 
 def write_samples(store: Store, tenant: str) -> object:
-    return store.samples.write_window(tenant, "demo", DAY, **day_of_samples())  # type: ignore[arg-type]
+    return store.samples.write_window(tenant, "demo", DAY, **day_of_samples())  # type: ignore[arg-type]  # a dict of arguments
 
 
 def open_incident(store: Store, tenant: str) -> object:

@@ -172,15 +172,15 @@ def test_arrays_larger_than_a_piece_are_loaded_portion_by_portion(
 ) -> None:
     """Each of the series in portions of its own, or some series to a portion."""
     data = day_of_samples(series=7, step=300)
-    whole = tenants.samples.write_window("aurora", "demo", DAY, **data)  # type: ignore[arg-type]
+    whole = tenants.samples.write_window("aurora", "demo", DAY, **data)  # type: ignore[arg-type]  # a dict of arguments
     before = checksum(database)["sample"]
     connections = Database(database, application_name="tests", max_connections=1)
     series = SeriesTable(connections)
     table = SampleTable(connections, TenantTable(connections), series, FoundBackend(), piece_rows=limit)
-    other = {**data, "values": data["values"] + 1.0}  # type: ignore[operator]
-    assert table.write_window("aurora", "demo", DAY, **other).rows == whole.rows  # type: ignore[arg-type]
+    other = {**data, "values": data["values"] + 1.0}  # type: ignore[operator]  # a dict of arguments
+    assert table.write_window("aurora", "demo", DAY, **other).rows == whole.rows  # type: ignore[arg-type]  # a dict of arguments
     assert checksum(database)["sample"] != before
-    assert table.write_window("aurora", "demo", DAY, **data) == whole  # type: ignore[arg-type]
+    assert table.write_window("aurora", "demo", DAY, **data) == whole  # type: ignore[arg-type]  # a dict of arguments
     assert checksum(database)["sample"] == before
     connections.close()
 

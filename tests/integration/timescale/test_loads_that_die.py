@@ -36,7 +36,7 @@ STREAMED = Window.of_day("2026-01-06")
 def tenants(store: Store) -> Store:
     """Return a store with two tenants, one of which has a day of samples."""
     store.tenants.sync([AURORA, BOREALIS])
-    store.samples.write_window("borealis", "demo", DAY, **day_of_samples())  # type: ignore[arg-type]
+    store.samples.write_window("borealis", "demo", DAY, **day_of_samples())  # type: ignore[arg-type]  # a dict of arguments
     return store
 
 

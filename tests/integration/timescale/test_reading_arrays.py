@@ -53,10 +53,10 @@ def test_minutes_that_are_named_by_their_end_agree_with_slow_arithmetic(tenants:
     tenants.samples.write_window("aurora", "demo", DAY, **data)  # type: ignore[arg-type]  # **: no types per name
     wanted = Selection("aurora", DAY, Resolution.MINUTE, ["metric0", "metric2"], edge=Edge.END)
     found = tenants.reader.read(wanted)
-    assert [one.series for one in found] == [data["series"][0], data["series"][2]]  # type: ignore[index]
+    assert [one.series for one in found] == [data["series"][0], data["series"][2]]  # type: ignore[index]  # a dict of arguments
     for one, position in zip(found, (0, 2), strict=True):
         chosen = data["index"] == position
-        ts, values = data["ts"][chosen], data["values"][chosen]  # type: ignore[index]
+        ts, values = data["ts"][chosen], data["values"][chosen]  # type: ignore[index]  # a dict of arguments
         np.testing.assert_array_equal(one.ts, axis(DAY, 60))
         expected = expected_minutes(ts, values, axis(DAY, 60))
         assert one.numbers["avg"].tolist() == pytest.approx(expected.pop("avg").tolist(), rel=1e-12)

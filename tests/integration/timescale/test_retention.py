@@ -40,7 +40,7 @@ def week(store: Store) -> Store:
     for tenant in ("aurora", "borealis"):
         for day in range(3, 10):
             window = Window.of_day(f"2026-01-{day:02d}")
-            store.samples.write_window(tenant, "demo", window, **day_of_samples(window))  # type: ignore[arg-type]
+            store.samples.write_window(tenant, "demo", window, **day_of_samples(window))  # type: ignore[arg-type]  # a dict of arguments
             store.rollups.hourly(tenant, window, "run-1")
     return store
 

@@ -78,9 +78,9 @@ def test_writing_a_window_leaves_its_neighbours_and_other_sources(samples: Store
 
 def test_the_checksum_is_that_of_the_content_not_of_its_order(samples: Store) -> None:
     data = day_of_samples()
-    first = samples.samples.write_window("aurora", "demo", DAY, **data)  # type: ignore[arg-type]
-    shuffled = np.random.default_rng(1).permutation(len(data["values"]))  # type: ignore[arg-type]
-    turned = {name: data[name][shuffled] for name in ("index", "ts", "values")}  # type: ignore[index]
+    first = samples.samples.write_window("aurora", "demo", DAY, **data)  # type: ignore[arg-type]  # a dict of arguments
+    shuffled = np.random.default_rng(1).permutation(len(data["values"]))  # type: ignore[arg-type]  # a dict of arguments
+    turned = {name: data[name][shuffled] for name in ("index", "ts", "values")}  # type: ignore[index]  # a dict of arguments
     second = samples.samples.write_window("aurora", "demo", DAY, **{**data, **turned})
     assert first == second
     assert write(samples, value=1.0) != write(samples, value=2.0)
@@ -98,9 +98,9 @@ def test_a_window_corrected_in_part_is_exactly_the_new_one(samples: Store, datab
     for empty in (False, True):
         first = {**data, "index": index[before], "ts": ts[before], "values": values[before]}
         if not empty:
-            samples.samples.write_window("aurora", "demo", DAY, **first)  # type: ignore[arg-type]
+            samples.samples.write_window("aurora", "demo", DAY, **first)  # type: ignore[arg-type]  # a dict of arguments
         corrected = {**data, "index": index[kept], "ts": ts[kept], "values": turned[kept]}
-        samples.samples.write_window("aurora" if not empty else "borealis", "demo", DAY, **corrected)  # type: ignore[arg-type]
+        samples.samples.write_window("aurora" if not empty else "borealis", "demo", DAY, **corrected)  # type: ignore[arg-type]  # a dict of arguments
     with psycopg.connect(database.get_secret_value()) as connection:
         aurora, borealis = (
             connection.execute(
@@ -119,7 +119,7 @@ def test_what_was_not_measured_is_not_stored(samples: Store) -> None:
     values = np.where(np.arange(60) % 2 == 0, np.nan, 1.0)
     index = np.zeros(60, dtype=np.int64)
     given = {"series": [LOAD1], "index": index, "ts": ts, "values": values, "run_id": "run-1"}
-    done = samples.samples.write_window("aurora", "demo", HOUR, **given)  # type: ignore[arg-type]
+    done = samples.samples.write_window("aurora", "demo", HOUR, **given)  # type: ignore[arg-type]  # a dict of arguments
     assert (done.rows, done.refused) == (30, 30)
 
 
@@ -130,7 +130,7 @@ def test_a_sample_outside_of_its_window_is_refused(samples: Store, seconds: int,
     given = {"series": [LOAD1], "index": np.array([0]), "ts": ts, "values": np.ones(1), "run_id": "run-1"}
     said = r"for tenant 'aurora': none of its 1 samples .*host-1/load are outside of the window"
     with pytest.raises(ConstraintViolatedError, match=said):
-        samples.samples.write_window("aurora", "demo", HOUR, **given)  # type: ignore[arg-type]
+        samples.samples.write_window("aurora", "demo", HOUR, **given)  # type: ignore[arg-type]  # a dict of arguments
     assert checksum(database)["sample"] == before["sample"]
 
 
@@ -150,7 +150,7 @@ def test_a_window_of_nothing_but_values_that_would_spoil_the_aggregates_stays_as
 def test_of_two_values_of_a_series_at_one_time_the_first_stays(samples: Store) -> None:
     ts = np.repeat(axis(HOUR, 3600), 2)
     given = {"series": [LOAD1], "index": np.zeros(2, dtype=np.int64), "ts": ts, "values": np.arange(2.0), "run_id": "r"}
-    done = samples.samples.write_window("aurora", "demo", HOUR, **given)  # type: ignore[arg-type]
+    done = samples.samples.write_window("aurora", "demo", HOUR, **given)  # type: ignore[arg-type]  # a dict of arguments
     assert [(one.reason, one.samples) for one in done.refusals] == [(Reason.DUPLICATE, 1)]
     assert values(samples, HOUR, "load1") == [("load1", [0.0])]
 
