@@ -1,6 +1,5 @@
-"""The detached process behind `collectors up`: it takes the lock, then runs the loop until SIGTERM."""
+"""The detached process behind `collectors up`: it keeps the lock it was given, and runs the loop until SIGTERM."""
 
-import fcntl
 import json
 import os
 import sys
@@ -17,30 +16,32 @@ from collectors_dagster.supervisor.loop import Hooks, Signals, Supervisor
 from collectors_dagster.supervisor.stack import Stack
 
 
-def main() -> int:
-    """Return 0 after an orderly end, 1 if the stack could not start, 3 if another supervisor has the lock."""
+def main(lock: int) -> int:
+    """Return 0 after an orderly end, 1 if the stack could not start.
+
+    Parameters
+    ----------
+    lock : int
+        File descriptor of the locked lock file. Nothing that is started here inherits it.
+    """
     os.umask(0o077)
+    os.set_inheritable(lock, False)
     clock = SystemClock()
     settings = load_settings()
     configure_logging("supervisor", settings)
     home = Home(settings.home)
-    with home.lock.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return 3
-        watcher = SettingsWatcher(settings, clock)
-        debug = DebugSession("supervisor", watcher, clock)
+    watcher = SettingsWatcher(settings, clock)
+    debug = DebugSession("supervisor", watcher, clock)
 
-        def wanted() -> list[Component]:
-            return selection(Stack(settings, clock).components(), json.loads(home.wanted.read_text()))
+    def wanted() -> list[Component]:
+        return selection(Stack(settings, clock).components(), json.loads(home.wanted.read_text()))
 
-        def log_limits() -> tuple[int, int]:
-            return watcher.current().log.max_bytes, watcher.current().log.backups
+    def log_limits() -> tuple[int, int]:
+        return watcher.current().log.max_bytes, watcher.current().log.backups
 
-        hooks = Hooks(wanted, log_limits, debug.tick, redactor_for(settings).redact)
-        return 0 if Supervisor(home, hooks, clock, Signals().wait).run() else 1
+    hooks = Hooks(wanted, log_limits, debug.tick, redactor_for(settings).redact)
+    return 0 if Supervisor(home, hooks, clock, Signals().wait).run() else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(int(sys.argv[1])))

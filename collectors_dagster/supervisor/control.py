@@ -120,22 +120,29 @@ def _is_locked(home: Home) -> bool:
 
 
 def _start(settings: Settings, home: Home, only: Sequence[str], clock: Clock) -> Identity:
-    """Clear what an earlier supervisor left, and start a new one in a session of its own."""
+    """Clear what an earlier supervisor left, and start a new one in a session of its own.
+
+    It inherits the lock that is taken here, so no other can begin while it still loads: not even if we are killed now.
+    """
     _end_supervisor(StackSnapshot.read(home.state), clock)  # one whose own start failed may still be stopping
     _stop_left_overs(home, clock)
     check_ports(settings, selection(Stack(settings, clock).components(), only))
     _want(home, only)
     home.state.unlink(missing_ok=True)
-    log = home.log_of("supervisor")
-    with log.open("ab") as output:
+    with home.log_of("supervisor").open("ab") as output, home.lock.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartupError("a supervisor of this home runs but says nothing; say collectors down first") from None
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "collectors_dagster.supervisor"],
+            [sys.executable, "-m", "collectors_dagster.supervisor", str(lock.fileno())],
             cwd=PROJECT_ROOT,
             env=dict(process_environment()) | location(settings),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=[lock.fileno()],
         )
     return identify(supervisor.pid) or Identity(supervisor.pid, "")
 
