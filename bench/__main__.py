@@ -23,10 +23,13 @@ NAMES = (
 )
 
 
-def run(name: str) -> dict[str, Any]:
-    """Return one benchmark's report."""
+def run(name: str) -> dict[str, Any] | None:
+    """Return one benchmark's report, or nothing if it failed: the others' figures are not lost by that."""
     command = [sys.executable, "-m", f"bench.{name}", "--json"]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False, text=True)
+    if done.returncode:
+        print(f"bench.{name} ended with {done.returncode}", file=sys.stderr)
+        return None
     report: dict[str, Any] = json.loads(done.stdout)
     return report
 
@@ -41,15 +44,20 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join([f"## {report['bench']}", "", "| goal | value | limit | kept |", "|---|---|---|---|", *rows, ""])
 
 
-def main() -> None:
-    """Write the page and print where it is."""
-    reports = [run(name) for name in NAMES]
+def main() -> int:
+    """Write the page and print where it is; return 1 if a benchmark failed."""
+    measured = {name: run(name) for name in NAMES}
+    reports = [report for report in measured.values() if report]
+    if not reports:
+        return 1
     machine = ", ".join(f"{key} {value}" for key, value in reports[0]["machine"].items())
     intro = f"# Benchmarks\n\nWritten by `make bench`. Ratios travel, seconds do not. Machine: {machine}.\n"
+    failed = [f"`{name}` failed.\n" for name, report in measured.items() if report is None]
     page = ROOT / "docs" / "benchmarks.md"
-    page.write_text("\n".join([intro, *(table(report) for report in reports)]))
+    page.write_text("\n".join([intro, *failed, *(table(report) for report in reports)]))
     print(page.relative_to(ROOT))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -26,7 +26,7 @@ def anomaly_sensor(
         store,
         deployment.directory().tenants,
         int(context.cursor or 0),
-        notifier=outbox.notifier(),
+        sender=outbox,
         clock=deployment.clock,
     )
     said = f"{report.events} new events, {report.delivered} alerts delivered"

@@ -50,7 +50,7 @@ def _tell(failure: RunFailure, deployment: Deployment, store: Store, outbox: Out
     from collectors_dagster.monitoring.alerting import deliver_failure
 
     tenants = deployment.directory().tenants
-    deliver_failure(store, tenants, failure, notifier=outbox.notifier(), clock=deployment.clock)
+    deliver_failure(store, tenants, failure, sender=outbox, clock=deployment.clock)
 
 
 def _failed_partitions(steps: Sequence[dg.DagsterEvent]) -> dict[str, str]:

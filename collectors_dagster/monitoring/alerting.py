@@ -16,7 +16,7 @@ import structlog
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.errors import CollectorsError
-from collectors_dagster.integrations.notify import AlertMessage, Notifier
+from collectors_dagster.integrations.notify import AlertMessage
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.monitoring.alerts import failure_message, incident_message, plan_alerts
 from collectors_dagster.patterns.retry import backoff_seconds
@@ -36,6 +36,14 @@ _REFUSED = "refused: "
 """How the ledger remembers that a target answered and said no: such an alert comes again, but blocks nobody."""
 
 log = structlog.get_logger(__name__)
+
+
+class Sender(Protocol):
+    """Brings a message to a target."""
+
+    def send(self, target: AlertTarget, message: AlertMessage, /) -> None:
+        """Return once it is accepted; raise :class:`CollectorsError` if it is not."""
+        ...
 
 
 class Book(Protocol):
@@ -97,7 +105,7 @@ def deliver_alerts(
     tenants: Sequence[Tenant],
     cursor: int,
     *,
-    notifier: Notifier,
+    sender: Sender,
     clock: Clock,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> AlertingReport:
@@ -119,13 +127,13 @@ def deliver_alerts(
     events = store.incidents.events_after(cursor, EVENTS_AT_ONCE)
     planned = plan_alerts((event for event in events if event.at > since), tenants)
     store.alerts.enqueue([(one.source_id, one.target.name) for one in planned])
-    tally = _work_off(_due(store, tenants, since), notifier, clock, patience_seconds)
+    tally = _work_off(_due(store, tenants, since), sender, clock, patience_seconds)
     last = events[-1].id if events else cursor
     return AlertingReport(last, len(events), tally.delivered, tally.failed, tally.waiting)
 
 
 def deliver_failure(
-    store: Store, tenants: Sequence[Tenant], failure: RunFailure, *, notifier: Notifier, clock: Clock
+    store: Store, tenants: Sequence[Tenant], failure: RunFailure, *, sender: Sender, clock: Clock
 ) -> bool:
     """Tell a tenant that a run failed; return whether this was news.
 
@@ -141,7 +149,7 @@ def deliver_failure(
         return False
     message, now = failure_message(failure, tenant), clock.now()
     parcels = [_Parcel(store.failures, failure_id, target, message, 0, now, None) for target in tenant.alerts]
-    _work_off(parcels, notifier, clock, PATIENCE_SECONDS)
+    _work_off(parcels, sender, clock, PATIENCE_SECONDS)
     return True
 
 
@@ -175,7 +183,7 @@ class _Tally:
     problem: Exception | None = None
 
 
-def _work_off(parcels: Iterable[_Parcel], notifier: Notifier, clock: Clock, patience: float) -> _Tally:
+def _work_off(parcels: Iterable[_Parcel], sender: Sender, clock: Clock, patience: float) -> _Tally:
     """Work off the queues of all targets."""
     queues: dict[tuple[str, str], list[_Parcel]] = {}
     for parcel in parcels:
@@ -183,7 +191,7 @@ def _work_off(parcels: Iterable[_Parcel], notifier: Notifier, clock: Clock, pati
     deadline = clock.monotonic() + _SEND_SECONDS
     tallies = [_Tally() for _ in queues]
     jobs = [
-        _Queue(queue, notifier, clock, deadline, tally).work_off
+        _Queue(queue, sender, clock, deadline, tally).work_off
         for queue, tally in zip(queues.values(), tallies, strict=True)
     ]
     _side_by_side(jobs, clock, patience)
@@ -220,10 +228,10 @@ class _Queue:
     """One target's alerts, in order. What can never be accepted steps aside; an outage stops the queue."""
 
     def __init__(
-        self, parcels: Sequence[_Parcel], notifier: Notifier, clock: Clock, deadline: float, tally: _Tally
+        self, parcels: Sequence[_Parcel], sender: Sender, clock: Clock, deadline: float, tally: _Tally
     ) -> None:
         self._parcels = parcels
-        self._notifier = notifier
+        self._sender = sender
         self._clock = clock
         self._deadline = deadline
         self._tally = tally
@@ -268,7 +276,7 @@ class _Queue:
 
     def _problem_of_sending(self, parcel: _Parcel) -> CollectorsError | None:
         try:
-            self._notifier.send(parcel.target, parcel.message)
+            self._sender.send(parcel.target, parcel.message)
         except CollectorsError as error:
             return error
         except Exception as error:

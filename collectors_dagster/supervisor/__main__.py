@@ -25,7 +25,7 @@ def main(lock: int) -> int:
         File descriptor of the locked lock file. Nothing that is started here inherits it.
     """
     os.umask(0o077)
-    os.set_inheritable(lock, False)
+    os.set_inheritable(lock, False)  # noqa: FBT003  # the system call takes no keyword
     clock = SystemClock()
     settings = load_settings()
     configure_logging("supervisor", settings)

@@ -134,7 +134,7 @@ def _start(settings: Settings, home: Home, only: Sequence[str], clock: Clock) ->
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StartupError("a supervisor of this home runs but says nothing; say collectors down first") from None
-        supervisor = subprocess.Popen(
+        supervisor = subprocess.Popen(  # noqa: S603 - our own words
             [sys.executable, "-m", "collectors_dagster.supervisor", str(lock.fileno())],
             cwd=PROJECT_ROOT,
             env=dict(process_environment()) | location(settings),

@@ -21,25 +21,11 @@ from sensors.tenants import tenant_sensor
 from tests.orchestration.conftest import AURORA, BOREALIS, CIRRUS, DAY, FolderRegistry, Tenants
 
 
-class Post:
-    """The outbox of a test: a notifier on the test's clock."""
-
-    def __init__(self, deployment: Deployment) -> None:
-        self._notifier = Notifier(deployment.settings.patterns, clock=deployment.clock, random=lambda: 0.5)
-
-    def notifier(self) -> Notifier:
-        return self._notifier
-
-    def close(self) -> None:
-        self._notifier.close()
-
-
 @pytest.fixture
 def resources(deployment: Deployment, store: Store, registry: FolderRegistry) -> Iterator[dict[str, object]]:
     """Return everything the definitions need."""
-    post = Post(deployment)
-    yield {"deployment": deployment, "store": store, "registry": registry, "outbox": post}
-    post.close()
+    with Notifier(deployment.settings.patterns, clock=deployment.clock, random=lambda: 0.5) as sender:
+        yield {"deployment": deployment, "store": store, "registry": registry, "outbox": sender}
 
 
 def tick(

@@ -78,7 +78,7 @@ class Alerting:
         self.cursor = 0
 
     def tick(self) -> AlertingReport:
-        report = deliver_alerts(self.store, [self.tenant], self.cursor, notifier=self.notifier, clock=self.clock)
+        report = deliver_alerts(self.store, [self.tenant], self.cursor, sender=self.notifier, clock=self.clock)
         self.cursor = report.cursor
         return report
 
@@ -228,7 +228,7 @@ def test_target_that_drips_its_answer_holds_up_neither_the_round_nor_the_others(
     clock = SystemClock()
     Story(store, tenant, clock.now()).tell(OPENED)
     started = clock.monotonic()
-    report = deliver_alerts(store, [tenant], 0, notifier=notifier, clock=clock, patience_seconds=1.0)
+    report = deliver_alerts(store, [tenant], 0, sender=notifier, clock=clock, patience_seconds=1.0)
     assert clock.monotonic() - started < 10
     assert report.delivered == 1
     assert report.cursor == 1
@@ -242,7 +242,7 @@ def test_removed_tenant_and_removed_target_are_told_nothing(
     Story(store, tenant, clock.now()).tell(OPENED)
     Alerting(store, tenant, notifier, clock).tick()
     clock.move(3600)
-    report = deliver_alerts(store, [], 0, notifier=notifier, clock=clock)
+    report = deliver_alerts(store, [], 0, sender=notifier, clock=clock)
     assert (report.delivered, report.failed, report.waiting) == (0, 0, 0)
     assert report.cursor > 0
 
@@ -258,12 +258,12 @@ def test_failed_run_is_told_once_however_often_it_is_reported(
 ) -> None:
     tenant = aurora(webhooks)
     store.tenants.sync([tenant])
-    assert deliver_failure(store, [tenant], failure(clock), notifier=notifier, clock=clock)
-    assert not deliver_failure(store, [tenant], failure(clock), notifier=notifier, clock=clock)
-    assert not deliver_failure(store, [tenant], failure(clock, "run-2"), notifier=notifier, clock=clock)
-    assert deliver_failure(store, [tenant], failure(clock, "run-2", "retention"), notifier=notifier, clock=clock)
+    assert deliver_failure(store, [tenant], failure(clock), sender=notifier, clock=clock)
+    assert not deliver_failure(store, [tenant], failure(clock), sender=notifier, clock=clock)
+    assert not deliver_failure(store, [tenant], failure(clock, "run-2"), sender=notifier, clock=clock)
+    assert deliver_failure(store, [tenant], failure(clock, "run-2", "retention"), sender=notifier, clock=clock)
     clock.move(3601)
-    assert deliver_failure(store, [tenant], failure(clock, "run-9"), notifier=notifier, clock=clock)
+    assert deliver_failure(store, [tenant], failure(clock, "run-9"), sender=notifier, clock=clock)
     assert webhooks.kinds == ["run.failed"] * 3
     body = webhooks.calls[0].body
     assert body["text"] == "[FAILED] Aurora Analytics: anomaly_scores: ValueError: no rows"
@@ -276,7 +276,7 @@ def test_secrets_in_a_failed_runs_error_do_not_leave_the_house(
     tenant = aurora(webhooks)
     store.tenants.sync([tenant])
     leaking = replace(failure(clock), error="cannot reach postgresql://me:hunter2@db/x")
-    assert deliver_failure(store, [tenant], leaking, notifier=notifier, clock=clock)
+    assert deliver_failure(store, [tenant], leaking, sender=notifier, clock=clock)
     assert "hunter2" not in json.dumps(webhooks.calls[0].body)
 
 
@@ -286,7 +286,7 @@ def test_failure_that_could_not_be_told_is_told_by_the_next_round(
     tenant = aurora(webhooks)
     store.tenants.sync([tenant])
     webhooks.answers = [(500, {})] * 2
-    assert deliver_failure(store, [tenant], failure(clock), notifier=notifier, clock=clock)
+    assert deliver_failure(store, [tenant], failure(clock), sender=notifier, clock=clock)
     clock.move(30)
     assert Alerting(store, tenant, notifier, clock).tick().delivered == 1
     assert webhooks.kinds == ["run.failed"] * 3
