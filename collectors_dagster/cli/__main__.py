@@ -32,6 +32,7 @@ ENTRIES = {
     "db": Entry("collectors_dagster.cli.db", "Migrate, examine, query and export the store; logins of the staff."),
     "redis": Entry("collectors_dagster.cli.redis", "The place of shared state: whether it works from here."),
     "demo": Entry("collectors_dagster.cli.demo", "A synthetic tenant with planted incidents."),
+    "detect": Entry("collectors_dagster.cli.detect", "Score a CSV or Parquet file of your own.", is_group=False),
     "run": Entry("collectors_dagster.cli.run", "Run the pipeline by hand."),
 }
 
