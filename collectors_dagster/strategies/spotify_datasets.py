@@ -40,6 +40,11 @@ class Dataset:
         """The asset's name."""
         return f"spotify_{self.name}"
 
+    @property
+    def urgent(self) -> bool:
+        """Whether what is not pulled in time is lost: such pulls go first where a quota is shared."""
+        return self.every_minutes < 60
+
 
 RECENTLY_PLAYED = Dataset(
     "recently_played",
