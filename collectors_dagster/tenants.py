@@ -148,11 +148,14 @@ class SpotifySource:
         Application that is registered with Spotify.
     client_secret : str or None
         Where its secret is kept, ``env:NAME`` or ``file:/path``; never the secret itself.
+    sandbox : bool
+        The local sandbox is asked instead of the real service: all of its data are invented.
     """
 
     account: str | None = None
     client_id: str | None = None
     client_secret: str | None = None
+    sandbox: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ class SpotifyApplication:
         Developer account whose quota is used: all tenants with the same one share it.
     accounts_url, api_url : str
         Without a slash at the end.
+    sandbox : bool
+        Whether it is the local sandbox, whose data are invented.
     """
 
     client_id: str
@@ -29,6 +31,7 @@ class SpotifyApplication:
     account: str
     accounts_url: str
     api_url: str
+    sandbox: bool = False
 
 
 def spotify_application(settings: Settings, tenant: Tenant) -> SpotifyApplication:

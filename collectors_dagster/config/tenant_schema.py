@@ -199,6 +199,7 @@ class SpotifyChoice(_TenantSection):
         repr=False,
         description="Where its client secret is kept: `env:NAME` or `file:/path`, never the secret itself.",
     )
+    sandbox: bool = setting(default=False, unit="", about="Ask the local sandbox, whose data are invented.")
 
     @field_validator("client_id")
     @classmethod

@@ -334,7 +334,12 @@ def as_tenant(file: TenantFile, settings: Settings, alerts: tuple[AlertTarget, .
 
 
 def _spotify(chosen: SpotifyChoice) -> SpotifySource:
-    return SpotifySource(account=chosen.account, client_id=chosen.client_id, client_secret=chosen.client_secret)
+    return SpotifySource(
+        account=chosen.account,
+        client_id=chosen.client_id,
+        client_secret=chosen.client_secret,
+        sandbox=chosen.sandbox,
+    )
 
 
 def _system(file: TenantFile, settings: Settings) -> SystemSource:

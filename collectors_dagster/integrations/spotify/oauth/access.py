@@ -15,9 +15,12 @@ class AccessTokens(Protocol):
     ----------
     account : str
         Developer account that the quota counts for.
+    user : str
+        ``app``, or a stable name of the user whose tokens these are: keeps apart what is cached.
     """
 
     account: str
+    user: str
 
     async def token(self) -> SecretStr:
         """Return a token that is valid for a while yet.

@@ -46,7 +46,8 @@ def open_tokens(
         clock=clock,
         random=random,
     )
-    return SharedTokens(renewal, account=application.account, clock=clock)
+    user = f"user:{user_id}" if user_id else "app"
+    return SharedTokens(renewal, account=application.account, user=user, clock=clock)
 
 
 def open_connecting(

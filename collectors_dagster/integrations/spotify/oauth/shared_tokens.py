@@ -22,6 +22,8 @@ class SharedTokens:
     ----------
     account : str
         Developer account that the quota counts for.
+    user : str
+        ``app``, or a stable name of the user.
 
     Notes
     -----
@@ -29,8 +31,9 @@ class SharedTokens:
     refresh token that there is.
     """
 
-    def __init__(self, renewal: Renewal, *, account: str, clock: Clock) -> None:
+    def __init__(self, renewal: Renewal, *, account: str, user: str, clock: Clock) -> None:
         self.account = account
+        self.user = user
         self._renewal = renewal
         self._clock = clock
         self._held: Held | None = None
