@@ -29,7 +29,7 @@ def shown(tenant: Tenant, dataset: Dataset, outcomes: Sequence[Outcome]) -> Meta
         "possible_gap": dg.MetadataValue.bool(any(one.pulled.gap for one in outcomes)),
         "users": table(COLUMNS, [_row(one) for one in outcomes], empty=_nobody(tenant)),
         "purpose": dg.MetadataValue.text(dataset.purpose),
-        "kept_days": dg.MetadataValue.int(tenant.spotify.keep_days.get(dataset.name, dataset.keep_days)),
+        "kept_days": dg.MetadataValue.int(dataset.kept_days(tenant.spotify.keep_days)),
         **({"put_off_until": dg.MetadataValue.text(f"{minute(max(waits))} UTC")} if waits else {}),
     }
 

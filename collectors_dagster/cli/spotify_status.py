@@ -72,7 +72,7 @@ def capabilities(
                 return await client.capabilities(fresh=True)
 
         profile = asyncio.run(ask())
-    features = dict(sorted(profile.features.items()))
+    features = {name: seen.available for name, seen in sorted(profile.features.items())}
     if as_json:
         described = {"tenant": found.id, "sandbox": found.spotify.sandbox, "mode": profile.mode, "features": features}
         typer.echo(json.dumps(described, indent=2))

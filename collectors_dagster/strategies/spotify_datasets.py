@@ -40,6 +40,10 @@ class Dataset:
         """The asset's name."""
         return f"spotify_{self.name}"
 
+    def kept_days(self, longest: int | None) -> int:
+        """Return the days that rows are kept for a tenant who keeps nothing for longer than `longest` days."""
+        return self.keep_days if longest is None else min(self.keep_days, longest)
+
     @property
     def urgent(self) -> bool:
         """Whether what is not pulled in time is lost: such pulls go first where a quota is shared."""

@@ -54,4 +54,3 @@ async def _artist(work: Pulling, artist_id: str, limit: int) -> int:
             albums.update((row["album_id"], row) for row in album_rows(page.items))
     mark = work.mark({"day": work.day.isoformat(), "after": artist_id})
     return await asyncio.to_thread(work.store.artists.write_albums, mark, artist_id, list(albums.values()))
-

@@ -52,7 +52,7 @@ class Opener:
             clock=self.clock,
             random=_RANDOM.random,
             store=self.shared,
-            options=client_options(self.settings, application.api_url),
+            options=client_options(self.settings.spotify, api_url=application.api_url),
             memory=self.store.spotify.memory,
             urgent=urgent,
         )

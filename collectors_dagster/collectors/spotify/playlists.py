@@ -57,12 +57,15 @@ async def _list(work: Pulling, position: dict[str, Any]) -> tuple[int, int]:
     kept = {"day": position["day"], "sweep": sweep.isoformat()}
     start = Position.from_dict(position["page"]) if "page" in position else None
     new = 0
-    read = list_read(work.client, PATH, {}, limit=PAGE, start=start)
+    read = await list_read(work.client, PATH, limit=PAGE, start=start)
+    if read.restarted:
+        sweep = work.clock.now()
+        kept["sweep"] = sweep.isoformat()
     async for page in read:
         mark = work.mark({**kept, "page": page.position.as_dict()})
         new += await asyncio.to_thread(store.write_listed, mark, playlist_rows(page.items), sweep=sweep)
         work.progress("listed", page.offset + len(page.items), page.total)
-    if not read.verdict.stable:  # somebody adds and removes playlists: none is taken for gone
+    if not read.verdict or not read.verdict.stable:  # somebody adds and removes playlists: none is taken for gone
         return new, 0
     return new, await asyncio.to_thread(store.end_listing, work.mark({**kept, "listed": True}), sweep=sweep)
 
@@ -87,9 +90,9 @@ async def _read_items(work: Pulling, wanted: _Wanted, counts: Counts) -> str | N
     store, kept = work.store.playlists, wanted.kept
     started = {**kept, "playlist": wanted.playlist_id}
     start = Position.from_dict(wanted.page) if wanted.page else None
-    read = await playlist_read(work.client, wanted.playlist_id, start=start)
+    _, read = await playlist_read(work.client, wanted.playlist_id, start=start)
     reading = await asyncio.to_thread(
-        store.start, work.mark(started), wanted.playlist_id, wanted.snapshot_id, anew=start is None
+        store.start, work.mark(started), wanted.playlist_id, wanted.snapshot_id, anew=start is None or read.restarted
     )
     async for page in read:
         mark = work.mark({**started, "page": page.position.as_dict()})
@@ -97,6 +100,7 @@ async def _read_items(work: Pulling, wanted: _Wanted, counts: Counts) -> str | N
         await asyncio.to_thread(store.write_items, mark, reading, tracks, items)
         work.progress("items", page.offset + len(items), page.total)
     verdict = read.verdict
+    assert verdict is not None  # all pages came
     if not verdict.stable:
         counts["unstable"] += 1
         reason = verdict.reason or "it changed while it was read"

@@ -158,7 +158,7 @@ class Puller:
         return replace(_ended(work, Ending.STORED, mode), pulled=pulled)
 
     def _begin(self, scope: PullScope, dataset: Dataset) -> PullStart:
-        keep_days = self.tenant.spotify.keep_days.get(dataset.name, dataset.keep_days)
+        keep_days = dataset.kept_days(self.tenant.spotify.keep_days)
         return self.store.spotify.pulls.begin(scope, dataset, keep_days=keep_days, sandbox=self.tenant.spotify.sandbox)
 
     def _users(self, dataset: Dataset) -> list[str]:

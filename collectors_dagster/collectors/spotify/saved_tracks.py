@@ -34,7 +34,9 @@ async def _sweep(work: Pulling, position: dict[str, Any]) -> Pulled:
     sweep, library = work.sweep_of(position), work.store.library
     start = Position.from_dict(position["page"]) if "page" in position else None
     newest, new = position.get("newest", ""), 0
-    read = list_read(work.client, PATH, {}, limit=PAGE, start=start)
+    read = await list_read(work.client, PATH, limit=PAGE, start=start)
+    if read.restarted:
+        sweep = work.clock.now()  # what was met before may be gone by now
     async for page in read:
         rows = saved_rows(page.items)
         newest = max([newest, *(row["added_at"] for row in rows)])
@@ -43,6 +45,7 @@ async def _sweep(work: Pulling, position: dict[str, Any]) -> Pulled:
         new += await asyncio.to_thread(library.write_saved, work.mark(where), tracks, rows, sweep=sweep)
         work.progress("tracks", page.offset + len(page.items), page.total)
     verdict = read.verdict
+    assert verdict is not None  # all pages came
     after = {"newest": newest, "swept_at": sweep.isoformat()}
     if not verdict.stable:
         note = f"the list changed while it was read ({verdict.reason}): no track is taken for removed"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collectors_dagster.integrations.timescale.samples import SampleTable
     from collectors_dagster.integrations.timescale.scores import ScoreTable
     from collectors_dagster.integrations.timescale.spotify import SpotifyStore
+    from collectors_dagster.integrations.timescale.spotify_accounts import SpotifyAccountTable
     from collectors_dagster.integrations.timescale.sql_roles import SqlRoleTable
 
 
@@ -131,6 +132,15 @@ class Store:
         from collectors_dagster.integrations.timescale.planted import PlantedTable  # noqa: PLC0415 - see above
 
         return PlantedTable(self._database, self.tenants)
+
+    @cached_property
+    def spotify_accounts(self) -> "SpotifyAccountTable":
+        """Spotify accounts and their sealed tokens."""
+        from collectors_dagster.integrations.timescale.spotify_accounts import (  # noqa: PLC0415 - see above
+            SpotifyAccountTable,
+        )
+
+        return SpotifyAccountTable(self._database, self.tenants)
 
     @cached_property
     def sql_roles(self) -> "SqlRoleTable":

@@ -1,0 +1,1 @@
+"""The Spotify Web API: who may ask (oauth), and asking."""
