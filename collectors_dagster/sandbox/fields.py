@@ -1,7 +1,7 @@
 """The `fields` parameter of playlists: which parts of an answer the caller wants.
 
-``total,items(added_at,track(name,!album.href))``: names with commas, dots to go down, brackets for several below, and
-``!`` before the first of several to leave them out instead.
+``total,items(added_at,track(name,album(!href,images)))``: names with commas, dots to go down, brackets for several
+below, and ``!`` before the first of several to leave them out instead.
 """
 
 from collections.abc import Iterator, Mapping
