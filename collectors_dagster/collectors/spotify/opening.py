@@ -45,7 +45,8 @@ class Opener:
         from collectors_dagster.integrations.spotify.options import client_options  # noqa: PLC0415
 
         application = spotify_application(self.settings, tenant)
-        tokens = open_tokens(self.settings, tenant, user_id, store=self.store, clock=self.clock, random=_RANDOM.random)
+        whose = user_id if user_id or application.client_secret else self._somebody(tenant)
+        tokens = open_tokens(self.settings, tenant, whose, store=self.store, clock=self.clock, random=_RANDOM.random)
         return SpotifyClient(
             tokens,
             tenant=tenant.id,
@@ -56,3 +57,8 @@ class Opener:
             memory=self.store.spotify.memory,
             urgent=urgent,
         )
+
+    def _somebody(self, tenant: Tenant) -> str | None:
+        """Return a user who can be asked in the place of an application that has no secret, and so no tokens."""
+        accounts = self.store.spotify_accounts.of_tenant(tenant.id)
+        return next((account.user_id for account in accounts if not account.needs_consent), None)
