@@ -169,7 +169,7 @@ def test_a_tenant_that_fails_is_shown_failed_and_the_others_are_stored(
     aurora, *others = tenants.tenants
     broken = replace(aurora, spotify=replace(aurora.spotify, client_secret="file:/nowhere/secret"))
     tenants.tenants = (broken, *others)
-    result = run(platform, instance, "spotify", ("borealis", "cirrus"), "spotify_recently_played")
+    result = run(platform, instance, "spotify", ("borealis", "aurora"), "spotify_recently_played")
     assert not result.success
     assert states(instance, "spotify_recently_played", TENANTS) == ({"borealis"}, {"aurora"})
 
