@@ -35,7 +35,7 @@ def returned(reply: httpx.Response) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(reply.headers["location"]).query))
 
 
-def token(sandbox: SpotifySandbox, status: int = 200, *, secret: bool = False, **form: str) -> Any:
+def token(sandbox: SpotifySandbox, form: dict[str, str], status: int = 200, *, secret: bool = False) -> Any:
     auth = (sandbox.app.client_id, sandbox.app.client_secret) if secret else None
     fields = form if secret else {"client_id": sandbox.app.client_id} | form
     reply = httpx.post(f"{sandbox.accounts_url}/api/token", data=fields, auth=auth, verify=False)
@@ -55,16 +55,17 @@ def test_the_dance_with_pkce_ends_with_a_token_of_the_user(spotify_sandbox: Spot
     assert reply.headers["location"].startswith("http://127.0.0.1:43821/callback?kept=1&")
     assert back["state"] == "st&te"
     form = {"grant_type": "authorization_code", "code": back["code"], "redirect_uri": CALLBACK}
-    found = token(spotify_sandbox, **form, code_verifier=VERIFIER)
+    found = token(spotify_sandbox, form | {"code_verifier": VERIFIER})
     assert (found["token_type"], found["expires_in"]) == ("Bearer", 3600)
     assert set(found["scope"].split()) == set(SCOPE.split())
     me = httpx.get(
         f"{spotify_sandbox.api_url}/me", headers={"authorization": f"Bearer {found['access_token']}"}, verify=False
     )
     assert me.json()["id"] == spotify_sandbox.users[1]
-    refreshed = token(spotify_sandbox, grant_type="refresh_token", refresh_token=found["refresh_token"])
+    refresh = {"grant_type": "refresh_token", "refresh_token": found["refresh_token"]}
+    refreshed = token(spotify_sandbox, refresh)
     assert refreshed["refresh_token"] != found["refresh_token"]
-    refused = token(spotify_sandbox, 400, grant_type="refresh_token", refresh_token=found["refresh_token"])
+    refused = token(spotify_sandbox, refresh, 400)
     assert refused == {"error": "invalid_grant", "error_description": "Invalid refresh token"}
     assert spotify_sandbox.counts().rotated_reuse == 1
 
@@ -74,13 +75,14 @@ def test_an_application_with_its_secret_needs_no_verifier_and_keeps_its_refresh_
 ) -> None:
     code = returned(authorize(spotify_sandbox, code_challenge="", code_challenge_method=""))["code"]
     form = {"grant_type": "authorization_code", "code": code, "redirect_uri": CALLBACK}
-    found = token(spotify_sandbox, secret=True, **form)
-    again = token(spotify_sandbox, secret=True, grant_type="refresh_token", refresh_token=found["refresh_token"])
+    found = token(spotify_sandbox, form, secret=True)
+    refresh = {"grant_type": "refresh_token", "refresh_token": found["refresh_token"]}
+    again = token(spotify_sandbox, refresh, secret=True)
     assert "refresh_token" not in again
 
 
 def test_client_credentials_give_a_token_without_a_user(spotify_sandbox: SpotifySandbox) -> None:
-    found = token(spotify_sandbox, secret=True, grant_type="client_credentials")
+    found = token(spotify_sandbox, {"grant_type": "client_credentials"}, secret=True)
     assert set(found) == {"access_token", "token_type", "expires_in"}
     reply = httpx.get(
         f"{spotify_sandbox.api_url}/me", headers={"authorization": f"Bearer {found['access_token']}"}, verify=False
@@ -100,16 +102,16 @@ def test_a_code_is_redeemed_once_and_only_by_who_asked_for_it(
     spotify_sandbox: SpotifySandbox, changed: dict[str, str], error: str
 ) -> None:
     form = redeemed(spotify_sandbox)
-    assert token(spotify_sandbox, 400, **(form | changed))["error_description"] == error
+    assert token(spotify_sandbox, form | changed, 400)["error_description"] == error
     form = redeemed(spotify_sandbox)
-    token(spotify_sandbox, **form)
-    assert token(spotify_sandbox, 400, **form)["error"] == "invalid_grant"
+    token(spotify_sandbox, form)
+    assert token(spotify_sandbox, form, 400)["error"] == "invalid_grant"
 
 
 def test_a_code_grows_old(spotify_sandbox: SpotifySandbox, manual_clock: ManualClock) -> None:
     form = redeemed(spotify_sandbox)
     manual_clock.move(600)
-    assert token(spotify_sandbox, 400, **form)["error_description"] == "Authorization code expired"
+    assert token(spotify_sandbox, form, 400)["error_description"] == "Authorization code expired"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_a_code_grows_old(spotify_sandbox: SpotifySandbox, manual_clock: ManualC
 def test_the_token_endpoint_refuses_in_the_words_of_the_rfc(
     spotify_sandbox: SpotifySandbox, form: dict[str, str], error: str
 ) -> None:
-    assert token(spotify_sandbox, 400, **form)["error"] == error
+    assert token(spotify_sandbox, form, 400)["error"] == error
 
 
 def test_a_wrong_secret_and_a_wrong_kind_of_body_are_refused(spotify_sandbox: SpotifySandbox) -> None:

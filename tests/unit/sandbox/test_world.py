@@ -44,7 +44,7 @@ def test_the_catalogue_hangs_together() -> None:
             tracks = world.tracks_of(album)
             assert [track.number for track in tracks] == list(range(1, album.total_tracks + 1))
             assert all(world.track_of(track.id, today) is track for track in tracks)
-            assert all(thing.name.endswith(MARK) for thing in (artist, album, *tracks))
+            assert all(name.endswith(MARK) for name in (artist.name, album.name, *(track.name for track in tracks)))
 
 
 def test_an_album_is_out_from_its_day_on_and_among_the_new_ones_for_a_while() -> None:
