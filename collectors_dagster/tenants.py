@@ -150,12 +150,21 @@ class SpotifySource:
         Where its secret is kept, ``env:NAME`` or ``file:/path``; never the secret itself.
     sandbox : bool
         The local sandbox is asked instead of the real service: all of its data are invented.
+    enabled : bool
+        Whether anything is pulled.
+    keep_days : int or None
+        Longest that anything is kept; None: each dataset's own time.
+    max_artists : int
+        The most artists that are followed.
     """
 
     account: str | None = None
     client_id: str | None = None
     client_secret: str | None = None
     sandbox: bool = False
+    enabled: bool = False
+    keep_days: int | None = None
+    max_artists: int = 500
 
 
 @dataclass(frozen=True, slots=True)

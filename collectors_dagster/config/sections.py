@@ -228,6 +228,26 @@ class Spotify(Section):
     token_keys_file: Path | None = setting(
         None, unit="absolute path", about="The same in a file that only its owner may read."
     )
+    rate_limit: int = setting(
+        0,
+        unit="requests",
+        about="Requests that Spotify takes from the developer account in a window; 0: not known, it is learned.",
+        at_least=0,
+        at_most=10_000,
+    )
+    rate_window_seconds: float = setting(
+        30.0, unit="seconds", about="Length of Spotify's rolling window.", at_least=0.1, at_most=3600
+    )
+    rate_guess: int = setting(
+        60,
+        unit="requests",
+        about="Requests in a window that all processes share while Redis is away and no limit is known.",
+        at_least=1,
+        at_most=10_000,
+    )
+    in_flight: int = setting(
+        8, unit="requests", about="Requests of one client under way at once.", at_least=1, at_most=32
+    )
 
     @field_validator("client_id")
     @classmethod

@@ -34,6 +34,11 @@ class SpotifyApplication:
     sandbox: bool = False
 
 
+def quota_account(settings: Settings, tenant: Tenant) -> str:
+    """Return the name of the developer account whose quota a tenant uses; reads no secret and refuses nothing."""
+    return tenant.spotify.account or tenant.spotify.client_id or settings.spotify.client_id or "none"
+
+
 def spotify_application(settings: Settings, tenant: Tenant) -> SpotifyApplication:
     """Return the application of a tenant.
 

@@ -201,6 +201,19 @@ class SpotifyChoice(_TenantSection):
         json_schema_extra={"secret": True},  # somebody will write the secret itself: no message may repeat it
     )
     sandbox: bool = setting(default=False, unit="", about="Ask the local sandbox, whose data are invented.")
+    enabled: bool | None = setting(
+        None, unit="", about="Pull its users' data; left out: where account, client_id or sandbox is set."
+    )
+    keep_days: int | None = setting(
+        None, unit="days", about="Longest that anything is kept; docs/spotify.md has each dataset's own.", at_least=1
+    )
+    max_artists: int = setting(
+        500,
+        unit="artists",
+        about="Artists that are followed, those that users follow first.",
+        at_least=1,
+        at_most=10_000,
+    )
 
     @field_validator("client_id")
     @classmethod

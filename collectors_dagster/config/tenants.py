@@ -339,6 +339,11 @@ def _spotify(chosen: SpotifyChoice) -> SpotifySource:
         client_id=chosen.client_id,
         client_secret=chosen.client_secret,
         sandbox=chosen.sandbox,
+        enabled=chosen.enabled
+        if chosen.enabled is not None
+        else bool(chosen.account or chosen.client_id or chosen.sandbox),
+        keep_days=chosen.keep_days,
+        max_artists=chosen.max_artists,
     )
 
 
