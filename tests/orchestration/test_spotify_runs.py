@@ -230,8 +230,8 @@ def test_checks_say_who_was_not_pulled_in_time(
 def judged(platform: dict[str, object], asset: str, name: str, instance: dg.DagsterInstance) -> tuple[bool, str | None]:
     """Return what a check says."""
     key = dg.AssetCheckKey(dg.AssetKey(asset), name)
-    [definition] = [one for one in composed(platform).asset_checks or () if key in one.check_keys]  # type: ignore[union-attr]
-    result = definition(store=platform["store"], deployment=platform["deployment"])  # type: ignore[operator]
+    [definition] = [one for one in composed(platform).asset_checks or () if key in one.check_keys]
+    result = definition(store=platform["store"], deployment=platform["deployment"])
     assert isinstance(result, dg.AssetCheckResult)
     return result.passed, result.description
 
