@@ -6,23 +6,33 @@ it returns is the result. :func:`perform` does it by blocking, :func:`aperform` 
 """
 
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from collectors_dagster.clock import AsyncClock, Clock
-from collectors_dagster.patterns.deadline import check_wait
+from collectors_dagster.patterns.deadline import beyond_deadline, check_wait
 from collectors_dagster.patterns.shared_state import Argument, Reply, SharedStore, Step
 
 T = TypeVar("T")
+_AS_IT_IS = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run a step on shared state. The plan gets its reply, or the error thrown into it."""
+    """Run a step on shared state. The plan gets its reply, or the error thrown into it.
+
+    Attributes
+    ----------
+    late : bool
+        Whether it is done even when the caller's deadline is over, for the store's own time-outs at most: a report of
+        what happened, or something given back. Otherwise a call that ran out of time would never be known as a failure.
+    """
 
     step: Step
     key: str
     arguments: Sequence[Argument] = ()
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,8 @@ async def aperform(plan: Plan[T], store: SharedStore, clock: AsyncClock) -> T:
 
 def _do(wish: Run | Pause, store: SharedStore, clock: Clock) -> Reply:
     if isinstance(wish, Run):
-        return store.run(wish.step, wish.key, wish.arguments)
+        with beyond_deadline() if wish.late else _AS_IT_IS:
+            return store.run(wish.step, wish.key, wish.arguments)
     check_wait(wish.seconds)
     clock.sleep(wish.seconds)
     return []
@@ -91,7 +102,8 @@ def _do(wish: Run | Pause, store: SharedStore, clock: Clock) -> Reply:
 
 async def _ado(wish: Run | Pause, store: SharedStore, clock: AsyncClock) -> Reply:
     if isinstance(wish, Run):
-        return await store.arun(wish.step, wish.key, wish.arguments)
+        with beyond_deadline() if wish.late else _AS_IT_IS:
+            return await store.arun(wish.step, wish.key, wish.arguments)
     check_wait(wish.seconds)
     await clock.asleep(wish.seconds)
     return []
