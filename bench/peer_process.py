@@ -2,8 +2,8 @@
 
 ``fail``: five failing calls through a shared circuit; tells how many ran. ``probe``: for each line on standard input,
 a circuit's name, four threads call at once what takes a second; tells how many calls began. ``take``: says "ready",
-waits for a line, takes from a shared limit for some seconds by a wall clock that is wrong. ``decide``: tells the seconds
-until the first decision, whatever it is. One line of JSON each.
+waits for a line, takes from a shared limit for some seconds by a wall clock that is wrong. ``decide``: tells the
+seconds until the first decision, whatever it is. One line of JSON each.
 """
 
 import json
@@ -28,6 +28,7 @@ def fail(peer: str, url: str, options: dict[str, Any]) -> None:
 
 
 def calls_run(call: Callable[..., Any], calls: int) -> int:
+    """Make failing calls; return how many ran. Neither the call's own error nor a refusal is the peer's fault."""
     ran: list[int] = []
 
     def doomed() -> None:
@@ -39,8 +40,8 @@ def calls_run(call: Callable[..., Any], calls: int) -> int:
         try:
             call(doomed)
         except Exception as error:
-            ours = isinstance(error, ConnectionError) and len(ran) > before
-            if not ours and "Open" not in type(error).__name__ and type(error).__name__ != "CircuitBreakerError":
+            own = isinstance(error, ConnectionError) and len(ran) > before
+            if not own and not peers.refuses(error):
                 raise
     return len(ran)
 
@@ -53,8 +54,10 @@ def probe(peer: str, url: str, options: dict[str, Any]) -> None:
 
 
 def calls_begun(call: Callable[..., Any]) -> int:
+    """Call from several threads at once what takes a second; return how many calls began before any ended."""
     barrier = threading.Barrier(THREADS)
     began: list[int] = []
+    faults: list[Exception] = []
 
     def trial() -> None:
         began.append(1)
@@ -62,13 +65,22 @@ def calls_begun(call: Callable[..., Any]) -> int:
 
     def ask() -> None:
         barrier.wait()
-        with suppress(Exception):
+        try:
             call(trial)
+        except Exception as error:  # noqa: BLE001 - raised below if it is the peer's fault
+            faults.append(error)
 
-    for _ in range(THREADS):
-        threading.Thread(target=ask, daemon=True).start()
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
     time.sleep(LOOK_SECONDS)  # noqa: TID251 - all have asked by then, and none has an answer
-    return len(began)
+    found = len(began)
+    for thread in threads:
+        thread.join(THREADS * PROBE_SECONDS)
+    for error in faults:
+        if not peers.refuses(error):
+            raise error
+    return found
 
 
 def take(peer: str, url: str, options: dict[str, Any]) -> None:
@@ -92,9 +104,10 @@ def take(peer: str, url: str, options: dict[str, Any]) -> None:
 
 def decide(peer: str, url: str, options: dict[str, Any]) -> None:
     """Ask once."""
+    peers.loaded(peer)
     began = time.monotonic()
     with suppress(Exception):
-        if peer in peers.BREAKERS:
+        if peer in peers.SHARED_BREAKERS:
             peers.shared_breaker(peer, url, "bench", failures=10, pause_seconds=60)(lambda: None)
         else:
             peers.shared_limiter(peer, url, rate=1000, burst=100)()

@@ -5,7 +5,7 @@ which the benchmarks report as such; so is any other exception. They are develop
 """
 
 import importlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +13,7 @@ Sync = Callable[[], object]
 Async = Callable[[], Awaitable[object]]
 
 BREAKERS = ("pybreaker", "purgatory")
+SHARED_BREAKERS = ("pybreaker", "purgatory", "purgatory, async")
 RETRIES = ("tenacity", "stamina")
 LIMITERS = ("limits", "pyrate-limiter", "throttled-py", "aiolimiter")
 
@@ -22,10 +23,10 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in (*BREAKERS, *RETRIES, *LIMITERS)}
 
 
-def attempt(measure: Callable[[], Any]) -> Any:
+def attempt(measure: Callable[..., Any], *arguments: object) -> Any:
     """Return a peer's figure; if it cannot do it, in words why: it stays in the table."""
     try:
-        return measure()
+        return measure(*arguments)
     except Exception as error:  # noqa: BLE001 - whatever a peer raises is its result
         return f"fails: {type(error).__name__}: {_first_line(error)}"
 
@@ -103,7 +104,31 @@ def _purgatory_in_redis(url: str, circuit: str, failures: int, pause_seconds: fl
     return call
 
 
-_SHARED_BREAKERS = {"pybreaker": _pybreaker_in_redis, "purgatory": _purgatory_in_redis}
+def _async_purgatory_in_redis(url: str, circuit: str, failures: int, pause_seconds: float) -> Callable[..., Any]:
+    asyncio = importlib.import_module("asyncio")
+    purgatory = importlib.import_module("purgatory")
+
+    async def guarded_call(function: Callable[[], Any]) -> Any:
+        factory = purgatory.AsyncCircuitBreakerFactory(
+            default_threshold=failures, default_ttl=pause_seconds, uow=purgatory.AsyncRedisUnitOfWork(url)
+        )
+        await factory.initialize()
+        async with await factory.get_breaker(circuit):
+            return function()
+
+    return lambda function: asyncio.run(guarded_call(function))  # a loop for each thread that calls
+
+
+_SHARED_BREAKERS = {
+    "pybreaker": _pybreaker_in_redis,
+    "purgatory": _purgatory_in_redis,
+    "purgatory, async": _async_purgatory_in_redis,
+}
+
+
+def refuses(error: Exception) -> bool:
+    """Say whether a peer's error means that its circuit is open."""
+    return type(error).__name__ in {"CircuitBreakerError", "OpenedState"}
 
 
 # --- a limit in Redis -------------------------------------------------------------------------------------------------
@@ -158,7 +183,31 @@ def _aiolimiter(_url: str, rate: int, _burst: int) -> Callable[[], bool]:
     return lambda: bool(loop.run_until_complete(take()))
 
 
+MODULES = {
+    "pybreaker": ("pybreaker", "redis"),
+    "purgatory": ("purgatory", "redis.asyncio"),
+    "purgatory, async": ("purgatory", "redis.asyncio"),
+    "limits": ("limits", "limits.storage", "limits.strategies", "redis"),
+    "pyrate-limiter": ("pyrate_limiter", "redis"),
+    "throttled-py": ("throttled", "redis"),
+    "aiolimiter": ("aiolimiter", "asyncio"),
+    "redis-py": ("redis",),
+}
+
+
+def loaded(name: str) -> None:
+    """Import what a peer needs, so that the time for it is not taken for a decision's."""
+    for module in MODULES[name]:
+        importlib.import_module(module)
+
+
+def _redis_py(url: str, _rate: int, _burst: int) -> Callable[[], bool]:
+    client = importlib.import_module("redis").Redis.from_url(url)
+    return lambda: bool(client.get("x"))
+
+
 _SHARED_LIMITERS = {
+    "redis-py": _redis_py,
     "limits": _limits,
     "pyrate-limiter": _pyrate,
     "throttled-py": _throttled,
@@ -170,12 +219,3 @@ def local_acquire() -> Async:
     """Return aiolimiter's ``acquire`` for a limit that is never reached."""
     acquire: Async = importlib.import_module("aiolimiter").AsyncLimiter(1_000_000, 1.0).acquire
     return acquire
-
-
-def named(names: Iterable[str], make: Callable[[str], Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return what could be made, and why the others could not."""
-    made = {name: attempt(lambda name=name: make(name)) for name in names}  # type: ignore[misc]  # bound now
-    return (
-        {name: one for name, one in made.items() if not isinstance(one, str)},
-        {name: one for name, one in made.items() if isinstance(one, str)},
-    )
