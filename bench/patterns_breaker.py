@@ -175,9 +175,8 @@ def peers_alone(sync: dict[str, Sync]) -> dict[str, float]:
     return {name: megabytes_per_million(sync[name], PEER_CALLS) for name in (*peers.BREAKERS, *peers.RETRIES)}
 
 
-def with_peers(found: dict[str, Any], url: str) -> dict[str, dict[str, Any]]:
+def with_peers(one: dict[str, float], other: dict[str, float], url: str) -> dict[str, dict[str, Any]]:
     """Return the peers' figures by goal."""
-    one, other, sync = found["one"], found["other"], found["sync"]
     ended = {name: peers.attempt(doomed_calls, name, url) for name in peers.SHARED_BREAKERS}
     probes = {name: peers.attempt(probes_begun, name, url) for name in peers.SHARED_BREAKERS}
     no_form = "has no asyncio form"
@@ -191,7 +190,6 @@ def with_peers(found: dict[str, Any], url: str) -> dict[str, dict[str, Any]]:
             name: each if isinstance(each, str) else each["under an open circuit"] for name, each in ended.items()
         },
         PROBES: {name: each if isinstance(each, str) else _probes_in_words(each) for name, each in probes.items()},
-        GROWTH: peers_alone(sync),
     }
 
 
@@ -210,17 +208,20 @@ GROWTH = "growth per million calls, MB"
 def measure() -> Report:
     """Measure all of it."""
     sync, awaited = contestants()
+    growth = max(
+        megabytes_per_million(sync[name]) for name in ("breaker", "retry")
+    )  # first: what is freed hides growth
+    grown = peers_alone(sync)
     gc.disable()
     one = ratios([{name: nanoseconds(call) for name, call in sync.items()} for _ in range(ROUNDS)])
     other = ratios(asyncio.run(_arounds(awaited)))
     gc.enable()
-    growth = max(megabytes_per_million(sync[name]) for name in ("breaker", "retry"))
     with running_redis() as url:
         trips = round_trips_per_call(url)
         ran, after = doomed(url)
         exact = rounds_with_exactly_the_probes(url)
         threads = background_threads(url)
-        beside = with_peers({"one": one, "other": other, "sync": sync}, url)
+        beside = {**with_peers(one, other, url), GROWTH: grown}
     goals = (
         Goal(SYNC_BREAKER, one["breaker"], 10.0),
         Goal(ASYNC_BREAKER, other["breaker"], 4.0),
