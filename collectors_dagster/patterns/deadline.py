@@ -39,6 +39,16 @@ def deadline(seconds: float, *, clock: Clock = _SYSTEM_CLOCK) -> Iterator[None]:
         _BUDGET.reset(token)
 
 
+@contextmanager
+def no_deadline() -> Iterator[None]:
+    """Free the body of the caller's deadline: for what is finished for others, or given back, however late it is."""
+    token = _BUDGET.set(None)
+    try:
+        yield
+    finally:
+        _BUDGET.reset(token)
+
+
 def remaining_seconds() -> float:
     """Return the seconds left, never negative; infinity without a deadline."""
     budget = _BUDGET.get()
