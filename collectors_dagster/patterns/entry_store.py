@@ -23,6 +23,7 @@ from collectors_dagster.patterns.shared_state import Argument, Item, Reply, Shar
 OWED_MOST = 100
 """Keys and tags of one shelf that are to be dropped when the store is back; beyond, all of the shelf is."""
 _LONGEST_US = 10**15
+_ALL = ("clear", "")
 
 
 class MetricsSink(Protocol):
@@ -286,9 +287,10 @@ class EntryStore:
     def _owe(self, shelf: int, operation: str, name: str) -> None:
         with self._lock:
             owed = self._owed.setdefault(shelf, {})
-            owed[operation, name] = None
+            if _ALL not in owed:
+                owed[operation, name] = None
             if len(owed) > OWED_MOST:
-                self._owed[shelf] = {("clear", ""): None}
+                self._owed[shelf] = {_ALL: None}
 
     def _paid(self, shelf: int) -> Plan[None]:
         """Drop on a shelf what was to be dropped while the store was away."""
@@ -315,7 +317,7 @@ class EntryStore:
         if error.kind != "wrong data":
             return
         try:
-            yield Run(SHELF, self._object(shelf), ("clear", ""))
+            yield Run(SHELF, self._object(shelf), _ALL)
         except SharedStateUnavailableError:
             return
         with self._lock:
