@@ -137,6 +137,7 @@ class Cache(Generic[T]):
             early_refresh_beta=policy.early_refresh_beta,
             read=codec.loads,
         )
+        self._mine = self._entries.mine
         self._flights: Flights[_Answer] = Flights()
         self._refreshes: Flights[_Answer] = Flights()
 
@@ -272,15 +273,15 @@ class Cache(Generic[T]):
 
     def _at_hand(self, key: str) -> Entry | None:
         """Return this process's copy if nothing at all has to be decided: the short way, on which most callers go."""
-        copy = self._entries.mine.get((self.name, key))
+        copy = self._mine.get((self.name, key))
         if copy is None:
             return None
         now = self._clock.monotonic()
         if now >= copy.believed_until or now >= copy.early_from:
             return None
         entry = copy.entry
-        self._metrics.count("collectors_cache_local_hits_total", entry.tier)
-        self._count(entry, "hit")
+        result = "hit" if entry.value is not None else "negative"
+        self._metrics.count("collectors_cache_requests_total", entry.tier, result)
         return entry
 
     def _answer(self, asked: _Asked) -> Errand[Entry]:
@@ -294,7 +295,7 @@ class Cache(Generic[T]):
         return answer.entry
 
     def _answered(self, asked: _Asked) -> Errand[_Answer]:
-        copy = self._entries.mine.get(self._entries.key(asked.key))
+        copy = self._mine.get(self._entries.key(asked.key))
         if copy is not None and self._clock.monotonic() < copy.believed_until:
             return (yield from self._hit(asked, copy))
         seat = asked.seat = self._flights.join(asked.key)
@@ -323,7 +324,7 @@ class Cache(Generic[T]):
             asked.leased = True  # from here on it may be
             taken = yield from self._entries.taken(asked.key, asked.token, claim)
             asked.leased = taken.granted or not taken.shared
-            known = taken.copy if taken.shared else self._entries.mine.get(self._entries.key(asked.key))
+            known = taken.copy if taken.shared else self._mine.get(self._entries.key(asked.key))
             now = self._clock.monotonic()
             if known is not None and not taken.granted and now < known.fresh_until:
                 if not taken.shared:

@@ -28,7 +28,7 @@ def argument_key(function: Callable[..., Any]) -> KeyOf:
     named = getattr(function, "__qualname__", "<lambda>")
     if "<lambda>" in named or any(getattr(function, what, None) for what in ("__closure__", "__self__")):
         raise TypeError(
-            f"{named}: its name and arguments do not say all that it loads; say it yourself: cache.keyed(lambda ...: ...)"
+            f"{named}: name and arguments do not say all that it loads; say it yourself: cache.keyed(lambda ...: ...)"
         )
     shape = signature(function)
     prefix = f"{function.__module__}.{named}"

@@ -67,7 +67,10 @@ class TenantCopies:
     def get(self, key: Key) -> Copy | None:
         """Return a copy; it is the one used last then."""
         with self._lock:
-            return self.lru.get(key)
+            try:
+                return self.lru[key]
+            except KeyError:
+                return None
 
     def put(self, key: Key, copy: Copy) -> None:
         """Keep a copy; one that is larger than all may be is not kept."""

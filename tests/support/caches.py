@@ -1,4 +1,4 @@
-"""Caches for tests: what they are made of, a source that counts its loads, a store that can be away, counted metrics."""
+"""Caches for tests: a source that counts its loads, a store that can be away, metrics that can be read."""
 
 import random
 import threading

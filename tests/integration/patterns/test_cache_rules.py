@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from collectors_dagster.patterns.cache_rules import ENTRY_BYTES, SHELF, Claim, Stored
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.shared_state import Argument, Reply
+from tests.support.shared_stores import redis_store
 from tests.support.timed_redis import TimedRedis, Wall
 
 names = count()
@@ -67,7 +68,9 @@ class Model:
         entry.used = now
         return [int(granted), other, 1, now - entry.stored, entry.fresh - now, entry.end - now, entry.value]
 
-    def put(self, now: int, key: str, token: str, fresh: int, kept: int, most: int, value: bytes, *tags: str) -> Reply:
+    def put(  # noqa: PLR0917 - what a step is told stands in one order
+        self, now: int, key: str, token: str, fresh: int, kept: int, most: int, value: bytes, *tags: str
+    ) -> Reply:
         if token and self.leases.pop(key, ("", 0))[0] != token:
             raise AssertionError("the test asks who may")
         self.kept.pop(key, None)
@@ -178,13 +181,11 @@ def test_a_tag_of_many_entries_is_dropped_in_several_steps(client: redis.Redis) 
 
 
 def test_keys_end_with_what_they_hold(redis_url: str) -> None:
-    from tests.support.shared_stores import redis_store
-
     with redis_store(redis_url) as store, redis.Redis.from_url(redis_url) as plain:
         store.run(SHELF, "aurora:cache:1", ("put", "aa", "", 10**6, 50_000_000, MOST, b"v", "x"))
         store.run(SHELF, "aurora:cache:1", ("put", "bb", "", 10**6, 2_000_000, MOST, b"v", "x"))
         store.run(SHELF, "aurora:cache:1", ("take", "cc", "token", 9_000_000, int(Claim.IF_DUE)))
-        left = {key.decode().rpartition("}")[2]: plain.pttl(key) for key in plain.keys()}
+        left = {key.decode().rpartition("}")[2]: plain.pttl(key) for key in plain.scan_iter()}
     assert set(left) == set(SHELF.parts)
     for part, milliseconds in left.items():
         longest = 9_000 if part in {":holders", ":leases"} else 50_000

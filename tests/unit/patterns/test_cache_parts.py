@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from collectors_dagster.patterns.background import Background
 from collectors_dagster.patterns.cache_codecs import BYTES, JSON
-from collectors_dagster.patterns.cache_entry import Entry, codec_of, mark_of, parsed, written
+from collectors_dagster.patterns.cache_entry import Entry, codec_of, parsed, written
 from collectors_dagster.patterns.cache_policy import (
     CacheLimits,
     CachePolicy,
