@@ -404,6 +404,25 @@ def test_a_refresh_does_not_end_with_the_deadline_of_who_began_it(manual_clock: 
     asyncio.run(story())
 
 
+def test_a_refresh_that_ends_with_its_loop_gives_its_lease_back(manual_clock: ManualClock) -> None:
+    store = MemoryStore(manual_clock)
+    policy = calm(limits=CacheLimits(lease_seconds=3000.0))
+    cache, other = json_cache(store, manual_clock, policy), json_cache(store, manual_clock, policy)
+    cache.get("k", Source("old"))
+    manual_clock.sleep(3601.0)
+
+    async def story() -> Any:
+        answer = await cache.aget("k", lambda: asyncio.sleep(60))
+        await asyncio.sleep(0)
+        return answer
+
+    assert asyncio.run(story()) == "old"
+    manual_clock.sleep(60.0)
+    began = manual_clock.monotonic()
+    assert other.get("k", Source("new")) == "new"
+    assert manual_clock.monotonic() == began
+
+
 def test_after_that_nobody_gets_it_while_loading_works(manual_clock: ManualClock) -> None:
     cache = json_cache(MemoryStore(manual_clock), manual_clock, calm())
     cache.get("k", Source("old"))

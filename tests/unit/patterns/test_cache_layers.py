@@ -3,11 +3,14 @@
 import asyncio
 import functools
 import inspect
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from collectors_dagster import patterns
 from collectors_dagster.clock import ManualClock, SystemClock
 from collectors_dagster.errors import ServiceFailedError
 from collectors_dagster.patterns import (
@@ -27,6 +30,8 @@ from collectors_dagster.patterns.cache import Cache
 from collectors_dagster.patterns.cache_keys import argument_key
 from collectors_dagster.patterns.memory_store import MemoryStore
 from tests.support.caches import json_cache
+from tests.support.crowds import ROOT
+from tests.support.environment import clean_environment
 
 CALLS: list[Any] = []
 
@@ -178,6 +183,16 @@ def test_a_generator_is_refused(cache: Cache[Any]) -> None:
 
     with pytest.raises(TypeError, match="list"):
         cache.at("k")(pages)
+
+
+def test_who_names_other_patterns_does_not_load_what_caches_need() -> None:
+    code = (
+        "import sys, collectors_dagster.patterns as p; p.Retry; assert 'cachetools' not in sys.modules; p.Cache, p.JSON"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean_environment(), check=True)
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = patterns.Nothing
+    assert all(hasattr(patterns, name) for name in patterns.__all__)
 
 
 def test_layers_of_one_key(manual_clock: ManualClock) -> None:
