@@ -21,6 +21,7 @@ NAMES = (
     "query",
     "patterns_breaker",
     "patterns_flow",
+    "patterns_cache",
     "patterns",
 )
 
