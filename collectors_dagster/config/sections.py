@@ -300,7 +300,7 @@ class SpotifySandbox(Section):
         60, unit="requests", about="Requests that it takes in a window.", at_least=1, at_most=1_000_000
     )
     window_seconds: float = setting(30.0, unit="seconds", about="Its rolling window.", at_least=0.1, at_most=86_400)
-    seed: int = setting(1, unit="", about="Another number, another world.", at_least=0, at_most=2**31)
+    seed: int = setting(1, unit="number", about="Another number, another world.", at_least=0, at_most=2**31)
 
 
 class Mlflow(Section):
