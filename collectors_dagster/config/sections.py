@@ -63,6 +63,10 @@ class Ports(Section):
     mlflow: int = setting(15000, unit="port", about="MLflow server.", at_least=1, at_most=65535)
     agent: int = setting(19100, unit="port", about="The agent's metrics and health.", at_least=1, at_most=65535)
 
+    spotify_sandbox: int = setting(
+        18888, unit="port", about="The local Spotify with invented data.", at_least=1, at_most=65535
+    )
+
     @model_validator(mode="after")
     def _no_port_twice(self) -> Self:
         owners: dict[int, str] = {}
@@ -285,6 +289,19 @@ class Spotify(Section):
         if value is not None and not value.is_absolute():
             raise ValueError("it must be an absolute path: processes start from different directories")
         return value
+
+
+class SpotifySandbox(Section):
+    """The local Spotify with invented data, for tenants whose file says `sources.spotify.sandbox`."""
+
+    mode: Literal["extended", "development"] = setting(
+        "extended", unit="", about="Quota mode: what new applications get from Spotify is development."
+    )
+    requests: int = setting(
+        60, unit="requests", about="Requests that it takes in a window.", at_least=1, at_most=1_000_000
+    )
+    window_seconds: float = setting(30.0, unit="seconds", about="Its rolling window.", at_least=0.1, at_most=86_400)
+    seed: int = setting(1, unit="", about="Another number, another world.", at_least=0, at_most=2**31)
 
 
 class Mlflow(Section):

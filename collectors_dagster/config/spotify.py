@@ -1,5 +1,6 @@
 """Which application a tenant uses at Spotify: its own, or the deployment's."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -34,8 +35,20 @@ class SpotifyApplication:
     sandbox: bool = False
 
 
+SANDBOX_CLIENT_ID = "5a4db0c5000000000000000000000001"
+SANDBOX_CLIENT_SECRET = "5a4db0c55a4db0c55a4db0c55a4db0c5"  # noqa: S105  # opens nothing but invented data on this machine
+SANDBOX_ACCOUNT = "sandbox-developer"
+
+
+def uses_sandbox(tenants: Iterable[Tenant]) -> bool:
+    """Return whether somebody's Spotify is the sandbox."""
+    return any(tenant.spotify.sandbox for tenant in tenants)
+
+
 def quota_account(settings: Settings, tenant: Tenant) -> str:
     """Return the name of the developer account whose quota a tenant uses; reads no secret and refuses nothing."""
+    if tenant.spotify.sandbox:
+        return SANDBOX_ACCOUNT
     return tenant.spotify.account or tenant.spotify.client_id or settings.spotify.client_id or "none"
 
 
@@ -48,6 +61,8 @@ def spotify_application(settings: Settings, tenant: Tenant) -> SpotifyApplicatio
         If there is none, or its secret is not where the tenant's file says.
     """
     own = tenant.spotify
+    if own.sandbox:
+        return _sandbox(settings)
     client_id = own.client_id or settings.spotify.client_id
     if client_id is None:
         raise ConfigurationError(
@@ -60,6 +75,18 @@ def spotify_application(settings: Settings, tenant: Tenant) -> SpotifyApplicatio
         account=own.account or client_id,
         accounts_url=settings.spotify.accounts_url,
         api_url=settings.spotify.api_url,
+    )
+
+
+def _sandbox(settings: Settings) -> SpotifyApplication:
+    """Return the application that every sandbox knows; the tenant's own would be unknown there."""
+    return SpotifyApplication(
+        client_id=SANDBOX_CLIENT_ID,
+        client_secret=SecretStr(SANDBOX_CLIENT_SECRET),
+        account=SANDBOX_ACCOUNT,
+        accounts_url=settings.spotify_sandbox_url,
+        api_url=f"{settings.spotify_sandbox_url}/v1",
+        sandbox=True,
     )
 
 

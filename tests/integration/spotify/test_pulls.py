@@ -234,7 +234,7 @@ def test_a_broken_page_loses_nothing(listening: Listening, database: SecretStr) 
     undisturbed_rows = undisturbed(listening, database, "saved_tracks")[0]
     for kind in ("truncated_json", "empty", "html", "short_body", "reset_midway", "text_429"):
         listening.store.spotify.forget("aurora")
-        listening.sandbox.fault(Fault(kind, path="/v1/me/tracks*", after=1))  # type: ignore[arg-type]
+        listening.sandbox.fault(Fault(kind, path="/v1/me/tracks*", after=1))
         try:
             ending = listening.pull("saved_tracks").ending
         except CollectorsError:
