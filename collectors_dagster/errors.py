@@ -23,6 +23,7 @@
     │   ├─ RequestRejectedError             it answered 4xx: repeating will not help
     │   │   └─ SpotifyRejectedError         so did Spotify (``status``)
     │   │       └─ SpotifyUnavailableInModeError   the application's quota mode lacks this (``feature``)
+    │   ├─ ConsentNeededError               a user must consent, again perhaps (``tenant``, ``user_id``)
     │   └─ UnexpectedResponseError          it answered in a shape we do not know
     ├─ PolicyError
     │   ├─ CircuitOpenError *
@@ -174,6 +175,21 @@ class SpotifyPutOffError(RateLimitedError):
 
 class RequestRejectedError(IntegrationError):
     """The service refused this very request (HTTP 4xx): repeating it will not help."""
+
+
+class ConsentNeededError(IntegrationError):
+    """A user's account cannot be read until the user consents (again); the message has the command.
+
+    Attributes
+    ----------
+    tenant, user_id : str
+        Whose account.
+    """
+
+    def __init__(self, message: str, *, service: str, operation: str, tenant: str, user_id: str) -> None:
+        super().__init__(message, service=service, operation=operation)
+        self.tenant = tenant
+        self.user_id = user_id
 
 
 class SpotifyRejectedError(RequestRejectedError):

@@ -45,7 +45,7 @@ def _requests(sandbox: Sandbox, body: Any) -> Any:
 
 
 def _arm(sandbox: Sandbox, body: Any) -> Any:
-    faults = [_fault(each) for each in (body if isinstance(body, list) else [body])]
+    faults = [read_fault(each) for each in (body if isinstance(body, list) else [body])]
     for fault in faults:
         sandbox.faults.arm(fault)
     return {"armed": len(faults)}
@@ -98,6 +98,13 @@ def controlled(sandbox: Sandbox, request: Request) -> Answer:
     return json_answer({"done": True} if found is None else found, 200, LABEL)
 
 
-def _fault(values: Mapping[str, Any]) -> Fault:
+def read_fault(values: Mapping[str, Any]) -> Fault:
+    """Return the fault that a JSON object describes: the fields of :class:`Fault`, those of `change` within.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a field is unknown, or its value out of range.
+    """
     change = values.get("change")
     return Fault(**{**values, "change": PlaylistChange(**change) if change else None})

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote
 
@@ -200,7 +201,8 @@ class _Conversation:
         has_body = request.method != "HEAD" and answer.status not in {204, 304}
         body = answer.body if has_body else b""
         part = body if wire.ending == "whole" else body[: int(len(body) * wire.share)]
-        await self._write(h11.Response(status_code=answer.status, headers=list(headers.items())))
+        reason = HTTPStatus(answer.status).phrase.encode()
+        await self._write(h11.Response(status_code=answer.status, headers=list(headers.items()), reason=reason))
         await self._write_body(part, wire.bytes_per_second)
         if wire.ending == "whole":
             await self._write(h11.EndOfMessage())
