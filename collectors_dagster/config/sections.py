@@ -218,6 +218,7 @@ class Spotify(Section):
             "user-follow-read",
             "user-top-read",
             "user-read-recently-played",
+            "user-read-private",
             "playlist-read-private",
             "playlist-read-collaborative",
         ),

@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
 
 import httpx
 
@@ -14,10 +17,13 @@ from collectors_dagster.errors import (
     ServiceUnreachableError,
     UnexpectedResponseError,
 )
-from collectors_dagster.integrations.spotify.oauth.access import SERVICE
+from collectors_dagster.integrations.retry_after import retry_after_seconds
+from collectors_dagster.integrations.spotify.oauth import SERVICE
 
 TIMEOUT_SECONDS = 10.0
 """For the whole of a request, from the connection to the last byte of the answer."""
+_LONGEST_PAUSE_SECONDS = 86_400.0
+"""A longer ``Retry-After`` is taken for so long."""
 _CONNECT_SECONDS = 5.0
 _MOST_BYTES = 64 * 1024
 
@@ -32,6 +38,10 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def pause_seconds(self, now: datetime) -> float | None:
+        """Return the pause that it asks for; `now` is only used to read a date."""
+        return retry_after_seconds(self.headers.get("retry-after"), now, at_most=_LONGEST_PAUSE_SECONDS)
 
 
 def ask(
@@ -83,6 +93,12 @@ def ask(
     raise problem  # out here: the original error holds the request, and with it what is secret
 
 
+@cache
+def _trust() -> ssl.SSLContext:
+    """Return whom we trust: read once, because it costs more than a request."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 @dataclass(frozen=True, slots=True)
 class _Question:
     method: str
@@ -96,7 +112,7 @@ async def _asked(question: _Question, timeout_seconds: float, operation: str) ->
     headers = {"Accept": "application/json", "User-Agent": "collectors-dagster", **question.headers}
     async with (
         asyncio.timeout(timeout_seconds),
-        httpx.AsyncClient(timeout=limits, follow_redirects=False, trust_env=False) as client,
+        httpx.AsyncClient(verify=_trust(), timeout=limits, follow_redirects=False, trust_env=False) as client,
         client.stream(question.method, question.url, headers=headers, data=question.form) as response,
     ):
         body = bytearray()
