@@ -66,7 +66,7 @@ class FailureLedger:
         wanted = {"limit": limit, "since": since}
         with self._database.transaction("list pending alerts") as cursor:
             return [
-                PendingFailure(row[4], RunFailure(*row[5:12], kind=NoticeKind(row[12])), *row[:4])
+                PendingFailure(row[4], RunFailure(*(*row[5:12], NoticeKind(row[12]))), *row[:4])
                 for row in cursor.execute(QUERIES["pending"], wanted)
             ]
 
