@@ -3,7 +3,8 @@
 Dagster marks *all* partitions of a range when an asset's result is returned, and none when its step fails. So: if
 everybody was served, results are returned (their events are written in batches, and checks in the same run follow);
 if somebody failed, every stage that was done is reported by itself and the step fails afterwards. Then exactly the
-failed tenants' partitions show as failed. A partition that is left out is neither: an observation says why.
+failed tenants' partitions show as failed. A partition that is left out is neither: an observation says why (only
+where somebody else failed in the same run, Dagster shows it as failed, too; nobody is told so).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

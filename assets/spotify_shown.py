@@ -40,7 +40,7 @@ def source_of(tenant: Tenant) -> str:
 
 
 def _sum(outcomes: Sequence[Outcome], name: str) -> float:
-    return sum(one.usage.get(name, 0) for one in outcomes)
+    return float(sum(one.usage.get(name, 0) for one in outcomes))
 
 
 def _row(one: Outcome) -> tuple[object, ...]:

@@ -36,7 +36,7 @@ RESOURCES: Mapping[str, object] = {
 
 
 def composed(resources: Mapping[str, object] = RESOURCES) -> dg.Definitions:
-    """Return the definitions over `resources`: plain objects do, which is how tests put theirs in place.
+    """Return the definitions over `resources`, which take the place of ours: plain objects do, as in tests.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def composed(resources: Mapping[str, object] = RESOURCES) -> dg.Definitions:
         jobs=JOBS,
         schedules=[*SCHEDULES, *SPOTIFY_SCHEDULES],
         sensors=[tenant_sensor, anomaly_sensor, failure_sensor, spotify_resume_sensor],
-        resources=resources,
+        resources={**RESOURCES, **resources},
         # One step per run: a process of its own for each would double the cost of a run.
         executor=dg.in_process_executor,
     )

@@ -1,6 +1,7 @@
 """Spotify for assets: each pull in an event loop of its own, with clients that are opened when they are needed."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,20 @@ from resources.shared_state import shared_store_of_process
 if TYPE_CHECKING:
     from collectors_dagster.collectors.spotify.runner import Opening, Outcome, Puller
     from collectors_dagster.integrations.timescale import Store
+    from collectors_dagster.patterns.shared_state import SharedStore
 
 
 class Spotify:
-    """Pulls datasets; the HTTP client is imported with the first one."""
+    """Pulls datasets; the HTTP client is imported with the first one.
+
+    Parameters
+    ----------
+    shared : callable
+        Opens the place where all processes keep limits and bans.
+    """
+
+    def __init__(self, shared: "Callable[[], SharedStore]" = shared_store_of_process) -> None:
+        self._shared = shared
 
     def puller(self, deployment: Deployment, store: "Store", tenant: Tenant, day: date, partition: str) -> "Puller":
         """Return what pulls for a tenant; what has to wait is started again as `partition`."""
@@ -40,7 +51,7 @@ class Spotify:
         """Return what opens clients of a deployment."""
         from collectors_dagster.collectors.spotify.opening import Opener
 
-        return Opener(deployment.settings, store, shared_store_of_process(), deployment.clock)
+        return Opener(deployment.settings, store, self._shared(), deployment.clock)
 
 
 @dg.resource(description="The tenants' Spotify data, by the Web API or by the local sandbox.")

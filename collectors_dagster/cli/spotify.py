@@ -1,6 +1,7 @@
 """`collectors spotify`: users' accounts at Spotify, and what is pulled of them.
 
-Exit codes: 0 done, 1 refused or failed (one line with the remedy), 75 put off by Spotify, 2 the command line itself is wrong.
+Exit codes: 0 done, 1 refused or failed (one line with the remedy), 2 the command line itself is wrong, 75 put off by
+Spotify.
 """
 
 import typer

@@ -190,7 +190,8 @@ def _line(one: "Outcome", tenant: "Tenant") -> str:
     if one.said:
         return f"{said}: {one.said}"
     figures = (
-        f"{pulled.new} new, {pulled.changed} changed, {pulled.removed} removed; {usage.get('requests', 0):.0f} requests, "
+        f"{pulled.new} new, {pulled.changed} changed, {pulled.removed} removed; "
+        f"{usage.get('requests', 0):.0f} requests, "
         f"{usage.get('not_modified', 0):.0f} unchanged, {usage.get('cache_hits', 0):.0f} from the cache, "
         f"{usage.get('waited_seconds', 0.0):.1f} s waited"
     )

@@ -41,7 +41,7 @@ def checked_redirect_uri(value: str) -> str:
     parts = urlsplit(value)
     host = (parts.hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
-        raise ValueError("Spotify refuses localhost: write http://127.0.0.1 (or http://[::1]), here and at Spotify")
+        raise ValueError("localhost is refused by Spotify: write http://127.0.0.1 (or http://[::1]), here and there")
     if parts.scheme != "https" and host not in {"127.0.0.1", "::1"}:
         raise ValueError("it must begin with https://, or be http://127.0.0.1 or http://[::1]")
     if parts.query or parts.fragment:

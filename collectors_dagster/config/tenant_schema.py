@@ -198,6 +198,7 @@ class SpotifyChoice(_TenantSection):
         default=None,
         repr=False,
         description="Where its client secret is kept: `env:NAME` or `file:/path`, never the secret itself.",
+        json_schema_extra={"secret": True},  # somebody will write the secret itself: no message may repeat it
     )
     sandbox: bool = setting(default=False, unit="", about="Ask the local sandbox, whose data are invented.")
     enabled: bool | None = setting(

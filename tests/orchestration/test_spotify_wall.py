@@ -4,6 +4,7 @@ import re
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.definitions import composed
@@ -15,7 +16,7 @@ TABLE = re.compile(r"\b(?:core|api)\.spotify_\w+", re.IGNORECASE)
 OWN = re.compile(r"spotify_\w+")
 
 
-def descendants(graph: dg.AssetGraph, of: dg.AssetKey) -> set[dg.AssetKey]:
+def descendants(graph: AssetGraph, of: dg.AssetKey) -> set[dg.AssetKey]:
     found: set[dg.AssetKey] = set()
     following = [of]
     while following:

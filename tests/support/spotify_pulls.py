@@ -17,6 +17,7 @@ from collectors_dagster.integrations.spotify.oauth.answers import TokenAnswer
 from collectors_dagster.integrations.spotify.oauth.opening import open_connecting
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.patterns.memory_store import MemoryStore
+from collectors_dagster.sandbox import SandboxApp
 from collectors_dagster.strategies.spotify_datasets import DATASETS
 from collectors_dagster.tenants import SpotifySource, Tenant
 from tests.support.spotify import SpotifySandbox
@@ -51,11 +52,11 @@ class Listening:
     def __post_init__(self) -> None:
         self.shared = MemoryStore(self.clock)
 
-    def connect(self, user_id: str, tenant: Tenant | None = None) -> str:
+    def connect(self, user_id: str, tenant: Tenant | None = None, app: SandboxApp | None = None) -> str:
         """Connect a user as `collectors spotify connect` does; return its id."""
         of = tenant or self.tenant
         self.store.tenants.introduce(of)
-        reply = self.sandbox.grant(user_id, self.settings.spotify.scopes, pkce=False)
+        reply = self.sandbox.grant(user_id, self.settings.spotify.scopes, pkce=False, app=app)
         answer = TokenAnswer(SecretStr(reply.access_token), 3600.0, SecretStr(reply.refresh_token or ""))
         connecting = open_connecting(self.settings, of, store=self.store, clock=self.clock, random=lambda: 0.5)
         return connecting.store(user_id, answer, self.clock.now()).user_id

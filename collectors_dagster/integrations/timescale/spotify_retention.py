@@ -17,6 +17,8 @@ FORGOTTEN = ("pulls", "plays", "saved_tracks", "followed_artists", "snapshots", 
 """What is of a user. Pulls first: whoever writes a page is waited for, and refused afterwards."""
 ORPHANS = ("artists", "artist_albums")
 
+Wanted = dict[str, object]
+
 
 class SpotifyRetention:
     """Old and unwanted rows of all tables of Spotify's."""
@@ -27,7 +29,7 @@ class SpotifyRetention:
 
     def prune(self, tenant_id: str, now: datetime) -> int:
         """Delete what is older than its dataset is kept, in one transaction; return how many rows."""
-        wanted = {"tenant_key": self._tenants.key(tenant_id), "now": now}
+        wanted: Wanted = {"tenant_key": self._tenants.key(tenant_id), "now": now}
         with self._database.transaction("prune Spotify data") as cursor:
             return sum(_changed(cursor, f"prune_{table}", wanted) for table in PRUNED)
 
@@ -42,12 +44,13 @@ class SpotifyRetention:
         user_id : str, optional
             None: everything that the tenant has of Spotify's.
         """
-        wanted = {"tenant_key": self._tenants.key(tenant_id), "user_id": user_id}
+        wanted: Wanted = {"tenant_key": self._tenants.key(tenant_id), "user_id": user_id}
         with self._database.transaction("forget Spotify data") as cursor:
             rows = sum(_changed(cursor, f"forget_{table}", wanted) for table in FORGOTTEN)
             rows += _changed(cursor, "prune_tracks", wanted)
             return rows + sum(_changed(cursor, f"forget_{table}", wanted) for table in ORPHANS)
 
 
-def _changed(cursor: Cursor, query: str, values: dict[str, object]) -> int:
-    return cursor.execute(QUERIES[query], values).rowcount
+def _changed(cursor: Cursor, query: str, values: Wanted) -> int:
+    cursor.execute(QUERIES[query], values)
+    return int(cursor.rowcount)

@@ -20,7 +20,7 @@ def challenge(verifier: SecretStr) -> str:
     Examples
     --------
     >>> challenge(SecretStr("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"))  # RFC 7636, appendix B
-    'E9Melhoa2OwvFrEMTJHguCMs_bVQuRVXhTlrJ2pWqhc'
+    'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM'
     """
     digest = sha256(verifier.get_secret_value().encode("ascii")).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")

@@ -52,7 +52,7 @@ MARGIN_SHARE = 0.25
 CLAIM_SECONDS = TIMEOUT_SECONDS + 5.0
 """Longer than a request can last: what a killed process sent has been answered by then, or never will be."""
 POLL_SECONDS = 0.05
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 30.0
 """How long to wait for others who ask."""
 
 _OPERATION = "renew tokens"
