@@ -31,7 +31,9 @@ ENTRIES = {
     "scorer": Entry("collectors_dagster.cli.scorer", "The stream scorer."),
     "db": Entry("collectors_dagster.cli.db", "Migrate, examine, query and export the store; logins of the staff."),
     "redis": Entry("collectors_dagster.cli.redis", "The place of shared state: whether it works from here."),
+    "spotify": Entry("collectors_dagster.cli.spotify", "Connect users' Spotify accounts, and look after them."),
     "demo": Entry("collectors_dagster.cli.demo", "A synthetic tenant with planted incidents."),
+    "sandbox": Entry("collectors_dagster.cli.sandbox", "A local Spotify with invented data."),
     "run": Entry("collectors_dagster.cli.run", "Run the pipeline by hand."),
 }
 

@@ -21,7 +21,7 @@ from collectors_dagster.patterns.cache_entry import Entry, mark_of
 from collectors_dagster.patterns.cache_keys import KeyOf, argument_key, checked_key
 from collectors_dagster.patterns.cache_policy import NO_HISTORY, CachePolicy, refresh_early
 from collectors_dagster.patterns.cache_rules import Claim
-from collectors_dagster.patterns.deadline import no_deadline, remaining_seconds
+from collectors_dagster.patterns.deadline import beyond_deadline, remaining_seconds
 from collectors_dagster.patterns.entry_store import NO_METRICS, EntryStore, MetricsSink, Taken
 from collectors_dagster.patterns.flights import Flights, Landing, Seat
 from collectors_dagster.patterns.lease_keeper import KEEPER, LeaseKeeper
@@ -168,7 +168,7 @@ class Cache(Generic[T]):
             return self._read(perform(self._answer(asked), self._store, self._clock))
         finally:
             if self._left(asked):
-                with no_deadline():
+                with beyond_deadline():
                     perform(self._entries.released(key, asked.token), self._store, self._clock)
 
     async def aget(
@@ -420,7 +420,7 @@ class Cache(Generic[T]):
     # --- refreshes ---------------------------------------------------------------------------------------------
 
     def _refresh(self, job: _Refresh) -> None:
-        with no_deadline():
+        with beyond_deadline():
             try:
                 perform(self._refreshed(job), self._store, self._clock)
             except Exception as error:  # noqa: BLE001 - the next caller loads, and gets the error
@@ -431,7 +431,7 @@ class Cache(Generic[T]):
                     perform(self._entries.released(job.asked.key, job.asked.token), self._store, self._clock)
 
     async def _arefresh(self, job: _Refresh) -> None:
-        with no_deadline():
+        with beyond_deadline():
             try:
                 await aperform(self._refreshed(job), self._store, self._async_clock())
             except Exception as error:  # noqa: BLE001 - as above
@@ -493,7 +493,7 @@ class Cache(Generic[T]):
     async def _given_back(self, asked: _Asked) -> None:
         import asyncio  # noqa: PLC0415 - whoever awaits has it; the agent, which does not, stays small
 
-        with no_deadline():
+        with beyond_deadline():
             released = self._entries.released(asked.key, asked.token)
             await asyncio.shield(aperform(released, self._store, self._async_clock()))
 

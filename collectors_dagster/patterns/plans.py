@@ -8,24 +8,34 @@ another caller, and have something done in the background.
 
 import threading
 from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from collectors_dagster.clock import AsyncClock, Clock
 from collectors_dagster.patterns.background import BACKGROUND
-from collectors_dagster.patterns.deadline import check_wait, remaining_seconds
+from collectors_dagster.patterns.deadline import beyond_deadline, check_wait, remaining_seconds
 from collectors_dagster.patterns.shared_state import Argument, Reply, SharedStore, Step
 
 T = TypeVar("T")
+_AS_IT_IS = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run a step on shared state. The plan gets its reply, or the error thrown into it."""
+    """Run a step on shared state. The plan gets its reply, or the error thrown into it.
+
+    Attributes
+    ----------
+    late : bool
+        Whether it is done even when the caller's deadline is over, for the store's own time-outs at most: a report of
+        what happened, or something given back. Otherwise a call that ran out of time would never be known as a failure.
+    """
 
     step: Step
     key: str
     arguments: Sequence[Argument] = ()
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +139,8 @@ async def aperform(plan: Errand[T], store: SharedStore, clock: AsyncClock) -> T:
 def _do(wish: Run | Pause | Call | Wait | Start, store: SharedStore, clock: Clock) -> Any:
     match wish:
         case Run():
-            return store.run(wish.step, wish.key, wish.arguments)
+            with beyond_deadline() if wish.late else _AS_IT_IS:
+                return store.run(wish.step, wish.key, wish.arguments)
         case Pause():
             check_wait(wish.seconds)
             clock.sleep(wish.seconds)
@@ -147,7 +158,8 @@ def _do(wish: Run | Pause | Call | Wait | Start, store: SharedStore, clock: Cloc
 async def _ado(wish: Run | Pause | Call | Wait | Start, store: SharedStore, clock: AsyncClock) -> Any:
     match wish:
         case Run():
-            return await store.arun(wish.step, wish.key, wish.arguments)
+            with beyond_deadline() if wish.late else _AS_IT_IS:
+                return await store.arun(wish.step, wish.key, wish.arguments)
         case Pause():
             check_wait(wish.seconds)
             await clock.asleep(wish.seconds)
