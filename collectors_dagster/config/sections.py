@@ -478,7 +478,11 @@ class Cache(Section):
         at_most=0.5,
     )
     early_refresh_beta: float = setting(
-        1.0, unit="", about="Eagerness to load anew before the time is over (XFetch); 0: never.", at_least=0, at_most=10
+        1.0,
+        unit="load times",
+        about="Eagerness to load anew before the time is over (XFetch's beta); 0: never.",
+        at_least=0,
+        at_most=10,
     )
     negative_seconds: float = setting(
         60.0, unit="seconds", about="Time for which it is remembered that there is none.", at_least=0, at_most=86_400
