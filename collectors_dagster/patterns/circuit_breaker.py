@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeAlia
 from weakref import WeakSet
 
 from collectors_dagster.clock import Clock
-from collectors_dagster.errors import CircuitOpenError, CollectorsError, SharedStateUnavailableError
+from collectors_dagster.errors import CircuitOpenError, CollectorsError, PolicyError, SharedStateUnavailableError
 from collectors_dagster.patterns.breaker_policy import PHASES, BreakerPolicy, Outcome, Phase
 from collectors_dagster.patterns.breaker_rule import LOOK, STEP
 from collectors_dagster.patterns.deadline import check_wait
@@ -138,7 +138,8 @@ class BreakerReport(NamedTuple):
 def failed_if_transient(error: Exception) -> Outcome:
     """Classify by our own error tree: what may pass by itself is a failure, the rest is an answer.
 
-    Errors that are not ours are failures: nobody has said that they are harmless.
+    Errors that are not ours are failures: nobody has said that they are harmless. That another policy of ours refused
+    the call says nothing about the other side.
 
     Examples
     --------
@@ -146,6 +147,8 @@ def failed_if_transient(error: Exception) -> Outcome:
     >>> failed_if_transient(RequestRejectedError("404", service="hook", operation="post")).value
     'success'
     """
+    if isinstance(error, PolicyError):
+        return Outcome.IGNORED
     if isinstance(error, CollectorsError) and not error.transient:
         return Outcome.SUCCESS
     return Outcome.FAILURE
@@ -332,8 +335,13 @@ class CircuitBreaker:
         else:
             self._carry_out(plan)  # a call through a closed circuit that means nothing: nothing is asked of the store
 
-    def force(self, phase: Phase) -> None:
+    def force(self, phase: Phase, reason: str = "") -> None:
         """Set the phase by hand, for all processes; ``CLOSED`` gives the circuit back to itself, healthy.
+
+        Parameters
+        ----------
+        reason : str
+            Who and why, for the history; its first 100 letters are kept.
 
         Raises
         ------
@@ -344,7 +352,8 @@ class CircuitBreaker:
             raise ValueError(f"{phase} is a phase that a circuit finds by itself; set forced_open, disabled, ...")
         self._pass.good = 0
         now = self._monotonic()
-        self._carry_out(self._shared(now, "force", PHASES.index(phase)))
+        why = " ".join(f"by hand: {reason}".split())[:109] if reason else "by hand"
+        self._carry_out(self._shared(now, "force", PHASES.index(phase), why))
 
     def report(self) -> BreakerReport:
         """Return what is known of the circuit, with its history; one look at shared state."""
@@ -722,13 +731,14 @@ _RESULTS = {
 _TO_FLUSH: WeakSet[CircuitBreaker] = WeakSet()
 
 
-def _flush_all() -> None:
+def flush_all() -> None:
+    """Tell the others of all successes that they have not been told yet; also done when the process ends."""
     for breaker in list(_TO_FLUSH):
         if not isinstance(breaker._store, MemoryStore):  # noqa: SLF001 - of this very module
             breaker.flush()
 
 
-atexit.register(_flush_all)
+atexit.register(flush_all)
 
 
 def _new_name() -> str:
