@@ -74,6 +74,7 @@ class Ports(Section):
     webserver: int = setting(13000, unit="port", about="Dagster web UI.", at_least=1, at_most=65535)
     mlflow: int = setting(15000, unit="port", about="MLflow server.", at_least=1, at_most=65535)
     agent: int = setting(19100, unit="port", about="The agent's metrics and health.", at_least=1, at_most=65535)
+    metrics: int = setting(19101, unit="port", about="Metrics of the policies.", at_least=1, at_most=65535)
 
     @model_validator(mode="after")
     def _no_port_twice(self) -> Self:
@@ -438,6 +439,24 @@ class Agent(Section):
         if value is not None and not value.is_absolute():
             raise ValueError("it must be an absolute path: the agent may be started from anywhere")
         return value
+
+
+class MetricsExport(Section):
+    """Metrics of the policies of all processes, for Prometheus."""
+
+    enabled: bool = setting(default=True, unit="", about="Let the scorer serve /metrics on ports.metrics.")
+    address: str = setting(
+        "127.0.0.1",
+        unit="host name or address",
+        about="Where they are served: loopback, or an address of the network that scrapes.",
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value.startswith("/"):
+            raise ValueError("it must be a host name or an IP address")
+        return checked_host(value)
 
 
 class Scorer(Section):

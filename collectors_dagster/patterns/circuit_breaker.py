@@ -123,6 +123,8 @@ class BreakerReport(NamedTuple):
         Whether this is only this process's knowledge.
     history : tuple of Transition
         Oldest first, at most twenty.
+    transitions : int
+        Changes of phase since the circuit is known.
     """
 
     phase: Phase
@@ -133,6 +135,7 @@ class BreakerReport(NamedTuple):
     probes: int
     alone: bool
     history: tuple[Transition, ...]
+    transitions: int = 0
 
 
 def failed_if_transient(error: Exception) -> Outcome:
@@ -539,10 +542,7 @@ class CircuitBreaker:
             alone = True
             own = self._own or MemoryStore(self._clock, capacity=1)
             reply = own.run(LOOK, self._key, arguments)
-        view = _parsed(reply[:4])
-        calls, failures, slow, probes, _, now = (_whole(item) for item in reply[4:10])
-        history = _history(reply[10], now)
-        return BreakerReport(view.phase, view.wait_seconds, calls, failures, slow, probes, alone, history)
+        return report_from(reply, alone=alone)
 
     def _observe(self, result: str, count: int, seconds: float) -> None:
         if self._observer is not None:
@@ -761,6 +761,25 @@ def _parsed(reply: Reply) -> View:
     if not 0 <= number < len(PHASES):
         raise _crooked()
     return View(_whole(admitted), PHASES[number], _whole(generation), _whole(wait) / 1000)
+
+
+def report_from(reply: Reply, *, alone: bool = False) -> BreakerReport:
+    """Read the answer to ``inspect``.
+
+    Raises
+    ------
+    SharedStateUnavailableError
+        If it is none of ours.
+    """
+    if len(reply) != 11:
+        raise _crooked()
+    view = _parsed(reply[:4])
+    calls, failures, slow, probes, _, now = (_whole(item) for item in reply[4:10])
+    try:
+        history = _history(reply[10], now)
+    except (ValueError, IndexError):
+        raise _crooked() from None
+    return BreakerReport(view.phase, view.wait_seconds, calls, failures, slow, probes, alone, history, view.generation)
 
 
 def _whole(item: object) -> int:

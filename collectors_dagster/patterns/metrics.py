@@ -21,10 +21,8 @@ MOST_NAMED = 80
 """Series under names of their own that a process begins; those of ``other`` and those without a name are few."""
 OVERFLOW = 40
 """Room for the series under ``other``: so many there are at most, of all families together."""
-MOST_SUMS = 125
+MOST_SUMS = 120
 """Series of sums over all processes."""
-MOST_GAUGES = 70
-"""Series of what is read from shared state; with the sums fewer than 200."""
 _LABEL = re.compile(r"[A-Za-z0-9_.:/ -]{1,64}")
 _NO_LABEL = re.compile(r"[^A-Za-z0-9_.:/ -]")
 

@@ -16,7 +16,7 @@ from collectors_dagster.clock import Clock
 from collectors_dagster.config import Settings
 from collectors_dagster.config.settings_watcher import SettingsWatcher
 from collectors_dagster.config.tenants import TenantWatcher
-from collectors_dagster.integrations.redis import reporting_store
+from collectors_dagster.integrations.redis import look_around, reporting_store
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.integrations.timescale.guard import DatabaseGuard, database_guard
 from collectors_dagster.integrations.timescale.leadership import Leadership
@@ -55,7 +55,7 @@ def run_scorer(settings: Settings, clock: Clock) -> None:
         memory=settings.home / "scorer" / "champions.json",
         clock=clock,
     )
-    with _stop_signals() as stop:
+    with _stop_signals() as stop, _metrics_served(settings):
         rounds = _Rounds(settings, champions, clock, stop, database_guard(policies, repeats=False))
         models = threading.Thread(target=champions.run, args=(stop,), name="models", daemon=True)
         rounds.start()
@@ -138,6 +138,21 @@ def _registry(settings: Settings, policies: Policies) -> Registry:
 
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # each retry would be a line; we say once what is wrong
     return ModelRegistry(settings.mlflow.tracking_uri, guarded_by(policies))
+
+
+@contextmanager
+def _metrics_served(settings: Settings) -> Iterator[None]:
+    """Serve the metrics of all processes' policies: the scorer lives long, and is there once per deployment."""
+    if not settings.metrics.enabled:
+        yield
+        return
+    from collectors_dagster.monitoring.resilience_metrics import serve_metrics  # noqa: PLC0415  # only if asked for
+
+    end = serve_metrics(settings.metrics, settings.ports.metrics, lambda: look_around(settings))
+    try:
+        yield
+    finally:
+        end()
 
 
 @contextmanager
