@@ -107,7 +107,7 @@ def _window(circuit: CircuitView) -> str:
     report = circuit.report
     words = [f"{report.failures} of {report.calls} failed"] if report.calls else ["empty"]
     words += [f"{report.slow} slow"] if report.slow else []
-    words += [f"{report.probes} probes"] if report.probes else []
+    words += [f"probes out: {report.probes}"] if report.probes else []
     return ", ".join(words)
 
 

@@ -120,10 +120,10 @@ def _family(family: Family, rows: Mapping[tuple[str, ...], Mapping[str, float]])
 
 def _cumulative(family: Family, parts: Mapping[str, float]) -> Sequence[tuple[str, float]]:
     total, buckets = 0.0, []
-    for end in (*(f"{each:g}" for each in family.buckets), "+Inf"):
-        total += parts.get(end, 0.0)
-        buckets.append((end, total))
-    return buckets
+    for end in family.buckets:
+        total += parts.get(f"{end:g}", 0.0)
+        buckets.append((str(end), total))  # as Prometheus' own clients write it: 1.0
+    return [*buckets, ("+Inf", total + parts.get("+Inf", 0.0))]
 
 
 @dataclass(slots=True)

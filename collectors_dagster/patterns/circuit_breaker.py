@@ -418,8 +418,8 @@ class CircuitBreaker:
             self._look_at = now + FLUSH_SECONDS  # others pass while this one tells
         if self._pass.good:
             yield from self._told(now, (0, 0, 0))
-            if self._look_at > now:
-                return self._pass, now
+            if self._look_at > now and self._own is None:
+                return self._pass, now  # who is alone goes on, to see whether shared state is back
         admitted = yield from self._exchanged(now, "acquire", probe)
         if not admitted:
             raise self._refusal(now)

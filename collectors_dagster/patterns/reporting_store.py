@@ -9,7 +9,6 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from weakref import WeakMethod
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.errors import SharedStateUnavailableError
@@ -73,7 +72,7 @@ class ReportingStore:
         self._clock = clock
         self._begin()
         renew_in_children(self._begin)
-        _at_exit(self.flush)
+        atexit.register(self.finish)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
@@ -123,6 +122,14 @@ class ReportingStore:
         except SharedStateUnavailableError:
             self._take_back(told)
 
+    def finish(self) -> None:
+        """Tell all, after circuits have told what they know: their calls are counted then. Also done at the exit.
+
+        Circuits that nobody holds any more have nothing to tell: whose life ends before the process calls this.
+        """
+        flush_all()
+        self.flush()
+
     def _due(self, step: Step, key: str, arguments: Sequence[Argument]) -> bool:
         """Take note of an object that was used; say whether it is time to tell."""
         now = self._clock.monotonic()
@@ -171,16 +178,3 @@ class _News:
         for key, what in self.listed.items():
             arguments += [key, what]
         return arguments
-
-
-def _at_exit(flush: Callable[[], None]) -> None:
-    """Tell when the process ends, after circuits have told what they know: their calls are counted then."""
-    weak = WeakMethod(flush)
-
-    def finish() -> None:
-        flush_all()
-        method = weak()
-        if method is not None:
-            method()
-
-    atexit.register(finish)

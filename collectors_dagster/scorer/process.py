@@ -42,11 +42,12 @@ def run_scorer(settings: Settings, clock: Clock) -> None:
     SystemExit
         If scoring ended by itself: the log says why, and whoever started this process starts it again.
     """
+    shared = reporting_store(settings, clock=clock)
     policies = Policies(
         settings.patterns,
         clock=clock,
         random=random.SystemRandom().random,
-        store=reporting_store(settings, clock=clock),
+        store=shared,
         metrics=process_metrics(),
     )
     champions = Champions(
@@ -62,6 +63,7 @@ def run_scorer(settings: Settings, clock: Clock) -> None:
         models.start()
         stop.wait()
         rounds.join(FAREWELL_SECONDS)
+        shared.finish()
         log.info("scorer stopped", orderly=not rounds.is_alive())
     if rounds.broke:
         sys.exit(1)
