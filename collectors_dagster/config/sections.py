@@ -3,22 +3,39 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, field_validator, model_validator
 
 from collectors_dagster.config.fields import Section, section, setting
+from collectors_dagster.config.policy_sections import (
+    BUILT_IN,
+    Bulkhead,
+    Cache,
+    CircuitBreaker,
+    Leadership,
+    RateLimiter,
+    Retry,
+    ServiceName,
+    ServiceOverrides,
+    ServicePolicies,
+    merged,
+)
 from collectors_dagster.config.redis_address import parse_address
+from collectors_dagster.config.spotify_addresses import checked_client_id, checked_redirect_uri, checked_service_url
 from collectors_dagster.errors import ConfigurationError
 
 DebuggableComponent = Literal["agent", "scorer", "supervisor", "runs"]
 """Processes that can measure themselves while they run; `runs` are Dagster's, each of which looks when it starts."""
 
+S = TypeVar("S", bound=Section)
+
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|/[^\s\x00?#]+")
 _SENSITIVE = re.compile(r"(?:(?:\*|[a-z][a-z0-9_]*)\.)?[a-zA-Z_][a-zA-Z0-9_]*")
 _METRIC = re.compile(r"[a-z][a-z0-9_]*")
 _PREFIX = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
+_SCOPE = re.compile(r"[a-z][a-z-]{0,63}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
@@ -60,6 +77,11 @@ class Ports(Section):
     webserver: int = setting(13000, unit="port", about="Dagster web UI.", at_least=1, at_most=65535)
     mlflow: int = setting(15000, unit="port", about="MLflow server.", at_least=1, at_most=65535)
     agent: int = setting(19100, unit="port", about="The agent's metrics and health.", at_least=1, at_most=65535)
+    metrics: int = setting(19101, unit="port", about="Metrics of the policies.", at_least=1, at_most=65535)
+
+    spotify_sandbox: int = setting(
+        18888, unit="port", about="The local Spotify with invented data.", at_least=1, at_most=65535
+    )
 
     @model_validator(mode="after")
     def _no_port_twice(self) -> Self:
@@ -191,10 +213,111 @@ class Redis(Section):
 
 
 class Spotify(Section):
-    """The application registered with Spotify."""
+    """The application registered with Spotify, and where the service is."""
 
     client_id: str | None = setting(None, unit="", about="Client id of the application.")
     client_secret: SecretStr | None = setting(None, unit="", about="Client secret of the application.")
+    accounts_url: str = setting(
+        "https://accounts.spotify.com", unit="URL", about="The accounts service: https, or http on this machine."
+    )
+    api_url: str = setting(
+        "https://api.spotify.com/v1", unit="URL", about="The Web API: https, or http on this machine."
+    )
+    redirect_uri: str = setting(
+        "http://127.0.0.1/callback",
+        unit="URL",
+        about="Where a user's consent comes back to: registered with the application; without a port, any free one.",
+    )
+    scopes: tuple[str, ...] = setting(
+        (
+            "user-library-read",
+            "user-follow-read",
+            "user-top-read",
+            "user-read-recently-played",
+            "user-read-private",
+            "playlist-read-private",
+            "playlist-read-collaborative",
+        ),
+        unit="",
+        about="What users are asked to allow.",
+    )
+    token_keys: SecretStr | None = setting(
+        None,
+        unit="",
+        about="Keys that encrypt tokens in the database, 32 bytes in base64 each, the present one first.",
+    )
+    token_keys_file: Path | None = setting(
+        None, unit="absolute path", about="The same in a file that only its owner may read."
+    )
+    rate_limit: int = setting(
+        0,
+        unit="requests",
+        about="Requests that Spotify takes from the developer account in a window; 0: not known, it is learned.",
+        at_least=0,
+        at_most=10_000,
+    )
+    rate_window_seconds: float = setting(
+        30.0, unit="seconds", about="Length of Spotify's rolling window.", at_least=0.1, at_most=3600
+    )
+    rate_guess: int = setting(
+        60,
+        unit="requests",
+        about="Requests in a window that all processes share while Redis is away and no limit is known.",
+        at_least=1,
+        at_most=10_000,
+    )
+    in_flight: int = setting(
+        8, unit="requests", about="Requests of one client under way at once.", at_least=1, at_most=32
+    )
+
+    @field_validator("client_id")
+    @classmethod
+    def _client_id(cls, value: str | None) -> str | None:
+        return None if value is None else checked_client_id(value)
+
+    @field_validator("accounts_url", "api_url")
+    @classmethod
+    def _service(cls, value: str) -> str:
+        return checked_service_url(checked_url(value))
+
+    @field_validator("redirect_uri")
+    @classmethod
+    def _redirect(cls, value: str) -> str:
+        return checked_redirect_uri(checked_url(value))
+
+    @field_validator("scopes", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        """Split text, which is all that an environment variable can be."""
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("scopes")
+    @classmethod
+    def _scope_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _SCOPE.fullmatch(name):
+                raise ValueError(f"{name[:40]!r} is no scope; write e.g. user-library-read")
+        return value
+
+    @field_validator("token_keys_file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
+            raise ValueError("it must be an absolute path: processes start from different directories")
+        return value
+
+
+class SpotifySandbox(Section):
+    """The local Spotify with invented data, for tenants whose file says `sources.spotify.sandbox`."""
+
+    mode: Literal["extended", "development"] = setting(
+        "extended", unit="", about="Quota mode: what new applications get from Spotify is development."
+    )
+    requests: int = setting(
+        60, unit="requests", about="Requests that it takes in a window.", at_least=1, at_most=1_000_000
+    )
+    window_seconds: float = setting(30.0, unit="seconds", about="Its rolling window.", at_least=0.1, at_most=86_400)
+    seed: int = setting(1, unit="number", about="Another number, another world.", at_least=0, at_most=2**31)
 
 
 class Mlflow(Section):
@@ -251,104 +374,60 @@ class Collectors(Section):
     system_performance: SystemPerformance = section(SystemPerformance, "Host performance.")
 
 
-class CircuitBreaker(Section):
-    """When to stop calling a service that fails."""
-
-    failure_threshold: int = setting(
-        5,
-        unit="failures",
-        about="Failures that open the breaker: in a row, or within window_seconds.",
-        at_least=1,
-        at_most=1000,
-    )
-    recovery_timeout: float = setting(
-        30.0, unit="seconds", about="Pause before one call is tried again.", at_least=0.1, at_most=3600
-    )
-    window_seconds: float = setting(
-        0.0, unit="seconds", about="Time in which calls are counted; 0: the last calls are.", at_least=0, at_most=86_400
-    )
-    failure_ratio: float = setting(
-        0.0, unit="share", about="Share of failed calls that opens it; 0: only their number.", at_least=0, at_most=1
-    )
-    slow_ratio: float = setting(
-        0.0, unit="share", about="Share of slow calls that opens it; 0: slow calls do not.", at_least=0, at_most=1
-    )
-    slow_seconds: float = setting(
-        5.0, unit="seconds", about="A call that takes longer is slow.", at_least=0.001, at_most=3600
-    )
-    minimum_calls: int = setting(
-        10, unit="calls", about="Calls in the window before a share means anything.", at_least=1, at_most=1000
-    )
-    probes: int = setting(
-        1,
-        unit="calls",
-        about="Calls tried at once after the pause, in all processes together.",
-        at_least=1,
-        at_most=100,
-    )
-    success_threshold: int = setting(
-        1, unit="calls", about="Of the probes, those that must succeed to close it.", at_least=1, at_most=100
-    )
-    probe_lease_seconds: float = setting(
-        60.0,
-        unit="seconds",
-        about="Time after which a probe is given up whose process is gone; longer than the longest call.",
-        at_least=1,
-        at_most=3600,
-    )
-
-    @model_validator(mode="after")
-    def _can_work(self) -> Self:
-        if self.success_threshold > self.probes:
-            raise ValueError(
-                f"success_threshold {self.success_threshold} is more than probes {self.probes}: it would never close"
-            )
-        for key, value in (("failure_ratio", self.failure_ratio), ("slow_ratio", self.slow_ratio)):
-            if 0 < value < 0.001:
-                raise ValueError(f"{key} {value} is less than 0.001, the least share that is told apart; 0 is none")
-        if 0 < self.window_seconds < 0.01:
-            raise ValueError(f"window_seconds {self.window_seconds} is shorter than its ten steps of 1 ms; 0 is none")
-        return self
-
-
-class RateLimiter(Section):
-    """How fast a service is called."""
-
-    requests_per_second: float = setting(
-        5.0, unit="requests per second", about="Sustained rate of calls.", at_least=0.01, at_most=10000
-    )
-    burst_size: int = setting(
-        10,
-        unit="requests",
-        about="Calls that may come at once (token_bucket) or wait (leaky_bucket).",
-        at_least=1,
-        at_most=10000,
-    )
-    algorithm: Literal["token_bucket", "sliding_window", "fixed_window", "leaky_bucket"] = setting(
-        "token_bucket",
-        unit="",
-        about="How calls are counted: bursts, exactly in any window, in windows of the clock, or evenly spaced.",
-    )
-    window_seconds: float = setting(
-        1.0, unit="seconds", about="Window of sliding_window and fixed_window.", at_least=0.001, at_most=86400
-    )
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if self.algorithm.endswith("_window") and self.requests_per_second * self.window_seconds < 1 - 1e-9:
-            least = 1 / self.requests_per_second
-            raise ValueError(
-                f"window_seconds {self.window_seconds:g} would grant nothing at requests_per_second "
-                f"{self.requests_per_second:g}: make it at least {least:g}, or the rate higher"
-            )
-        return self
-
-
 class Patterns(Section):
     """Policies for calls to other systems."""
 
     circuit_breaker: CircuitBreaker = section(CircuitBreaker, "When to stop calling.")
     rate_limiter: RateLimiter = section(RateLimiter, "How fast to call.")
+    cache: Cache = section(Cache, "What to call only once.")
+    retry: Retry = section(Retry, "How to repeat.")
+    bulkhead: Bulkhead = section(Bulkhead, "How many at once.")
+    deadline_seconds: float = setting(
+        60.0,
+        unit="seconds",
+        about="Time for one call with its repetitions; 0: none.",
+        at_least=0,
+        at_most=86_400,
+    )
+    leadership: Leadership = section(Leadership, "Who leads, and who has which tenants.")
+    services: dict[ServiceName, ServiceOverrides] = setting(
+        {}, unit="", about="What is different for one service: timescaledb, mlflow, spotify, notifications."
+    )
+
+    def of(self, service: ServiceName) -> ServicePolicies:
+        """Return what holds for a service.
+
+        Raises
+        ------
+        ValueError
+            If the keys that are set for it cannot work with those for all.
+        """
+        known = BUILT_IN[service]
+        own = self.services.get(service, ServiceOverrides())
+
+        def complete(kind: type[S], name: str) -> S:
+            try:
+                return merged(kind, getattr(self, name), getattr(known, name), getattr(own, name))
+            except ValueError as error:
+                raise ValueError(f"services.{service}.{name}: {error}") from None
+
+        limited = {"rate_limiter"} & (known.model_fields_set | own.model_fields_set)
+        deadline = next(
+            (each.deadline_seconds for each in (own, known) if "deadline_seconds" in each.model_fields_set), None
+        )
+        return ServicePolicies(
+            circuit_breaker=complete(CircuitBreaker, "circuit_breaker"),
+            rate_limiter=complete(RateLimiter, "rate_limiter") if limited else None,
+            retry=complete(Retry, "retry"),
+            bulkhead=complete(Bulkhead, "bulkhead"),
+            deadline_seconds=self.deadline_seconds if deadline is None else deadline,
+        )
+
+    @model_validator(mode="after")
+    def _possible_for_each(self) -> Self:
+        for service in BUILT_IN:
+            self.of(service)
+        return self
 
 
 class Agent(Section):
@@ -469,6 +548,24 @@ class Agent(Section):
         if value is not None and not value.is_absolute():
             raise ValueError("it must be an absolute path: the agent may be started from anywhere")
         return value
+
+
+class MetricsExport(Section):
+    """Metrics of the policies of all processes, for Prometheus."""
+
+    enabled: bool = setting(default=True, unit="", about="Let the scorer serve /metrics on ports.metrics.")
+    address: str = setting(
+        "127.0.0.1",
+        unit="host name or address",
+        about="Where they are served: loopback, or an address of the network that scrapes.",
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value.startswith("/"):
+            raise ValueError("it must be a host name or an IP address")
+        return checked_host(value)
 
 
 class Scorer(Section):

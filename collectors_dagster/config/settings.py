@@ -24,6 +24,7 @@ from collectors_dagster.config.sections import (
     Dagster,
     Debug,
     Log,
+    MetricsExport,
     Mlflow,
     Patterns,
     Ports,
@@ -32,6 +33,7 @@ from collectors_dagster.config.sections import (
     RetentionDefaults,
     Scorer,
     Spotify,
+    SpotifySandbox,
     checked_host,
     checked_url,
 )
@@ -82,12 +84,14 @@ class Settings(BaseSettings, Section):
     postgres: Postgres = section(Postgres, "The database.")
     redis: Redis = section(Redis, "Shared state.")
     spotify: Spotify = section(Spotify, "The application registered with Spotify.")
+    spotify_sandbox: SpotifySandbox = section(SpotifySandbox, "The local Spotify with invented data.")
     mlflow: Mlflow = section(Mlflow, "The model registry.")
     dagster: Dagster = section(Dagster, "How runs are cut and shown.")
     collectors: Collectors = section(Collectors, "Sources of metrics.")
     patterns: Patterns = section(Patterns, "Policies for calls to other systems.")
     agent: Agent = section(Agent, "The sampler on each host.")
     scorer: Scorer = section(Scorer, "The resident scorer.")
+    metrics: MetricsExport = section(MetricsExport, "Metrics of the policies of all processes.")
     retention: RetentionDefaults = section(RetentionDefaults, "How long data stay by default.")
     aggregates: Aggregates = section(Aggregates, "What is computed of each hour and day.")
     compression: Compression = section(Compression, "When a chunk of samples is compressed.")
@@ -161,11 +165,22 @@ class Settings(BaseSettings, Section):
         return "127.0.0.1" if self.bind_address in _EVERY_INTERFACE else self.bind_address
 
     @property
+    def spotify_sandbox_url(self) -> str:
+        """The local Spotify: its accounts service, and below ``/v1`` its Web API. It listens on this machine alone."""
+        return f"http://127.0.0.1:{self.ports.spotify_sandbox}"
+
+    @property
     def agent_url(self) -> str | None:
         """Where this machine's agent tells of itself; ``None`` if it does not."""
         address = self.agent.endpoint_address
         reached = "127.0.0.1" if address in _EVERY_INTERFACE else address
         return f"http://{_bracketed(reached)}:{self.ports.agent}" if self.agent.endpoint_enabled else None
+
+    @property
+    def metrics_url(self) -> str | None:
+        """Where the scorer serves the metrics of the policies; ``None`` if it does not."""
+        reached = "127.0.0.1" if self.metrics.address in _EVERY_INTERFACE else self.metrics.address
+        return f"http://{_bracketed(reached)}:{self.ports.metrics}/metrics" if self.metrics.enabled else None
 
     def secret_path(self, name: str) -> Path:
         """Return where the generated secret `name` lies, e.g. ``<home>/secrets/collectors.password``."""

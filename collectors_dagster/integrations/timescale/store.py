@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collectors_dagster.integrations.timescale.failures import FailureLedger
     from collectors_dagster.integrations.timescale.features import FeatureTable
     from collectors_dagster.integrations.timescale.forecasts import ForecastTable
+    from collectors_dagster.integrations.timescale.guard import DatabaseGuard
     from collectors_dagster.integrations.timescale.health import HealthTable
     from collectors_dagster.integrations.timescale.incidents import IncidentTable
     from collectors_dagster.integrations.timescale.ledger import LoadLedger
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collectors_dagster.integrations.timescale.rollups import RollupTable
     from collectors_dagster.integrations.timescale.samples import SampleTable
     from collectors_dagster.integrations.timescale.scores import ScoreTable
+    from collectors_dagster.integrations.timescale.spotify import SpotifyStore
+    from collectors_dagster.integrations.timescale.spotify_accounts import SpotifyAccountTable
     from collectors_dagster.integrations.timescale.sql_roles import SqlRoleTable
 
 
@@ -44,6 +47,8 @@ class Store:
         Shown in ``pg_stat_activity``: the component that asks.
     max_connections : int
         At most so many connections at once.
+    guard : DatabaseGuard, optional
+        The policies to call the database under.
     """
 
     def __init__(
@@ -52,10 +57,11 @@ class Store:
         *,
         application_name: str,
         max_connections: int = 4,
+        guard: "DatabaseGuard | None" = None,
     ) -> None:
         from collectors_dagster.integrations.timescale.database import Database  # noqa: PLC0415  # psycopg
 
-        database = Database(conninfo, application_name=application_name, max_connections=max_connections)
+        database = Database(conninfo, application_name=application_name, max_connections=max_connections, guard=guard)
         backend = FoundBackend()
         tenants = TenantTable(database)
         self._conninfo = conninfo
@@ -132,11 +138,27 @@ class Store:
         return PlantedTable(self._database, self.tenants)
 
     @cached_property
+    def spotify_accounts(self) -> "SpotifyAccountTable":
+        """Spotify accounts and their sealed tokens."""
+        from collectors_dagster.integrations.timescale.spotify_accounts import (  # noqa: PLC0415 - see above
+            SpotifyAccountTable,
+        )
+
+        return SpotifyAccountTable(self._database, self.tenants)
+
+    @cached_property
     def sql_roles(self) -> "SqlRoleTable":
         """Database logins of tenants and staff."""
         from collectors_dagster.integrations.timescale.sql_roles import SqlRoleTable  # noqa: PLC0415 - see above
 
         return SqlRoleTable(self._database, self.tenants, self._conninfo)
+
+    @cached_property
+    def spotify(self) -> "SpotifyStore":
+        """What was pulled from Spotify."""
+        from collectors_dagster.integrations.timescale.spotify import SpotifyStore  # noqa: PLC0415 - see above
+
+        return SpotifyStore(self._database, self.tenants)
 
     @cached_property
     def compression(self) -> "ChunkCompression":
