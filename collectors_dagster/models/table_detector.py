@@ -128,7 +128,7 @@ class _Host:
     def __init__(self, seconds: Floats, values: Floats, progress: Callable[[int], None]) -> None:
         self._seconds, self._values, self._progress = seconds, values, progress
         rows = len(values)
-        self._known = np.isfinite(values).any(axis=1)
+        self._known: NDArray[np.bool_] = np.asarray(np.isfinite(values).any(axis=1))
         self._surprise = np.zeros(rows)
         self._state = np.where(self._known, 1, 0).astype(np.int8)
         self._learned = np.ones(rows, dtype=np.bool_)

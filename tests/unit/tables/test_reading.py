@@ -81,7 +81,7 @@ def test_what_cannot_be_understood_is_named(
     tmp_path: Path, text: str, options: dict[str, str], words: tuple[str, ...]
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        read_table(csv(tmp_path, text), **options)  # type: ignore[arg-type]  # of different types by case
+        read_table(csv(tmp_path, text), **options)
     assert [word for word in ("data.csv", *words) if word not in str(caught.value)] == []
 
 
