@@ -236,6 +236,15 @@ def test_a_circuit_opens_from_its_ratio_on(halves: Halves, bad: tuple[int, int, 
     assert circuit.run("record", 0, good, *bad[1:])[1] == phase
 
 
+def test_a_window_of_calls_holds_the_last_ones_and_not_one_more(halves: Halves) -> None:
+    circuit = Circuit(halves, BreakerPolicy(5, 30.0, window_calls=5))
+    circuit.run("record", 0, 0, 0, 1, 0)
+    circuit.run("record", 0, 4, 0, 0, 0)
+    assert circuit.run("inspect")[4:6] == [5, 1]
+    circuit.run("record", 0, 1, 0, 0, 0)
+    assert circuit.run("inspect")[4:6] == [5, 0]
+
+
 def test_a_probe_counts_to_the_end_of_its_lease_and_not_at_it(halves: Halves) -> None:
     circuit = Circuit(halves, BreakerPolicy(1, 1.0, lease_seconds=2.0, probes=2, successes=1))
     circuit.run("record", 0, 0, 0, 1, 0)
