@@ -22,7 +22,7 @@ PROBE_SECONDS = 1.0
 
 def fail(peer: str, url: str, options: dict[str, Any]) -> None:
     """Make five failing calls."""
-    call = peers.shared_breaker(peer, url, options["circuit"], failures=10, pause_seconds=60)
+    call = peers.shared_breaker(peer, url, options["circuit"], failures=10, pause_seconds=3600)
     tell({"ran": calls_run(call, 5)})
 
 
@@ -109,7 +109,7 @@ def decide(peer: str, url: str, options: dict[str, Any]) -> None:
     began = time.monotonic()
     try:
         if peer in peers.SHARED_BREAKERS:
-            peers.shared_breaker(peer, url, "bench", failures=10, pause_seconds=60)(lambda: None)
+            peers.shared_breaker(peer, url, "bench", failures=10, pause_seconds=3600)(lambda: None)
         else:
             peers.shared_limiter(peer, url, rate=1000, burst=100)()
     except TypeError:  # that is no decision but a mistake of its own
