@@ -15,6 +15,7 @@ from collectors_dagster.integrations.timescale.pool import (
     TCP_USER_TIMEOUT_MILLISECONDS,
     WAIT_SECONDS,
     Pool,
+    still,
 )
 from collectors_dagster.security.sealing import Secret
 
@@ -81,6 +82,16 @@ class Database:
                     connection.isolation_level = connection.read_only = None
 
     @contextmanager
+    def statements(self, operation: str) -> Iterator[Cursor]:
+        """Yield a cursor whose statements commit by themselves: for a question that is one statement."""
+        with (
+            mapped_errors(operation),
+            self._pool.connection(operation) as connection,
+            connection.cursor(binary=True) as cursor,
+        ):
+            yield cursor
+
+    @contextmanager
     def session(self, operation: str) -> Iterator[Cursor]:
         """Yield a cursor whose statements commit by themselves; locks and settings of the session end with it.
 
@@ -114,6 +125,9 @@ class _Psycopg:
             connect_timeout=CONNECT_SECONDS,
             tcp_user_timeout=TCP_USER_TIMEOUT_MILLISECONDS,
         )
+
+    def silent(self, connection: Connection) -> bool:
+        return still(connection.pgconn.socket)
 
     def answers(self, connection: Connection) -> bool:
         return connection.pgconn.exec_(b"").status == ExecStatus.EMPTY_QUERY
