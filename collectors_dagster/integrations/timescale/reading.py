@@ -410,5 +410,6 @@ def _gathered(blocks: Sequence[Block], series: Mapping[int, SeriesKey], columns:
     rows = [
         SeriesRows(series[series_id], ts[part], {name: column[part] for name, column in numbers.items()})
         for series_id, part in zip(found.tolist(), parts, strict=True)
+        if series_id in series  # else its tenant was erased in this moment
     ]
     return sorted(rows, key=lambda one: (one.series.host, one.series.metric, one.series.labels, one.series.collector))
