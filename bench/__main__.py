@@ -20,6 +20,7 @@ NAMES = (
     "patterns_breaker",
     "patterns_flow",
     "patterns",
+    "spotify",
 )
 
 
