@@ -84,7 +84,7 @@ def spotify(
 
 @app.command()
 def connect() -> None:
-    """Let users of the Spotify sandbox consent for each tenant that asks it and has nobody yet."""
+    """Let users of the Spotify sandbox consent for each tenant that asks it and has no consent that lives."""
     from collectors_dagster.config import load_settings
     from collectors_dagster.config.tenants import load_tenants
     from collectors_dagster.integrations.spotify.oauth.sandbox_consent import connect_sandbox_users

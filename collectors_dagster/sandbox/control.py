@@ -65,7 +65,7 @@ def _play(sandbox: Sandbox, body: Any) -> Any:
     sandbox.add_play(body["user"], body.get("track", ""), datetime.fromisoformat(at) if at else None)
 
 
-_ORDERS: Mapping[str, _Order] = {
+ORDERS: Mapping[str, _Order] = {
     "GET /sandbox": _about,
     "POST /sandbox/ids": _ids,
     "GET /sandbox/counts": lambda sandbox, _: asdict(sandbox.counts()),
@@ -88,9 +88,9 @@ _ORDERS: Mapping[str, _Order] = {
 
 def controlled(sandbox: Sandbox, request: Request) -> Answer:
     """Carry out an order and return what came of it; a bad one is a 400 that says why."""
-    order = _ORDERS.get(f"{request.method} {request.path.rstrip('/')}")
+    order = ORDERS.get(f"{request.method} {request.path.rstrip('/')}")
     if order is None:
-        return json_answer({"problem": "there is no such order", "orders": sorted(_ORDERS)}, 404, LABEL)
+        return json_answer({"problem": "there is no such order", "orders": sorted(ORDERS)}, 404, LABEL)
     try:
         found = order(sandbox, json.loads(request.body or b"{}"))
     except (ValueError, TypeError, KeyError, AttributeError, GrantError) as error:

@@ -14,11 +14,12 @@ from collectors_dagster.sandbox.counts import Counts, Ledger, Pauses, RequestRec
 from collectors_dagster.sandbox.drifting import Change, Entry
 from collectors_dagster.sandbox.endpoints import ROUTES
 from collectors_dagster.sandbox.faults import Fault, FaultPlan, PlaylistChange
-from collectors_dagster.sandbox.http import Answer, Request, compressed, json_answer, text_answer
+from collectors_dagster.sandbox.http import Answer, Request, compressed, json_answer, text_answer, written_answer
 from collectors_dagster.sandbox.limiter import QUOTA_EXCEEDED, RATE, AccountLimiter, Refusal
 from collectors_dagster.sandbox.listeners import Listener, Listeners, Play
 from collectors_dagster.sandbox.options import Mode, Quota, RateLimit, SandboxApp, SandboxOptions
 from collectors_dagster.sandbox.playlists import Playlists
+from collectors_dagster.sandbox.rendering import written
 from collectors_dagster.sandbox.shifted_clock import ShiftedClock
 from collectors_dagster.sandbox.spoiling import edited, redirected, spoiled
 from collectors_dagster.sandbox.world import World
@@ -158,7 +159,7 @@ class Sandbox:
         content = route.answer(call)
         if fault is not None:
             content = edited(fault, content, self.base_url, request.path)
-        answer = self._conditional(request, json_answer(content), route)
+        answer = self._conditional(request, written_answer(written(content)), route)
         if answer.status == 200:
             answer = self._spoiled(fault, answer, request)
         if fault is not None and fault.kind == "change" and fault.change is not None:
