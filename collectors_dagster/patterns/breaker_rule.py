@@ -97,8 +97,8 @@ def _record(record: Record, now: int, terms: Terms, arguments: Sequence[Argument
 
 
 def _force(record: Record, now: int, _terms: Terms, arguments: Sequence[Argument]) -> int:
-    """Set the phase by hand; CLOSED gives the circuit back to itself, healthy."""
-    _enter(record, now, int(arguments[0]), "by hand")
+    """Set the phase by hand, for a reason of one line; CLOSED gives the circuit back to itself, healthy."""
+    _enter(record, now, int(arguments[0]), str(arguments[1]) if len(arguments) > 1 else "by hand")
     return 1
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeAlia
 from weakref import WeakSet
 
 from collectors_dagster.clock import Clock
-from collectors_dagster.errors import CircuitOpenError, CollectorsError, SharedStateUnavailableError
+from collectors_dagster.errors import CircuitOpenError, CollectorsError, PolicyError, SharedStateUnavailableError
 from collectors_dagster.patterns.breaker_policy import PHASES, BreakerPolicy, Outcome, Phase
 from collectors_dagster.patterns.breaker_rule import LOOK, STEP
 from collectors_dagster.patterns.deadline import check_wait, deadline_set
@@ -123,6 +123,8 @@ class BreakerReport(NamedTuple):
         Whether this is only this process's knowledge.
     history : tuple of Transition
         Oldest first, at most twenty.
+    transitions : int
+        Changes of phase since the circuit is known.
     """
 
     phase: Phase
@@ -133,12 +135,14 @@ class BreakerReport(NamedTuple):
     probes: int
     alone: bool
     history: tuple[Transition, ...]
+    transitions: int = 0
 
 
 def failed_if_transient(error: Exception) -> Outcome:
     """Classify by our own error tree: what may pass by itself is a failure, the rest is an answer.
 
-    Errors that are not ours are failures: nobody has said that they are harmless.
+    Errors that are not ours are failures: nobody has said that they are harmless. That another policy of ours refused
+    the call says nothing about the other side.
 
     Examples
     --------
@@ -146,6 +150,8 @@ def failed_if_transient(error: Exception) -> Outcome:
     >>> failed_if_transient(RequestRejectedError("404", service="hook", operation="post")).value
     'success'
     """
+    if isinstance(error, PolicyError):
+        return Outcome.IGNORED
     if isinstance(error, CollectorsError) and not error.transient:
         return Outcome.SUCCESS
     return Outcome.FAILURE
@@ -340,8 +346,13 @@ class CircuitBreaker:
         else:
             self._carry_out(plan)  # a call through a closed circuit that means nothing: nothing is asked of the store
 
-    def force(self, phase: Phase) -> None:
+    def force(self, phase: Phase, reason: str = "") -> None:
         """Set the phase by hand, for all processes; ``CLOSED`` gives the circuit back to itself, healthy.
+
+        Parameters
+        ----------
+        reason : str
+            Who and why, for the history; its first 100 letters are kept.
 
         Raises
         ------
@@ -352,7 +363,8 @@ class CircuitBreaker:
             raise ValueError(f"{phase} is a phase that a circuit finds by itself; set forced_open, disabled, ...")
         self._pass.good = 0
         now = self._monotonic()
-        self._carry_out(self._shared(now, "force", PHASES.index(phase)))
+        why = " ".join(f"by hand: {reason}".split())[:109] if reason else "by hand"
+        self._carry_out(self._shared(now, "force", PHASES.index(phase), why))
 
     def report(self) -> BreakerReport:
         """Return what is known of the circuit, with its history; one look at shared state."""
@@ -415,8 +427,8 @@ class CircuitBreaker:
             self._look_at = now + FLUSH_SECONDS  # others pass while this one tells
         if self._pass.good:
             yield from self._told(now, (0, 0, 0))
-            if self._look_at > now:
-                return self._pass, now
+            if self._look_at > now and self._own is None:
+                return self._pass, now  # who is alone goes on, to see whether shared state is back
         admitted = yield from self._exchanged(now, "acquire", probe)
         if not admitted:
             raise self._refusal(now)
@@ -546,10 +558,7 @@ class CircuitBreaker:
             alone = True
             own = self._own or MemoryStore(self._clock, capacity=1)
             reply = own.run(LOOK, self._key, arguments)
-        view = _parsed(reply[:4])
-        calls, failures, slow, probes, _, now = (_whole(item) for item in reply[4:10])
-        history = _history(reply[10], now)
-        return BreakerReport(view.phase, view.wait_seconds, calls, failures, slow, probes, alone, history)
+        return report_from(reply, alone=alone)
 
     def _observe(self, result: str, count: int, seconds: float) -> None:
         if self._observer is not None:
@@ -758,13 +767,14 @@ _RESULTS = {
 _TO_FLUSH: WeakSet[CircuitBreaker] = WeakSet()
 
 
-def _flush_all() -> None:
+def flush_all() -> None:
+    """Tell the others of all successes that they have not been told yet; also done when the process ends."""
     for breaker in list(_TO_FLUSH):
         if not isinstance(breaker._store, MemoryStore):  # noqa: SLF001 - of this very module
             breaker.flush()
 
 
-atexit.register(_flush_all)
+atexit.register(flush_all)
 
 
 def _new_name() -> str:
@@ -787,6 +797,25 @@ def _parsed(reply: Reply) -> View:
     if not 0 <= number < len(PHASES):
         raise _crooked()
     return View(_whole(admitted), PHASES[number], _whole(generation), _whole(wait) / 1000)
+
+
+def report_from(reply: Reply, *, alone: bool = False) -> BreakerReport:
+    """Read the answer to ``inspect``.
+
+    Raises
+    ------
+    SharedStateUnavailableError
+        If it is none of ours.
+    """
+    if len(reply) != 11:
+        raise _crooked()
+    view = _parsed(reply[:4])
+    calls, failures, slow, probes, _, now = (_whole(item) for item in reply[4:10])
+    try:
+        history = _history(reply[10], now)
+    except (ValueError, IndexError):
+        raise _crooked() from None
+    return BreakerReport(view.phase, view.wait_seconds, calls, failures, slow, probes, alone, history, view.generation)
 
 
 def _whole(item: object) -> int:

@@ -38,11 +38,14 @@ RATES: list[tuple[Step, tuple[int, int]]] = [
 
 
 class Halves:
-    """Runs each step in memory and in Redis at the same instant, and compares."""
+    """Runs each step in memory and in Redis at the same instant, and compares.
+
+    Memory forgets when its rule says so; in Redis nothing ends here. So what is forgotten too soon makes a difference.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
         self.clock = Wall()
-        self._memory = MemoryStore(self.clock, lasting=True)
+        self._memory = MemoryStore(self.clock)
         self._timed = TimedRedis(client, f"borders:{next(names)}")
 
     def run(self, step: Step, *arguments: Argument, after: int = 0) -> list[int]:
@@ -99,6 +102,30 @@ def test_what_was_booked_is_known_as_long_as_it_matters(halves: Halves, step: St
         "rate_limiter_counters": (now // SECOND + 2) * SECOND,
     }[step.name]
     assert halves.kept_ms(step.parts[0]) == -(-(matters_until - now) // 1000) + 1
+
+
+@pytest.mark.parametrize(("step", "numbers"), RATES, ids=lambda each: getattr(each, "name", None))
+def test_a_long_ban_is_known_to_its_end(halves: Halves, step: Step, numbers: tuple[int, int]) -> None:
+    halves.run(PAUSE, 40 * SECOND)
+    assert _asked(halves, step, numbers, after=15 * SECOND) == [1, 25 * SECOND]
+    assert _asked(halves, step, numbers, after=15 * SECOND) == [1, 10 * SECOND]
+
+
+@pytest.mark.parametrize("step", [FIXED, LOG, COUNTERS], ids=lambda step: step.name)
+def test_a_long_window_is_known_to_its_end_also_when_somebody_looks_for_a_ban(halves: Halves, step: Step) -> None:
+    minute = 60 * SECOND
+    halves.clock.micros += minute - halves.clock.micros % minute
+    halves.run(step, "a", 10, 1, 0, 0, 10, minute)
+    halves.run(PAUSE, 0, after=SECOND)
+    assert len(_asked(halves, step, (10, minute), after=30 * SECOND)) == 2
+
+
+def test_the_window_before_counts_while_it_overlaps(halves: Halves) -> None:
+    minute = 60 * SECOND
+    halves.clock.micros += minute - halves.clock.micros % minute
+    halves.run(COUNTERS, "a", 10, 1, 0, 0, 10, minute)
+    assert _asked(halves, COUNTERS, (10, minute), after=minute + SECOND) == [1, 5 * SECOND]
+    assert _asked(halves, COUNTERS, (10, minute), after=5 * SECOND) == [1, 0, 0]
 
 
 def test_a_window_grants_its_limit_and_not_one_more(halves: Halves) -> None:

@@ -294,7 +294,17 @@ async def _asked(cache: Cache[Any]) -> Any:
 
 def test_eight_processes_load_an_expiring_hot_key_twice_at_most(redis_url: str) -> None:
     prefix = f"test-{uuid4().hex[:8]}:"
-    options: dict[str, object] = {"prefix": prefix, "ttl": 3.0, "load": 0.2, "seconds": 2.0, "threads": 4, "local": 0.1}
+    short = CachePolicy(hot_seconds=0.01, warm_seconds=0.01, cold_seconds=0.01)
+    with RedisStore(parse_address(redis_url), prefix=prefix, options=PATIENT) as store:
+        json_cache(store, policy=short, tenant="acme").get("hot", Source("value"))  # over when they begin
+    options: dict[str, object] = {
+        "prefix": prefix,
+        "ttl": 60.0,
+        "load": 0.2,
+        "seconds": 2.0,
+        "threads": 4,
+        "local": 0.1,
+    }
     told = crowd(redis_url, [options] * 8, client="cache_client")
     assert sum(each["loads"] for each in told) <= 2
     assert max(each["loads"] for each in told) <= 1

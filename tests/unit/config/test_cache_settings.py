@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from collectors_dagster.clock import ManualClock
-from collectors_dagster.config.sections import Cache
+from collectors_dagster.config.policy_sections import Cache
 from collectors_dagster.patterns import CacheLimits, CachePolicy, Caches, Tier
 from collectors_dagster.patterns.cache_policy import cache_limits, cache_policy
 from collectors_dagster.patterns.compression import Codec
