@@ -82,7 +82,9 @@ def disconnect(
             )
         if not yes:
             typer.confirm(f"delete the tokens and all collected data of {user} of tenant {tenant}?", abort=True)
-        rows = disconnect_user(store.spotify_accounts, TokenOwner(tenant, user), lambda: _erase(store, tenant, user))
+        rows = disconnect_user(
+            store.spotify_accounts, TokenOwner(tenant, user), lambda: store.spotify.forget(tenant, user)
+        )
     if as_json:
         typer.echo(json.dumps({"tenant": tenant, "user": user, "rows_deleted": rows}, indent=2))
         return
@@ -127,12 +129,6 @@ def _store(settings: Settings) -> "Store":
     from collectors_dagster.integrations.timescale import Store
 
     return Store(settings.database_conninfo(), application_name="collectors-cli", max_connections=2)
-
-
-def _erase(store: "Store", tenant: str, user: str) -> int:
-    """Delete what was collected of a user."""
-    del store, tenant, user  # no table holds anything of a user yet
-    return 0
 
 
 def _redirected(

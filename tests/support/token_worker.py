@@ -43,7 +43,7 @@ def share(made: Any, told: dict[str, Any]) -> list[str]:
     """Return what so many coroutines with one object got."""
 
     async def all_of_them() -> list[str]:
-        tokens = SharedTokens(made(), account="account", user="user", clock=SystemClock())
+        tokens = SharedTokens(made(), account="account", clock=SystemClock())
         found = await asyncio.gather(*(tokens.token() for _ in range(told["workers"])))
         return [token.get_secret_value() for token in found]
 

@@ -42,9 +42,8 @@ _PROBE_ARTIST = "0TnOYISbd1XYRBk9myaseg"
 PROBES: tuple[tuple[str, dict[str, str | int]], ...] = (
     ("artists", {"ids": _PROBE_ARTIST}),
     ("browse/new-releases", {"limit": 1}),
-    (f"artists/{_PROBE_ARTIST}/top-tracks", {"market": "US"}),
 )
-"""One request each: several ids, new releases, top tracks."""
+"""One request each: several ids, new releases."""
 
 
 def _anything(document: JsonObject) -> None:
@@ -233,10 +232,6 @@ class SpotifyClient:
                     await self._fetch(path, params, revalidate=True, probe=True)
                 except SpotifyUnavailableInModeError:
                     continue
-                except SpotifyRejectedError as error:
-                    if error.status != 404:
-                        raise
-                    await self._saw(feature, available=True)  # it is there, and does not know the artist
         return await self._known_profile()
 
     async def status(self) -> WindowStatus:

@@ -159,7 +159,12 @@ class Sender:
             failures = options.circuit_failures
             breaker = CircuitBreaker(
                 f"spotify.{family}",
-                BreakerPolicy(failures, options.circuit_seconds, window_calls=max(10, failures)),
+                BreakerPolicy(
+                    failures,
+                    options.circuit_seconds,
+                    window_calls=max(10, failures),
+                    lease_seconds=options.circuit_seconds,  # others look again as soon
+                ),
                 classify=_meaning,
                 clock=self._clock,
                 store=self._store,

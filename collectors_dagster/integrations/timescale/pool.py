@@ -82,15 +82,30 @@ class Pool(Generic[C]):
     @contextmanager
     def connection(self, operation: str) -> Iterator[C]:
         """Yield a living connection that nobody else uses."""
+        connection = self.take(operation)
+        try:
+            yield connection
+        finally:
+            self.give_back(connection)
+
+    def take(self, operation: str) -> C:
+        """Return a living connection that nobody else uses, until it is given back."""
         if not self._free.acquire(timeout=self._wait_seconds):
             message = f"cannot {operation}: all {self._max} connections of {self._name!r} are busy"
             raise ServiceTimeoutError(message, service=SERVICE, operation=operation)
         try:
-            connection = self._living() or self._connect()
-            try:
-                yield connection
-            finally:
-                self._give_back(connection)
+            return self._living() or self._connect()
+        except BaseException:
+            self._free.release()
+            raise
+
+    def give_back(self, connection: C) -> None:
+        """Keep a connection for the next caller, or close it if something is open or failed on it."""
+        try:
+            if self._closed or not self._driver.settled(connection):
+                connection.close()
+            else:
+                self._idle.append(connection)
         finally:
             self._free.release()
 
@@ -113,9 +128,3 @@ class Pool(Generic[C]):
         if self._closed:
             raise StorageError(f"the store {self._name!r} is closed")
         return self._driver.connect()
-
-    def _give_back(self, connection: C) -> None:
-        if self._closed or not self._driver.settled(connection):
-            connection.close()
-        else:
-            self._idle.append(connection)

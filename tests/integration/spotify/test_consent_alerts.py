@@ -10,11 +10,12 @@ from pydantic import SecretStr
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.errors import ConsentNeededError
 from collectors_dagster.integrations.notify import AlertMessage
+from collectors_dagster.integrations.spotify.oauth.vault import TokenOwner
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.monitoring.alerting import deliver_alerts
 from collectors_dagster.monitoring.consent_alerts import note_consent_alerts
 from collectors_dagster.tenants import AlertTarget, Tenant
-from tests.support.spotify_tokens import OWNER, TokenOwner, connect, open_vault, renewal
+from tests.support.spotify_tokens import OWNER, connect, open_vault, renewal
 from tests.support.token_server import TokenServer, running_token_server
 
 TARGETS = (AlertTarget("log", "log"), AlertTarget("webhook", "ops", "https://hooks.example/x"))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from pydantic import SecretStr
@@ -235,7 +236,7 @@ def test_wrong_secret_is_told_with_the_remedy_and_is_no_matter_of_consent(case: 
         wrong.run()
     assert case.server.requests == 1
     assert case.stored().state is AccountState.CONNECTED
-    assert case.renewal.run()
+    assert case.renewal.run().token.get_secret_value() in case.server.access
 
 
 def test_lost_answer_is_asked_for_again_and_a_lenient_service_gives_it(case: Case) -> None:
@@ -298,7 +299,7 @@ def test_application_without_a_secret_is_told_what_to_set(case: Case) -> None:
 
 def test_public_client_names_itself_and_sends_no_secret(case: Case) -> None:
     public = renewal(case.vault, case.server.url, clock=case.clock, secret=None)
-    assert public.run()
+    assert public.run().token.get_secret_value() in case.server.access
     assert set(case.server.forms[0]) == {"grant_type", "refresh_token", "client_id"}
 
 
@@ -328,8 +329,9 @@ def test_no_secret_is_in_errors_representations_or_logs(
     secrets = [CLIENT_SECRET, *case.server.living, *case.server.access]
     said = [repr(case.first), repr(case.stored()), repr(case.renewal), str(case.vault)]
     echo = json.dumps({"error": "invalid_request", "error_description": f"bad {next(iter(case.server.living))} !"})
-    for fault in ((400, {}, echo.encode()), (418, {}, echo.encode()), (200, {}, b"{}"), (503, {}, echo.encode())):
-        case.server.faults = [lambda fault=fault: fault] * 9  # type: ignore[misc]  # a lambda per fault
+    answers: list[Answer] = [(status, {}, echo.encode()) for status in (400, 418, 503)]
+    for answer in (*answers, (200, {}, b"{}")):
+        case.server.faults = [partial(_given, answer)] * 9
         with pytest.raises((RequestRejectedError, UnexpectedResponseError, ServiceFailedError)) as raised:
             case.renewal.run()
         error: BaseException | None = raised.value
@@ -342,6 +344,10 @@ def test_no_secret_is_in_errors_representations_or_logs(
     whole = "\n".join([*said, caplog.text, *capfd.readouterr()])
     assert "invalid_request: bad" in whole
     assert [secret for secret in secrets if secret in whole] == []
+
+
+def _given(answer: Answer) -> Answer:
+    return answer
 
 
 def _of(owner: TokenOwner) -> tuple[str, str]:

@@ -27,7 +27,7 @@ def tokens(store: Store, server: TokenServer, manual_clock: ManualClock) -> Shar
     vault = open_vault(store)
     connect(vault, server, manual_clock)
     renewing = renewal(vault, server.url, clock=manual_clock)
-    return SharedTokens(renewing, account="account", user="user", clock=manual_clock)
+    return SharedTokens(renewing, account="account", clock=manual_clock)
 
 
 def test_many_coroutines_make_one_request_and_later_none(tokens: SharedTokens, server: TokenServer) -> None:

@@ -5,7 +5,6 @@ after they have stored it.
 """
 
 import itertools
-from collections.abc import Callable
 from contextlib import suppress
 
 from hypothesis import settings
@@ -196,7 +195,9 @@ class Tokenworld(RuleBasedStateMachine):
 
 def test_vault_keeps_its_promises(store: Store) -> None:
     with running_token_server() as server:
-        machine: Callable[[], RuleBasedStateMachine] = type("Bound", (Tokenworld,), {"store": store, "server": server})
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis says no types
-            machine, settings=settings(max_examples=25, stateful_step_count=25, deadline=None)
-        )
+
+        class Bound(Tokenworld):
+            pass
+
+        Bound.store, Bound.server = store, server
+        run_state_machine_as_test(Bound, settings=settings(max_examples=25, stateful_step_count=25, deadline=None))

@@ -4,10 +4,12 @@ import pytest
 from pydantic import SecretStr
 
 from collectors_dagster.config import Settings
+from collectors_dagster.config.sections import Spotify
 from collectors_dagster.config.spotify import SpotifyApplication, spotify_application
 from collectors_dagster.config.tenants import load_tenants
 from collectors_dagster.errors import ConfigurationError, SecurityError
 from collectors_dagster.integrations.spotify.oauth.keys import token_sealer
+from collectors_dagster.strategies.spotify_datasets import REQUIRED_SCOPES
 from collectors_dagster.tenants import Tenant
 from tests.support.project import Project
 
@@ -119,6 +121,10 @@ def test_setting_that_is_wrong_is_refused_with_the_remedy(project: Project, key:
 )
 def test_setting_that_is_right_is_taken(project: Project, key: str, value: str) -> None:
     assert getattr(project.settings(spotify={key: value}).spotify, key) == value
+
+
+def test_users_are_asked_for_what_the_datasets_need_and_nothing_more() -> None:
+    assert sorted(Spotify().scopes) == sorted(REQUIRED_SCOPES)
 
 
 def test_scopes_may_come_as_text(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from collectors_dagster.errors import (
     ServiceFailedError,
     UnexpectedResponseError,
 )
-from collectors_dagster.integrations.spotify.oauth.access import SERVICE
+from collectors_dagster.integrations.spotify.oauth import SERVICE
 from collectors_dagster.security.redaction import Redactor
 
 UNSAID_LIFETIME_SECONDS = 300.0

@@ -5,6 +5,7 @@ import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 
 import httpx
@@ -16,10 +17,13 @@ from collectors_dagster.errors import (
     ServiceUnreachableError,
     UnexpectedResponseError,
 )
-from collectors_dagster.integrations.spotify.oauth.access import SERVICE
+from collectors_dagster.integrations.retry_after import retry_after_seconds
+from collectors_dagster.integrations.spotify.oauth import SERVICE
 
 TIMEOUT_SECONDS = 10.0
 """For the whole of a request, from the connection to the last byte of the answer."""
+_LONGEST_PAUSE_SECONDS = 86_400.0
+"""A longer ``Retry-After`` is taken for so long."""
 _CONNECT_SECONDS = 5.0
 _MOST_BYTES = 64 * 1024
 
@@ -34,6 +38,10 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def pause_seconds(self, now: datetime) -> float | None:
+        """Return the pause that it asks for; `now` is only used to read a date."""
+        return retry_after_seconds(self.headers.get("retry-after"), now, at_most=_LONGEST_PAUSE_SECONDS)
 
 
 def ask(

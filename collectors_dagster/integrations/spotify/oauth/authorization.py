@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from collectors_dagster.config.spotify import SpotifyApplication
 from collectors_dagster.errors import RequestRejectedError, SecurityError
-from collectors_dagster.integrations.spotify.oauth.access import SERVICE
+from collectors_dagster.integrations.spotify.oauth import SERVICE
 from collectors_dagster.integrations.spotify.oauth.pkce import challenge, new_state, new_verifier
 
 _OPERATION = "ask for consent"

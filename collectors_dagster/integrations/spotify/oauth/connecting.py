@@ -10,8 +10,7 @@ from pydantic import SecretStr
 from collectors_dagster.clock import Clock
 from collectors_dagster.config.spotify import SpotifyApplication
 from collectors_dagster.errors import CollectorsError, UnexpectedResponseError
-from collectors_dagster.integrations.notify.webhook import retry_after_seconds
-from collectors_dagster.integrations.spotify.oauth.access import SERVICE
+from collectors_dagster.integrations.spotify.oauth import SERVICE
 from collectors_dagster.integrations.spotify.oauth.answers import TokenAnswer, refusal
 from collectors_dagster.integrations.spotify.oauth.asking import ask
 from collectors_dagster.integrations.spotify.oauth.authorization import ConsentRequest
@@ -114,7 +113,7 @@ class Connecting:
             headers={"Authorization": f"Bearer {token.get_secret_value()}"},
         )
         if reply.status != 200:
-            wait = retry_after_seconds(reply.headers.get("retry-after"), self._clock.now())
+            wait = reply.pause_seconds(self._clock.now())
             raise refusal(reply.status, reply.body, _PROFILE, retry_after=wait, sent=(token,))
         return _user_id(reply.body)
 

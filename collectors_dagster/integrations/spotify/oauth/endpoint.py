@@ -9,7 +9,6 @@ from pydantic import SecretStr
 from collectors_dagster.clock import Clock
 from collectors_dagster.config.spotify import SpotifyApplication
 from collectors_dagster.errors import ConfigurationError
-from collectors_dagster.integrations.notify.webhook import retry_after_seconds
 from collectors_dagster.integrations.spotify.oauth.answers import TokenAnswer, read_tokens, refusal
 from collectors_dagster.integrations.spotify.oauth.asking import TIMEOUT_SECONDS, ask
 
@@ -81,7 +80,7 @@ class TokenEndpoint:
             reply.status,
             reply.body,
             operation,
-            retry_after=retry_after_seconds(reply.headers.get("retry-after"), self._clock.now()),
+            retry_after=reply.pause_seconds(self._clock.now()),
             sent=sent if secret is None else (*sent, secret),
         )
 

@@ -24,7 +24,7 @@ from collectors_dagster.errors import (
     SecurityError,
     ServiceTimeoutError,
 )
-from collectors_dagster.integrations.spotify.oauth.access import SERVICE
+from collectors_dagster.integrations.spotify.oauth import SERVICE
 from collectors_dagster.integrations.spotify.oauth.authorization import ConsentRequest
 
 _READ_SECONDS = 5.0

@@ -1,11 +1,11 @@
 """Putting it together: from the settings to tokens."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.config import Settings
 from collectors_dagster.config.spotify import SpotifyApplication, spotify_application
-from collectors_dagster.integrations.spotify.oauth.access import AccessTokens
 from collectors_dagster.integrations.spotify.oauth.connecting import Connecting
 from collectors_dagster.integrations.spotify.oauth.endpoint import TokenEndpoint
 from collectors_dagster.integrations.spotify.oauth.keys import token_sealer
@@ -13,14 +13,30 @@ from collectors_dagster.integrations.spotify.oauth.renewal import Renewal
 from collectors_dagster.integrations.spotify.oauth.sealed_vault import SealedVault
 from collectors_dagster.integrations.spotify.oauth.shared_tokens import SharedTokens
 from collectors_dagster.integrations.spotify.oauth.vault import TokenOwner
-from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.spotify.tokens import AccessTokens
+from collectors_dagster.integrations.timescale.spotify_accounts import SpotifyAccountTable
 from collectors_dagster.patterns import CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.breaker_policy import configured
 from collectors_dagster.tenants import Tenant
 
 
+class HoldsAccounts(Protocol):
+    """The store, as far as tokens lie in it."""
+
+    @property
+    def spotify_accounts(self) -> SpotifyAccountTable:
+        """Accounts and their sealed tokens."""
+        ...
+
+
 def open_tokens(
-    settings: Settings, tenant: Tenant, user_id: str | None, *, store: Store, clock: Clock, random: Callable[[], float]
+    settings: Settings,
+    tenant: Tenant,
+    user_id: str | None,
+    *,
+    store: HoldsAccounts,
+    clock: Clock,
+    random: Callable[[], float],
 ) -> AccessTokens:
     """Return the access tokens of a connected user of a tenant or, without a user, of its application.
 
@@ -46,12 +62,11 @@ def open_tokens(
         clock=clock,
         random=random,
     )
-    user = f"user:{user_id}" if user_id else "app"
-    return SharedTokens(renewal, account=application.account, user=user, clock=clock)
+    return SharedTokens(renewal, account=application.account, clock=clock)
 
 
 def open_connecting(
-    settings: Settings, tenant: Tenant, *, store: Store, clock: Clock, random: Callable[[], float]
+    settings: Settings, tenant: Tenant, *, store: HoldsAccounts, clock: Clock, random: Callable[[], float]
 ) -> Connecting:
     """Return what connects users to a tenant; raises as :func:`open_tokens`."""
     return Connecting(

@@ -30,7 +30,7 @@ from collectors_dagster.errors import (
     ServiceTimeoutError,
     UnexpectedResponseError,
 )
-from collectors_dagster.integrations.spotify.oauth.access import SERVICE
+from collectors_dagster.integrations.spotify.oauth import SERVICE
 from collectors_dagster.integrations.spotify.oauth.answers import TokenAnswer, TokenRefusedError
 from collectors_dagster.integrations.spotify.oauth.asking import TIMEOUT_SECONDS
 from collectors_dagster.integrations.spotify.oauth.consent import ConsentPhase, consent_ends, consent_phase

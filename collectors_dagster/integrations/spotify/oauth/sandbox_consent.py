@@ -7,7 +7,7 @@ from collectors_dagster.clock import Clock
 from collectors_dagster.config import Settings
 from collectors_dagster.config.spotify import SpotifyApplication, spotify_application
 from collectors_dagster.errors import SecurityError, UnexpectedResponseError
-from collectors_dagster.integrations.spotify.oauth.access import SERVICE
+from collectors_dagster.integrations.spotify.oauth import SERVICE
 from collectors_dagster.integrations.spotify.oauth.asking import ask
 from collectors_dagster.integrations.spotify.oauth.authorization import ask_for_consent
 from collectors_dagster.integrations.spotify.oauth.connecting import Connected

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.errors import RequestRejectedError
-from collectors_dagster.integrations.spotify.oauth.access import SERVICE
+from collectors_dagster.integrations.spotify.oauth import SERVICE
 from collectors_dagster.integrations.spotify.oauth.renewal import Held, Renewal
 
 STORM_REFUSALS = 5
@@ -22,8 +22,6 @@ class SharedTokens:
     ----------
     account : str
         Developer account that the quota counts for.
-    user : str
-        ``app``, or a stable name of the user.
 
     Notes
     -----
@@ -31,9 +29,8 @@ class SharedTokens:
     refresh token that there is.
     """
 
-    def __init__(self, renewal: Renewal, *, account: str, user: str, clock: Clock) -> None:
+    def __init__(self, renewal: Renewal, *, account: str, clock: Clock) -> None:
         self.account = account
-        self.user = user
         self._renewal = renewal
         self._clock = clock
         self._held: Held | None = None
