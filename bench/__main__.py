@@ -23,6 +23,7 @@ NAMES = (
     "patterns_flow",
     "patterns_cache",
     "patterns",
+    "spotify",
 )
 
 
