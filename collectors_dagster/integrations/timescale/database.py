@@ -106,9 +106,8 @@ class Database:
     def statements(self, operation: str) -> Iterator[Cursor]:
         """Yield a cursor whose statements commit by themselves: for a question that is one statement."""
         with (
-            mapped_errors(operation),
-            self._pool.connection(operation) as connection,
-            connection.cursor(binary=True) as cursor,
+            Visit(self._pool, operation, self._guard) as visit,
+            visit.connection.cursor(binary=True) as cursor,
         ):
             yield cursor
 
