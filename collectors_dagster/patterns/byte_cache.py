@@ -138,10 +138,6 @@ class ByteCache:
         """Drop all that this cache keeps for its tenant."""
         return await self._aperform(self._entries.dropped_tag(None))
 
-    def plain(self) -> "PlainBytes":
-        """Return the same as a place for bytes that are there or not."""
-        return PlainBytes(self)
-
     def _found(self, key: str) -> Plan[Found | None]:
         now = self._clock.monotonic()
         copy = self._entries.mine.get(self._entries.key(key))
@@ -173,22 +169,6 @@ class ByteCache:
 
     async def _aperform(self, plan: Plan[T]) -> T:
         return await aperform(plan, self._store, cast("AsyncClock", self._clock))  # made with one that can wait
-
-
-class PlainBytes:
-    """A byte cache for whoever keeps times of its own within the bytes, as the Spotify client does."""
-
-    def __init__(self, cache: ByteCache) -> None:
-        self._cache = cache
-
-    async def get(self, key: str) -> bytes | None:
-        """Return what was set and is not over, or ``None``."""
-        found = await self._cache.get(key)
-        return found.value if found is not None and found.fresh_seconds > 0 else None
-
-    async def set(self, key: str, value: bytes, ttl_seconds: float) -> None:
-        """Keep a value for a while."""
-        await self._cache.put(key, value, ttl_seconds)
 
 
 def _as_found(copy: Copy | None, now: float) -> Found | None:

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.integrations.timescale.spotify_pulls import Mark, PullScope
+from collectors_dagster.integrations.timescale.spotify_rows import TrackRow
 from collectors_dagster.strategies.spotify_datasets import DATASETS
 from tests.integration.timescale.test_isolation import LEAK
 from tests.support.spotify_data import connect_user
@@ -37,7 +38,7 @@ def fill(store: Store, tenant_id: str, word: str) -> None:
         return Mark(scope, {}, NOW)
 
     spotify, uri = store.spotify, f"spotify:track:{word}"
-    tracks = [
+    tracks: list[TrackRow] = [
         {
             "track_uri": uri,
             "name": word,
@@ -50,7 +51,7 @@ def fill(store: Store, tenant_id: str, word: str) -> None:
     ]
     spotify.library.write_plays(
         mark("recently_played"), tracks, [{"played_at": AT, "track_uri": uri, "context_uri": word}]
-    )  # type: ignore[arg-type,list-item]
+    )
     spotify.library.write_saved(mark("saved_tracks"), [], [{"track_uri": uri, "added_at": AT}], sweep=NOW)
     spotify.library.write_followed(mark("followed_artists"), [{"artist_id": word, "name": word}], sweep=NOW)
     artist = {"artist_id": word, "name": word, "genres": [word], "popularity": 1, "followers": 1}

@@ -1,8 +1,10 @@
 """Cache-aside in one process and between caches that share a store: nobody loads twice, hangs, or gets nonsense."""
 
 import asyncio
+import os
 import random
 import threading
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -690,3 +692,25 @@ def test_no_coroutine_is_left_unawaited() -> None:
         return await asyncio.gather(*calls)
 
     assert asyncio.run(story()) == ["value"] * 3
+
+
+def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
+    cache = json_cache(MemoryStore(SystemClock()), policy=calm(max_wait_seconds=0.0))
+    source = Source()
+    source.open.clear()
+    leader = threading.Thread(target=lambda: cache.get("k", source))
+    leader.start()
+    wait_until(lambda: source.at_once == 1, seconds=20)
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of what is tested here
+        child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        os.write(writing, str(cache.get("k", lambda: "of the child")).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 100) == b"of the child"
+    os.close(reading)
+    os.close(writing)
+    source.open.set()
+    leader.join(20)

@@ -54,6 +54,8 @@ MARGIN_SHARE = 0.25
 """Of a token's life: one that lives for less than four margins is used for three quarters of it."""
 CLAIM_SECONDS = TIMEOUT_SECONDS + 5.0
 """Longer than a request can last: what a killed process sent has been answered by then, or never will be."""
+LATE_SECONDS = 3.0
+"""A process that was stopped for so long since it claimed asks nothing: somebody else may soon."""
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 30.0
 """How long to wait for others who ask."""
@@ -142,8 +144,11 @@ class Renewal:
             if held is not None:
                 return held
             self._check(stored)
+            claimed_at = self._clock.boottime()
             claim = self._vault.claim(self._owner, stored.version, self._claim_seconds)
-            if claim is not None:
+            if claim is not None and self._clock.boottime() - claimed_at > LATE_SECONDS:
+                self._vault.end(self._owner, claim, answered=not claim.interrupted)
+            elif claim is not None:
                 held = self._ask(stored, claim)
                 if held is not None:
                     return held
