@@ -19,6 +19,7 @@ NAMES = (
     "query",
     "patterns_breaker",
     "patterns_flow",
+    "policies",
     "patterns",
 )
 

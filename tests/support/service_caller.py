@@ -14,7 +14,6 @@ from collectors_dagster.integrations.redis import reporting_store
 from collectors_dagster.patterns.metrics import process_metrics
 from collectors_dagster.patterns.policies import Policies
 
-
 SERVICE = next(each for each in BUILT_IN if each == sys.argv[1])
 SETTINGS, CLOCK = load_settings(), SystemClock()
 GUARDS = Policies(
