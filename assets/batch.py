@@ -3,10 +3,11 @@
 Dagster marks *all* partitions of a range when an asset's result is returned, and none when its step fails. So: if
 everybody was served, results are returned (their events are written in batches, and checks in the same run follow);
 if somebody failed, every stage that was done is reported by itself and the step fails afterwards. Then exactly the
-failed tenants' partitions show as failed.
+failed tenants' partitions show as failed. A partition that is left out is neither: an observation says why (only
+where somebody else failed in the same run, Dagster shows it as failed, too; nobody is told so).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,8 +27,23 @@ FAILED_PARTITIONS = "failed_partitions"
 _log = structlog.get_logger(__name__)
 
 W = TypeVar("W")
+Event = dg.MaterializeResult[None] | dg.AssetMaterialization | dg.AssetObservation
 Stages = Mapping[str, Callable[[W], Metadata]]
 """Asset name -> its work for one partition, in the order of their dependencies."""
+
+
+class LeftOutError(Exception):
+    """A stage, and those after it, are not done for this partition this time, and that is no failure.
+
+    Parameters
+    ----------
+    metadata
+        What people should see of it.
+    """
+
+    def __init__(self, reason: str, metadata: Metadata | None = None) -> None:
+        super().__init__(reason)
+        self.metadata = metadata or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +54,20 @@ class Served:
     ----------
     shown : metadata of each stage that was done
     failed_stage, reason : set if a stage failed; the stages after it were not tried
+    left_out_stage, left_out : set if a stage was left out; the stages after it were not tried
     """
 
     partition: str
     shown: dict[str, Metadata]
     failed_stage: str | None = None
     reason: str = ""
+    left_out_stage: str | None = None
+    left_out: LeftOutError | None = None
 
 
 def serve_batch(
     context: dg.AssetExecutionContext, stages: Stages[W], work_for: Callable[[str], W], deployment: Deployment
-) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
+) -> Iterator[Event]:
     """Run the selected stages for every partition of the run.
 
     Parameters
@@ -68,9 +87,12 @@ def serve_batch(
             served.append(_serve(context, selected, work_for, key, deployment.clock))
             tick()
     failed = [one for one in served if one.failed_stage]
-    if failed:
+    if failed or any(one.left_out for one in served):
         yield from _materializations(served)
-        raise _failure(failed, len(served))
+        yield from _observations(served, selected)
+        if failed:
+            raise _failure(failed, len(served))
+        return
     _attach(context, served)
     for name in selected:
         yield dg.MaterializeResult(asset_key=name)
@@ -91,6 +113,9 @@ def _serve(
             for stage, act in stages.items():
                 started = clock.monotonic()
                 shown[stage] = {**act(work), "seconds": dg.MetadataValue.float(round(clock.monotonic() - started, 3))}
+        except LeftOutError as left_out:
+            _log.info("partition left out", partition=partition, stage=stage, reason=str(left_out))
+            return Served(partition, shown, left_out_stage=stage, left_out=left_out)
         except Exception as error:
             context.log.exception("%s: %s failed", partition, stage)
             _log.exception("stage failed", partition=partition, stage=stage)
@@ -110,6 +135,13 @@ def _materializations(served: Sequence[Served]) -> Iterator[dg.AssetMaterializat
     for one in served:
         for name, metadata in one.shown.items():
             yield dg.AssetMaterialization(asset_key=name, partition=one.partition, metadata=metadata)
+
+
+def _observations(served: Sequence[Served], stages: Collection[str]) -> Iterator[dg.AssetObservation]:
+    for one in served:
+        if one.left_out and one.left_out_stage and one.left_out_stage in stages:
+            said = {**one.left_out.metadata, "left_out": dg.MetadataValue.text(str(one.left_out))}
+            yield dg.AssetObservation(one.left_out_stage, partition=one.partition, metadata=said)
 
 
 def _failure(failed: Sequence[Served], total: int) -> dg.Failure:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.aggregates import daily_metrics, hourly_metrics
-from assets.batch import serve_batch
+from assets.batch import Event, serve_batch
 from assets.catalog import declared
 from assets.collection import seal_collection
 from assets.features import feature_rows
@@ -107,7 +107,7 @@ def tenant_day_chain(
     store: dg.ResourceParam[Store],
     registry: dg.ResourceParam[Registry],
     deployment: dg.ResourceParam[Deployment],
-) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
+) -> Iterator[Event]:
     """Serve every tenant and day of the run."""
     tools = Tools(store, registry, deployment, Recall(store), context.run.run_id)
     yield from serve_batch(context, STAGES, lambda key: _work(tools, key), deployment)

@@ -4,6 +4,8 @@ import dagster as dg
 
 from assets.chain import STAGES as TENANT_DAY_STAGES
 from assets.models import STAGES as MODEL_STAGES
+from assets.spotify import DAILY_STAGES as SPOTIFY_DAY_STAGES
+from assets.spotify import INCREMENTAL_STAGES as SPOTIFY_STAGES
 
 
 def _assets(*names: str) -> dg.AssetSelection:
@@ -19,6 +21,16 @@ TRAINING_JOB = dg.define_asset_job(
     "training",
     selection=_assets(*MODEL_STAGES),
     description="Train, evaluate and register the models of one or many tenants. Daily.",
+)
+SPOTIFY_JOB = dg.define_asset_job(
+    "spotify",
+    selection=_assets(*SPOTIFY_STAGES),
+    description="Plays and saved tracks of one or many tenants' users. Plays every twenty minutes.",
+)
+SPOTIFY_DAY_JOB = dg.define_asset_job(
+    "spotify_day",
+    selection=_assets(*SPOTIFY_DAY_STAGES),
+    description="A day's snapshots of one or many tenants' users and artists at Spotify. Nightly.",
 )
 RETENTION_JOB = dg.define_asset_job(
     "retention",
@@ -41,4 +53,7 @@ CHECKS_JOB = dg.define_asset_job(
     description="Judge what all tenants have: freshness, completeness, schema, scores, forecasts. Hourly.",
 )
 
-JOBS = [TENANT_DAY_JOB, TRAINING_JOB, RETENTION_JOB, COMPRESSION_JOB, EVENT_LOG_JOB, CHECKS_JOB]
+JOBS = [
+    *(TENANT_DAY_JOB, TRAINING_JOB, SPOTIFY_JOB, SPOTIFY_DAY_JOB),
+    *(RETENTION_JOB, COMPRESSION_JOB, EVENT_LOG_JOB, CHECKS_JOB),
+]

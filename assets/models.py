@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.batch import serve_batch
+from assets.batch import Event, serve_batch
 from assets.catalog import declared
 from assets.partitions import TENANTS
 from assets.recall import Recall
@@ -48,7 +48,7 @@ def tenant_models(
     store: dg.ResourceParam[Store],
     registry: dg.ResourceParam[Registry],
     deployment: dg.ResourceParam[Deployment],
-) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
+) -> Iterator[Event]:
     """Train for every tenant of the run."""
     tools = Tools(store, registry, deployment, Recall(store), context.run.run_id)
     clock = deployment.clock

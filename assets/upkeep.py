@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.batch import serve_batch
+from assets.batch import Event, serve_batch
 from assets.catalog import OWNERS, declared
 from assets.partitions import TENANTS
 from assets.recall import Recall
@@ -37,8 +37,10 @@ def apply_retention(work: TenantWork) -> Metadata:
     report = work.tools.store.retention.apply(
         work.tenant.id, keep.raw_days, keep.hourly_days, work.now, agent_days=agent_days
     )
+    spotify_rows = work.tools.store.spotify.prune(work.tenant.id, work.now)
     return {
         "rows_deleted": dg.MetadataValue.int(report.rows_deleted),
+        "spotify_rows_deleted": dg.MetadataValue.int(spotify_rows),
         "partitions_dropped": dg.MetadataValue.int(report.partitions_dropped),
         "bytes_before": dg.MetadataValue.int(report.bytes_before),
         "bytes_after": dg.MetadataValue.int(report.bytes_after),
@@ -68,7 +70,7 @@ def tenant_retention(
     store: dg.ResourceParam[Store],
     registry: dg.ResourceParam[Registry],
     deployment: dg.ResourceParam[Deployment],
-) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
+) -> Iterator[Event]:
     """Apply the retention of every tenant of the run."""
     tools = Tools(store, registry, deployment, Recall(store), context.run.run_id)
     clock = deployment.clock

@@ -9,16 +9,20 @@ from assets.checks import CHECKS
 from assets.jobs import JOBS
 from assets.models import tenant_models
 from assets.partitions import check_partition_budget
+from assets.spotify import tenant_spotify, tenant_spotify_day
+from assets.spotify_checks import SPOTIFY_CHECKS
 from assets.upkeep import compression, event_log, tenant_retention
 from collectors_dagster.config.tenants import tenant_directory
 from resources.deployment import deployment_resource, local_deployment
 from resources.notifier import outbox_resource
 from resources.registry import registry_resource
 from resources.shared_state import shared_state_resource
+from resources.spotify import spotify_resource
 from resources.store import store_resource
 from sensors.anomalies import anomaly_sensor
 from sensors.failures import failure_sensor
 from sensors.schedules import SCHEDULES
+from sensors.spotify import SPOTIFY_SCHEDULES, spotify_resume_sensor
 from sensors.tenants import tenant_sensor
 
 RESOURCES: Mapping[str, object] = {
@@ -27,11 +31,12 @@ RESOURCES: Mapping[str, object] = {
     "registry": registry_resource,
     "outbox": outbox_resource,
     "shared_state": shared_state_resource,
+    "spotify": spotify_resource,
 }
 
 
 def composed(resources: Mapping[str, object] = RESOURCES) -> dg.Definitions:
-    """Return the definitions over `resources`: plain objects do, which is how tests put theirs in place.
+    """Return the definitions over `resources`, which take the place of ours: plain objects do, as in tests.
 
     Raises
     ------
@@ -43,12 +48,15 @@ def composed(resources: Mapping[str, object] = RESOURCES) -> dg.Definitions:
     files = sum(1 for _ in tenant_directory(settings).glob("*.yml"))
     check_partition_budget(files, settings.dagster.partition_days)
     return dg.Definitions(
-        assets=[tenant_day_chain, tenant_models, tenant_retention, compression, event_log],
-        asset_checks=CHECKS,
+        assets=[
+            *(tenant_day_chain, tenant_models, tenant_spotify, tenant_spotify_day),
+            *(tenant_retention, compression, event_log),
+        ],
+        asset_checks=[*CHECKS, *SPOTIFY_CHECKS],
         jobs=JOBS,
-        schedules=SCHEDULES,
-        sensors=[tenant_sensor, anomaly_sensor, failure_sensor],
-        resources=resources,
+        schedules=[*SCHEDULES, *SPOTIFY_SCHEDULES],
+        sensors=[tenant_sensor, anomaly_sensor, failure_sensor, spotify_resume_sensor],
+        resources={**RESOURCES, **resources},
         # One step per run: a process of its own for each would double the cost of a run.
         executor=dg.in_process_executor,
     )

@@ -17,8 +17,13 @@
     │   ├─ ServiceUnreachableError *
     │   ├─ ServiceTimeoutError *
     │   ├─ ServiceFailedError *             it answered 5xx or the equivalent
+    │   ├─ IncompleteResponseError *        its answer was cut, empty or not what it said: it counts for nothing
     │   ├─ RateLimitedError *               it asked for a pause (``retry_after_seconds``)
+    │   │   └─ SpotifyPutOffError *         a pause too long to wait for: come again at ``until`` (``reason``)
     │   ├─ RequestRejectedError             it answered 4xx: repeating will not help
+    │   │   └─ SpotifyRejectedError         so did Spotify (``status``)
+    │   │       └─ SpotifyUnavailableInModeError   the application's quota mode lacks this (``feature``)
+    │   ├─ ConsentNeededError               a user must consent, again perhaps (``tenant``, ``user_id``)
     │   └─ UnexpectedResponseError          it answered in a shape we do not know
     ├─ PolicyError
     │   ├─ CircuitOpenError *
@@ -37,6 +42,7 @@
     * transient: trying again later may help
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -146,14 +152,82 @@ class ServiceFailedError(IntegrationError):
     transient = True
 
 
+class IncompleteResponseError(IntegrationError):
+    """The service answered, but the answer is cut, empty or not of the kind it must be: nothing of it was used."""
+
+    transient = True
+
+
 class RateLimitedError(IntegrationError):
     """The service asked us to come back later (HTTP 429)."""
 
     transient = True
 
 
+class SpotifyPutOffError(RateLimitedError):
+    """Spotify wants nothing from this developer account for longer than a run should wait.
+
+    Attributes
+    ----------
+    until : datetime
+        When to come again, in UTC.
+    reason : str
+        ``rate`` (too many requests), ``quota`` (used up for hours) or ``unknown``.
+    """
+
+    def __init__(
+        self, message: str, *, operation: str, until: datetime, reason: str, retry_after_seconds: float
+    ) -> None:
+        super().__init__(message, service="spotify", operation=operation, retry_after_seconds=retry_after_seconds)
+        self.until = until
+        self.reason = reason
+
+
 class RequestRejectedError(IntegrationError):
     """The service refused this very request (HTTP 4xx): repeating it will not help."""
+
+
+class ConsentNeededError(IntegrationError):
+    """A user's account cannot be read until the user consents (again); the message has the command.
+
+    Attributes
+    ----------
+    tenant, user_id : str
+        Whose account.
+    """
+
+    def __init__(self, message: str, *, service: str, operation: str, tenant: str, user_id: str) -> None:
+        super().__init__(message, service=service, operation=operation)
+        self.tenant = tenant
+        self.user_id = user_id
+
+
+class SpotifyRejectedError(RequestRejectedError):
+    """Spotify refused a request.
+
+    Attributes
+    ----------
+    status : int
+        HTTP status, 400 to 499.
+    """
+
+    def __init__(self, message: str, *, operation: str, status: int) -> None:
+        super().__init__(message, service="spotify", operation=operation)
+        self.status = status
+
+
+class SpotifyUnavailableInModeError(SpotifyRejectedError):
+    """The application's quota mode lacks this: no failure, and nothing that a repetition would change.
+
+    Attributes
+    ----------
+    feature : str
+        What is lacking, e.g. ``new_releases``.
+    """
+
+    def __init__(self, message: str, *, operation: str, status: int, feature: str) -> None:
+        super().__init__(message, operation=operation, status=status)
+        self.feature = feature
 
 
 class UnexpectedResponseError(IntegrationError):

@@ -221,16 +221,26 @@ class HealthReport:
     recommendations: tuple[Recommendation, ...]
 
 
+class NoticeKind(StrEnum):
+    """What a tenant is told of beside incidents."""
+
+    RUN_FAILED = "run.failed"
+    CONSENT_NEEDED = "consent.needed"
+    """An account cannot be read any more until its user consents again."""
+    CONSENT_ENDS = "consent.ends"
+    """A user's consent ends within weeks."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunFailure:
-    """A run, or one tenant's part of it, that failed.
+    """A run, or one tenant's part of it, that failed; or, by its kind, something else that a person has to see to.
 
     Attributes
     ----------
     key : str
         Names the failure for good: it is told once per target, whoever reports it again.
     what : str
-        What failed: a job, an asset or a step. The same thing failing again soon is not told again.
+        What failed: a job, an asset, a step or an account. The same thing failing again soon is not told again.
     error : str
         Without secrets.
     url : str or None
@@ -244,6 +254,7 @@ class RunFailure:
     error: str
     at: datetime
     url: str | None = None
+    kind: NoticeKind = NoticeKind.RUN_FAILED
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,37 @@ class AlertTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class SpotifySource:
+    """Spotify of this tenant; what is None follows the deployment's settings.
+
+    Attributes
+    ----------
+    account : str or None
+        Name of the developer account whose quota is used: tenants that name the same one share it.
+    client_id : str or None
+        Application that is registered with Spotify.
+    client_secret : str or None
+        Where its secret is kept, ``env:NAME`` or ``file:/path``; never the secret itself.
+    sandbox : bool
+        The local sandbox is asked instead of the real service: all of its data are invented.
+    enabled : bool
+        Whether anything is pulled.
+    keep_days : int or None
+        Longest that anything is kept; None: each dataset's own time.
+    max_artists : int
+        The most artists that are followed.
+    """
+
+    account: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = None
+    sandbox: bool = False
+    enabled: bool = False
+    keep_days: int | None = None
+    max_artists: int = 500
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """One tenant, valid, with the deployment's defaults filled in."""
 
@@ -146,7 +177,7 @@ class Tenant:
     system: SystemSource = field(default_factory=SystemSource)
     retention: Retention = field(default_factory=Retention)
     alerts: tuple[AlertTarget, ...] = ()
-    spotify_account: str | None = None
+    spotify: SpotifySource = field(default_factory=SpotifySource)
     synthetic: bool = False
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import dagster as dg
 
-from collectors_dagster.clock import Clock, SystemClock
+from collectors_dagster.clock import AsyncClock, SystemClock
 from collectors_dagster.config import Settings, load_settings
 from collectors_dagster.config.tenants import TenantWatcher
 from collectors_dagster.monitoring.logging import configure_logging
@@ -27,7 +27,7 @@ class Watcher(Protocol):
 class Deployment:
     """Settings, clock and the configured tenants."""
 
-    def __init__(self, settings: Settings, clock: Clock, watcher: Watcher) -> None:
+    def __init__(self, settings: Settings, clock: AsyncClock, watcher: Watcher) -> None:
         self.settings = settings
         self.clock = clock
         self._watcher = watcher

@@ -19,6 +19,7 @@ from tests.support.postgres import PostgresServer, need_edition, running_postgre
 from tests.support.redis import running_redis
 from tests.support.redis_cluster import RedisCluster, running_cluster
 from tests.support.shared_stores import PLACES, SharedPlace, in_memory, in_redis
+from tests.support.spotify import SpotifySandbox, running_spotify_sandbox
 
 TEMPLATE = "collectors_template"
 EDITIONS = [
@@ -153,6 +154,13 @@ def shared_place(request: pytest.FixtureRequest) -> Iterator[SharedPlace]:
         found = request.getfixturevalue("redis_url" if request.param == "redis" else "redis_cluster")
         with in_redis(found if isinstance(found, str) else found.url) as place:
             yield place
+
+
+@pytest.fixture
+def spotify_sandbox(manual_clock: ManualClock) -> Iterator[SpotifySandbox]:
+    """Yield a local Spotify that runs by this test's clock."""
+    with running_spotify_sandbox(clock=manual_clock) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,9 @@ def idle(partition: str) -> Metadata:
 
 
 @dg.multi_asset(name="chain", specs=SPECS, can_subset=True, backfill_policy=dg.BackfillPolicy.single_run())
-def chain(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization]:
+def chain(
+    context: dg.AssetExecutionContext,
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetMaterialization | dg.AssetObservation]:
     """Serve every tenant of the run with nothing."""
     yield from serve_batch(context, dict.fromkeys(STAGES, idle), str, local_deployment())
 

@@ -13,6 +13,7 @@ import typer
 
 from collectors_dagster.clock import Clock, SystemClock
 from collectors_dagster.config import Settings, load_settings
+from collectors_dagster.config.spotify import quota_account
 from collectors_dagster.config.tenants import load_tenants
 from collectors_dagster.errors import ConfigurationError, ServiceTimeoutError
 from collectors_dagster.integrations.orchestrator.api import Launch, Orchestrator, RunStatus
@@ -49,7 +50,7 @@ def pipeline(
     ] = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the last runs, too.")] = True,
 ) -> None:
-    """Collect, train, score and judge."""
+    """Collect, train, score and judge; Spotify is pulled behind it, at the speed of its quota."""
     settings, clock = load_settings(), SystemClock()
     tenants = _chosen(settings, tenant)
     with Orchestrator(settings.dagster.webserver_url) as dagster:
@@ -62,6 +63,7 @@ def pipeline(
             steps.run([_days("collect", COLLECTED, one) for one in stretches])
             steps.run([_model(assets, batch) for assets in _model_runs(group) for batch in _batches(group, order)])
             steps.run([_days("judge", JUDGED, part) for one in stretches for part in one.halves()], wait=wait)
+        steps.run(_spotify(settings, tenants, order, day, clock), wait=False)
     raise typer.Exit(1 if steps.failed else 0)
 
 
@@ -219,6 +221,30 @@ def _days(verb: str, assets: Sequence[str], stretch: Stretch) -> Step:
     first = f"{stretch.batch.first}|{stretch.first_day}"
     last = f"{stretch.batch.last}|{stretch.last_day}"
     return Step(f"{verb} {stretch.shown}", Launch("tenant_day", assets, first, last, _tags()))
+
+
+def _spotify(settings: Settings, tenants: Sequence[Tenant], order: Sequence[str], day: str, clock: Clock) -> list[Step]:
+    """Return the pulls of tenants with a Spotify source, by developer account: only today can be asked for."""
+    today = f"{clock.now():%Y-%m-%d}"
+    pulled = [tenant for tenant in tenants if tenant.spotify.enabled and day in {"", today}]
+    accounts = {quota_account(settings, tenant) for tenant in pulled}
+    return [
+        step
+        for account in sorted(accounts)
+        for batch in _batches([one for one in pulled if quota_account(settings, one) == account], order)
+        for step in _pulls(account, batch, today)
+    ]
+
+
+def _pulls(account: str, batch: Batch, day: str) -> list[Step]:
+    shown = ", ".join(batch.tenants)
+    tags = {"collectors/by": "hand", "collectors/spotify_account": account}
+    snapshots = Launch("spotify_day", (), f"{batch.first}|{day}", f"{batch.last}|{day}", tags)
+    lists = Launch("spotify", (), batch.first, batch.last, tags)
+    return [
+        Step(f"pull plays and saved tracks · {shown}", lists),
+        Step(f"pull the day of Spotify · {shown}", snapshots),
+    ]
 
 
 def _model_runs(tenants: Sequence[Tenant]) -> list[tuple[str, ...]]:

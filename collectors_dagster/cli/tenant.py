@@ -53,7 +53,7 @@ def add(
     webhook: Annotated[
         list[str] | None, typer.Option(help="Alert target NAME=URL; the URL may be env:VARIABLE or file:/path.")
     ] = None,
-    spotify_account: Annotated[str | None, typer.Option(help="Name of the linked Spotify account.")] = None,
+    spotify_account: Annotated[str | None, typer.Option(help="Spotify developer account whose quota is used.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the file of an existing tenant.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -148,7 +148,7 @@ def _as_dict(tenant: Tenant, settings: Settings) -> dict[str, Any]:
             "scope": _scope(tenant.system.scope),
             "max_series": tenant.system.max_series,
         },
-        "spotify": {"account": tenant.spotify_account},
+        "spotify": {"account": tenant.spotify.account, "client_id": tenant.spotify.client_id},
         "retention": {"raw_days": tenant.retention.raw_days, "hourly_days": tenant.retention.hourly_days},
         "alerts": [_target(each) for each in tenant.alerts],
     }

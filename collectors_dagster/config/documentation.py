@@ -119,7 +119,9 @@ def _plain_default(field: FieldInfo) -> str:
         return (field.default.relative_to(PROJECT_ROOT) if own else field.default).as_posix()
     if isinstance(field.default, bool):
         return str(field.default).lower()
-    return "" if field.default is None or field.default == () else str(field.default)
+    if isinstance(field.default, tuple):
+        return ",".join(str(each) for each in field.default)
+    return "" if field.default is None else str(field.default)
 
 
 def _env_blocks() -> Iterator[str]:

@@ -1,10 +1,10 @@
 """How a connection to PostgreSQL is encrypted, in libpq's words."""
 
-import ipaddress
 import os
 from pathlib import Path
 
 from collectors_dagster.config.sections import Postgres
+from collectors_dagster.config.spotify_addresses import is_loopback
 from collectors_dagster.errors import ConfigurationError
 
 TRUST_STORES = (
@@ -27,12 +27,7 @@ def is_local(host: str) -> bool:
     >>> [is_local(host) for host in ("/run/postgresql", "localhost", "127.0.0.1", "::1", "10.0.0.1", "db")]
     [True, True, True, True, False, False]
     """
-    if host.startswith("/") or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host.startswith("/") or is_loopback(host)
 
 
 def encryption(postgres: Postgres, host: str, trust_stores: tuple[Path, ...] = TRUST_STORES) -> dict[str, str]:

@@ -208,6 +208,118 @@ class Bulkhead(BulkheadKeys):
         return self
 
 
+class Cache(Section):
+    """How long what was loaded is used, and how much of it is kept."""
+
+    hot_seconds: float = setting(
+        300.0, unit="seconds", about="Time of what changes often; the shortest time.", at_least=0.1, at_most=31_622_400
+    )
+    warm_seconds: float = setting(
+        3600.0, unit="seconds", about="Time of what changes now and then.", at_least=0.1, at_most=31_622_400
+    )
+    cold_seconds: float = setting(
+        86_400.0,
+        unit="seconds",
+        about="Time of what hardly changes; the longest time.",
+        at_least=0.1,
+        at_most=31_622_400,
+    )
+    jitter: float = setting(
+        0.1, unit="share", about="Of each time, taken off at random at most.", at_least=0, at_most=0.9
+    )
+    staleness: float = setting(
+        0.1,
+        unit="share",
+        about="Of the answers, those that may be older than the last change: times follow observed changes; 0: fixed.",
+        at_least=0,
+        at_most=0.5,
+    )
+    early_refresh_beta: float = setting(
+        1.0,
+        unit="load times",
+        about="Eagerness to load anew before the time is over (XFetch's beta); 0: never.",
+        at_least=0,
+        at_most=10,
+    )
+    negative_seconds: float = setting(
+        60.0, unit="seconds", about="Time for which it is remembered that there is none.", at_least=0, at_most=86_400
+    )
+    stale_while_revalidate_seconds: float = setting(
+        60.0,
+        unit="seconds",
+        about="After its time an answer is still given for so long while one process loads a new one.",
+        at_least=0,
+        at_most=31_622_400,
+    )
+    stale_if_error_seconds: float = setting(
+        3600.0,
+        unit="seconds",
+        about="After its time an answer is still given for so long if loading fails.",
+        at_least=0,
+        at_most=31_622_400,
+    )
+    lease_seconds: float = setting(
+        10.0, unit="seconds", about="Time after which a loader that died is replaced.", at_least=0.1, at_most=3600
+    )
+    max_wait_seconds: float = setting(
+        30.0,
+        unit="seconds",
+        about="Another process's load is waited for so long, then this one loads too.",
+        at_least=0,
+        at_most=3600,
+    )
+    local_seconds: float = setting(
+        5.0,
+        unit="seconds",
+        about="A process believes its own copy for so long; then it has seen what others invalidated.",
+        at_least=0,
+        at_most=86_400,
+    )
+    local_max_bytes: int = setting(
+        32 * 1024**2, unit="bytes", about="Copies in one process.", at_least=1024, at_most=1024**4
+    )
+    local_tenant_max_bytes: int = setting(
+        8 * 1024**2, unit="bytes", about="Copies of one tenant in one process.", at_least=1024, at_most=1024**4
+    )
+    tenant_max_bytes: int = setting(
+        64 * 1024**2,
+        unit="bytes",
+        about="What a tenant's caches may have in Redis; what was used longest ago goes first.",
+        at_least=64 * 1024,
+        at_most=1024**4,
+    )
+    value_max_bytes: int = setting(
+        1024**2,
+        unit="bytes",
+        about="Larger values are not kept, and none is unpacked to more; at most a 16th of tenant_max_bytes.",
+        at_least=1024,
+        at_most=256 * 1024**2,
+    )
+    compression: Literal["auto", "none", "gzip", "lz4", "zstd"] = setting(
+        "auto", unit="", about="Codec of values; auto measures which saves most."
+    )
+    compression_min_bytes: int = setting(
+        1024, unit="bytes", about="Smaller values are kept as they are.", at_least=0, at_most=1024**3
+    )
+    compression_min_saving: float = setting(
+        0.2, unit="share", about="Values of which less is saved are kept as they are.", at_least=0, at_most=0.99
+    )
+
+    @model_validator(mode="after")
+    def _can_work(self) -> Self:
+        if not self.hot_seconds <= self.warm_seconds <= self.cold_seconds:
+            raise ValueError(
+                f"hot_seconds {self.hot_seconds:g}, warm_seconds {self.warm_seconds:g} and cold_seconds "
+                f"{self.cold_seconds:g} do not grow in this order"
+            )
+        if self.value_max_bytes * 16 > self.tenant_max_bytes:
+            raise ValueError(
+                f"value_max_bytes {self.value_max_bytes} is more than a 16th of tenant_max_bytes "
+                f"{self.tenant_max_bytes}, on which a value must find its place"
+            )
+        return self
+
+
 class Leadership(Section):
     """Who leads, and how tenants are divided among instances."""
 

@@ -12,6 +12,7 @@ from collectors_dagster.config.fields import Section, section, setting
 from collectors_dagster.config.policy_sections import (
     BUILT_IN,
     Bulkhead,
+    Cache,
     CircuitBreaker,
     Leadership,
     RateLimiter,
@@ -22,6 +23,7 @@ from collectors_dagster.config.policy_sections import (
     merged,
 )
 from collectors_dagster.config.redis_address import parse_address
+from collectors_dagster.config.spotify_addresses import checked_client_id, checked_redirect_uri, checked_service_url
 from collectors_dagster.errors import ConfigurationError
 
 DebuggableComponent = Literal["agent", "scorer", "supervisor", "runs"]
@@ -33,6 +35,7 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|/[^\s\x00?#]
 _SENSITIVE = re.compile(r"(?:(?:\*|[a-z][a-z0-9_]*)\.)?[a-zA-Z_][a-zA-Z0-9_]*")
 _METRIC = re.compile(r"[a-z][a-z0-9_]*")
 _PREFIX = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
+_SCOPE = re.compile(r"[a-z][a-z-]{0,63}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
@@ -75,6 +78,10 @@ class Ports(Section):
     mlflow: int = setting(15000, unit="port", about="MLflow server.", at_least=1, at_most=65535)
     agent: int = setting(19100, unit="port", about="The agent's metrics and health.", at_least=1, at_most=65535)
     metrics: int = setting(19101, unit="port", about="Metrics of the policies.", at_least=1, at_most=65535)
+
+    spotify_sandbox: int = setting(
+        18888, unit="port", about="The local Spotify with invented data.", at_least=1, at_most=65535
+    )
 
     @model_validator(mode="after")
     def _no_port_twice(self) -> Self:
@@ -206,10 +213,111 @@ class Redis(Section):
 
 
 class Spotify(Section):
-    """The application registered with Spotify."""
+    """The application registered with Spotify, and where the service is."""
 
     client_id: str | None = setting(None, unit="", about="Client id of the application.")
     client_secret: SecretStr | None = setting(None, unit="", about="Client secret of the application.")
+    accounts_url: str = setting(
+        "https://accounts.spotify.com", unit="URL", about="The accounts service: https, or http on this machine."
+    )
+    api_url: str = setting(
+        "https://api.spotify.com/v1", unit="URL", about="The Web API: https, or http on this machine."
+    )
+    redirect_uri: str = setting(
+        "http://127.0.0.1/callback",
+        unit="URL",
+        about="Where a user's consent comes back to: registered with the application; without a port, any free one.",
+    )
+    scopes: tuple[str, ...] = setting(
+        (
+            "user-library-read",
+            "user-follow-read",
+            "user-top-read",
+            "user-read-recently-played",
+            "user-read-private",
+            "playlist-read-private",
+            "playlist-read-collaborative",
+        ),
+        unit="",
+        about="What users are asked to allow.",
+    )
+    token_keys: SecretStr | None = setting(
+        None,
+        unit="",
+        about="Keys that encrypt tokens in the database, 32 bytes in base64 each, the present one first.",
+    )
+    token_keys_file: Path | None = setting(
+        None, unit="absolute path", about="The same in a file that only its owner may read."
+    )
+    rate_limit: int = setting(
+        0,
+        unit="requests",
+        about="Requests that Spotify takes from the developer account in a window; 0: not known, it is learned.",
+        at_least=0,
+        at_most=10_000,
+    )
+    rate_window_seconds: float = setting(
+        30.0, unit="seconds", about="Length of Spotify's rolling window.", at_least=0.1, at_most=3600
+    )
+    rate_guess: int = setting(
+        60,
+        unit="requests",
+        about="Requests in a window that all processes share while Redis is away and no limit is known.",
+        at_least=1,
+        at_most=10_000,
+    )
+    in_flight: int = setting(
+        8, unit="requests", about="Requests of one client under way at once.", at_least=1, at_most=32
+    )
+
+    @field_validator("client_id")
+    @classmethod
+    def _client_id(cls, value: str | None) -> str | None:
+        return None if value is None else checked_client_id(value)
+
+    @field_validator("accounts_url", "api_url")
+    @classmethod
+    def _service(cls, value: str) -> str:
+        return checked_service_url(checked_url(value))
+
+    @field_validator("redirect_uri")
+    @classmethod
+    def _redirect(cls, value: str) -> str:
+        return checked_redirect_uri(checked_url(value))
+
+    @field_validator("scopes", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        """Split text, which is all that an environment variable can be."""
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("scopes")
+    @classmethod
+    def _scope_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _SCOPE.fullmatch(name):
+                raise ValueError(f"{name[:40]!r} is no scope; write e.g. user-library-read")
+        return value
+
+    @field_validator("token_keys_file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
+            raise ValueError("it must be an absolute path: processes start from different directories")
+        return value
+
+
+class SpotifySandbox(Section):
+    """The local Spotify with invented data, for tenants whose file says `sources.spotify.sandbox`."""
+
+    mode: Literal["extended", "development"] = setting(
+        "extended", unit="", about="Quota mode: what new applications get from Spotify is development."
+    )
+    requests: int = setting(
+        60, unit="requests", about="Requests that it takes in a window.", at_least=1, at_most=1_000_000
+    )
+    window_seconds: float = setting(30.0, unit="seconds", about="Its rolling window.", at_least=0.1, at_most=86_400)
+    seed: int = setting(1, unit="number", about="Another number, another world.", at_least=0, at_most=2**31)
 
 
 class Mlflow(Section):
@@ -271,6 +379,7 @@ class Patterns(Section):
 
     circuit_breaker: CircuitBreaker = section(CircuitBreaker, "When to stop calling.")
     rate_limiter: RateLimiter = section(RateLimiter, "How fast to call.")
+    cache: Cache = section(Cache, "What to call only once.")
     retry: Retry = section(Retry, "How to repeat.")
     bulkhead: Bulkhead = section(Bulkhead, "How many at once.")
     deadline_seconds: float = setting(

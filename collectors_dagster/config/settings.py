@@ -33,6 +33,7 @@ from collectors_dagster.config.sections import (
     RetentionDefaults,
     Scorer,
     Spotify,
+    SpotifySandbox,
     checked_host,
     checked_url,
 )
@@ -83,6 +84,7 @@ class Settings(BaseSettings, Section):
     postgres: Postgres = section(Postgres, "The database.")
     redis: Redis = section(Redis, "Shared state.")
     spotify: Spotify = section(Spotify, "The application registered with Spotify.")
+    spotify_sandbox: SpotifySandbox = section(SpotifySandbox, "The local Spotify with invented data.")
     mlflow: Mlflow = section(Mlflow, "The model registry.")
     dagster: Dagster = section(Dagster, "How runs are cut and shown.")
     collectors: Collectors = section(Collectors, "Sources of metrics.")
@@ -161,6 +163,11 @@ class Settings(BaseSettings, Section):
     def local_address(self) -> str:
         """The address at which this machine reaches its own servers."""
         return "127.0.0.1" if self.bind_address in _EVERY_INTERFACE else self.bind_address
+
+    @property
+    def spotify_sandbox_url(self) -> str:
+        """The local Spotify: its accounts service, and below ``/v1`` its Web API. It listens on this machine alone."""
+        return f"http://127.0.0.1:{self.ports.spotify_sandbox}"
 
     @property
     def agent_url(self) -> str | None:

@@ -10,6 +10,7 @@ from collectors_dagster.config.documents import KeyPath
 from collectors_dagster.config.explanations import explain, nearest
 from collectors_dagster.config.fields import Section, section, setting
 from collectors_dagster.config.sections import checked_address
+from collectors_dagster.config.spotify_addresses import checked_client_id
 from collectors_dagster.errors import ConfigurationError, TenantIsolationError
 from collectors_dagster.scopes import ProcessSelector, Scope, checked_cgroup_pattern
 from collectors_dagster.tenants import SLOWEST_SECONDS, Sampling, SystemSource, Tier, checked_tenant_id
@@ -184,17 +185,60 @@ class SystemPerformanceSource(_TenantSection):
         return self
 
 
-class SpotifySource(_TenantSection):
-    """Spotify of this tenant."""
+class SpotifyChoice(_TenantSection):
+    """Spotify of this tenant; what is left out follows the deployment's settings."""
 
-    account: Label | None = setting(None, unit="", about="Name of the linked account, none without Spotify.")
+    account: Label | None = setting(
+        None,
+        unit="",
+        about="Developer account whose quota is used, shared by tenants that name it; left out: client_id.",
+    )
+    client_id: str | None = setting(None, unit="", about="Client id of an application of the tenant's own.")
+    client_secret: str | None = Field(
+        default=None,
+        repr=False,
+        description="Where its client secret is kept: `env:NAME` or `file:/path`, never the secret itself.",
+        json_schema_extra={"secret": True},  # somebody will write the secret itself: no message may repeat it
+    )
+    sandbox: bool = setting(default=False, unit="", about="Ask the local sandbox, whose data are invented.")
+    enabled: bool | None = setting(
+        None, unit="", about="Pull its users' data; left out: where account, client_id or sandbox is set."
+    )
+    keep_days: int | None = setting(
+        None, unit="days", about="Longest that anything is kept; docs/spotify.md has each dataset's own.", at_least=1
+    )
+    max_artists: int = setting(
+        500,
+        unit="artists",
+        about="Artists that are followed, those that users follow first.",
+        at_least=1,
+        at_most=10_000,
+    )
+
+    @field_validator("client_id")
+    @classmethod
+    def _client_id(cls, value: str | None) -> str | None:
+        return None if value is None else checked_client_id(value)
+
+    @field_validator("client_secret")
+    @classmethod
+    def _reference(cls, value: str | None) -> str | None:
+        if value is not None and not _REFERENCE.fullmatch(value):
+            raise ValueError("it must say where the secret is kept, as env:NAME or file:/path, not the secret itself")
+        return value
+
+    @model_validator(mode="after")
+    def _secret_of_an_application(self) -> Self:
+        if self.client_secret is not None and self.client_id is None:
+            raise ValueError("client_secret belongs to a client_id of the tenant's own: name that too")
+        return self
 
 
 class Sources(_TenantSection):
     """What is collected for this tenant."""
 
     system_performance: SystemPerformanceSource = section(SystemPerformanceSource, "Host performance.")
-    spotify: SpotifySource = section(SpotifySource, "Spotify.")
+    spotify: SpotifyChoice = section(SpotifyChoice, "Spotify.")
 
 
 class RetentionChoice(_TenantSection):

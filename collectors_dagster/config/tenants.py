@@ -13,10 +13,24 @@ from collectors_dagster.config.files import remove_durably, write_atomically
 from collectors_dagster.config.sections import checked_address
 from collectors_dagster.config.settings import Settings, shown_path
 from collectors_dagster.config.surroundings import process_environment
-from collectors_dagster.config.tenant_schema import KNOWN_COLLECTORS, AlertChoice, TenantFile, checked_tenant_file
+from collectors_dagster.config.tenant_schema import (
+    KNOWN_COLLECTORS,
+    AlertChoice,
+    SpotifyChoice,
+    TenantFile,
+    checked_tenant_file,
+)
 from collectors_dagster.config.watching import POLL_SECONDS, Fingerprint
 from collectors_dagster.errors import ConfigurationError, TenantIsolationError
-from collectors_dagster.tenants import AlertTarget, Retention, SystemSource, Tenant, TenantDirectory, checked_tenant_id
+from collectors_dagster.tenants import (
+    AlertTarget,
+    Retention,
+    SpotifySource,
+    SystemSource,
+    Tenant,
+    TenantDirectory,
+    checked_tenant_id,
+)
 
 _SUFFIX = ".yml"
 _NOT_OURS = re.compile(r"\..*|.*~|.*\.(md|txt|bak|orig|swp|tmp)")
@@ -271,8 +285,19 @@ class _Reader:
     def _address(self, choice: AlertChoice) -> str | None:
         if choice.url is None or choice.holds_address:
             return choice.url
-        dotenv = self._settings.config_dir.parent / ".env"
-        return checked_address(referenced(choice.url, with_dotenv(process_environment(), dotenv)))
+        return checked_address(secret_behind(choice.url, self._settings))
+
+
+def secret_behind(reference: str, settings: Settings) -> str:
+    """Return the secret that a tenant file names as ``env:NAME`` or ``file:/path``.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is nothing behind it.
+    """
+    dotenv = settings.config_dir.parent / ".env"
+    return referenced(reference, with_dotenv(process_environment(), dotenv))
 
 
 def parse_tenant(content: bytes, shown: str, *, expected_id: str) -> TenantFile:
@@ -303,8 +328,22 @@ def as_tenant(file: TenantFile, settings: Settings, alerts: tuple[AlertTarget, .
             hourly_days=file.retention.hourly_days or settings.retention.hourly_days,
         ),
         alerts=alerts,
-        spotify_account=file.sources.spotify.account,
+        spotify=_spotify(file.sources.spotify),
         synthetic=file.synthetic,
+    )
+
+
+def _spotify(chosen: SpotifyChoice) -> SpotifySource:
+    return SpotifySource(
+        account=chosen.account,
+        client_id=chosen.client_id,
+        client_secret=chosen.client_secret,
+        sandbox=chosen.sandbox,
+        enabled=chosen.enabled
+        if chosen.enabled is not None
+        else bool(chosen.account or chosen.client_id or chosen.sandbox),
+        keep_days=chosen.keep_days,
+        max_artists=chosen.max_artists,
     )
 
 

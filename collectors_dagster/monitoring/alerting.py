@@ -1,4 +1,4 @@
-"""Telling tenants: new incident events and failed runs, until they are told.
+"""Telling tenants: new incident events, failed runs and consents that end, until they are told.
 
 What is to be sent is first noted in the store's ledger, which then decides who may send what: nothing depends on
 this process living on. Each target is a queue of its own, worked off in order and beside the others: a target that
@@ -19,6 +19,7 @@ from collectors_dagster.errors import CollectorsError
 from collectors_dagster.integrations.notify import AlertMessage
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.monitoring.alerts import failure_message, incident_message, plan_alerts
+from collectors_dagster.monitoring.consent_alerts import note_consent_alerts
 from collectors_dagster.patterns.retry import backoff_seconds
 from collectors_dagster.records import RunFailure
 from collectors_dagster.security.redaction import Redactor
@@ -127,6 +128,7 @@ def deliver_alerts(
     events = store.incidents.events_after(cursor, EVENTS_AT_ONCE)
     planned = plan_alerts((event for event in events if event.at > since), tenants)
     store.alerts.enqueue([(one.source_id, one.target.name) for one in planned])
+    note_consent_alerts(store, tenants, clock.now())
     tally = _work_off(_due(store, tenants, since), sender, clock, patience_seconds)
     last = events[-1].id if events else cursor
     return AlertingReport(last, len(events), tally.delivered, tally.failed, tally.waiting)

@@ -8,19 +8,32 @@ from datetime import timedelta
 from collectors_dagster.integrations.notify.message import (
     AlertKind,
     AlertMessage,
+    ConsentPart,
     ContributionPart,
     FailurePart,
     IncidentPart,
     TenantPart,
 )
 from collectors_dagster.monitoring.wording import contribution_text
-from collectors_dagster.records import Contribution, Incident, IncidentEvent, IncidentEventKind, RunFailure
+from collectors_dagster.records import (
+    Contribution,
+    Incident,
+    IncidentEvent,
+    IncidentEventKind,
+    NoticeKind,
+    RunFailure,
+)
 from collectors_dagster.tenants import AlertTarget, Tenant
 
 _KINDS = {
     IncidentEventKind.OPENED: AlertKind.OPENED,
     IncidentEventKind.UPDATED: AlertKind.UPDATED,
     IncidentEventKind.RESOLVED: AlertKind.RESOLVED,
+}
+_MARKS = {
+    NoticeKind.RUN_FAILED: "FAILED",
+    NoticeKind.CONSENT_NEEDED: "CONSENT NEEDED",
+    NoticeKind.CONSENT_ENDS: "CONSENT ENDS SOON",
 }
 _ERROR_CHARACTERS = 500
 
@@ -67,15 +80,18 @@ def incident_message(event: IncidentEvent, tenant: Tenant) -> AlertMessage:
 
 
 def failure_message(failure: RunFailure, tenant: Tenant) -> AlertMessage:
-    """Return the message about a failed run."""
+    """Return the message about a failed run, or another notice of the same ledger."""
     error = failure.error.strip()[:_ERROR_CHARACTERS]
+    first = error.splitlines()[0] if error else "no message"
+    of_run = failure.kind is NoticeKind.RUN_FAILED
     return AlertMessage(
         id=f"{tenant.id}-failure-{failure.key}",
-        kind=AlertKind.RUN_FAILED,
+        kind=AlertKind(failure.kind.value),
         at=failure.at,
-        text=f"[FAILED] {tenant.name}: {failure.what}: {error.splitlines()[0] if error else 'no message'}",
+        text=f"[{_MARKS[failure.kind]}] {tenant.name}: {failure.what}: {first}",
         tenant=_tenant_part(tenant),
-        failure=FailurePart(run_id=failure.run_id, what=failure.what, error=error, url=failure.url),
+        failure=FailurePart(run_id=failure.run_id, what=failure.what, error=error, url=failure.url) if of_run else None,
+        consent=None if of_run else ConsentPart(account=failure.what, reason=error),
     )
 
 

@@ -364,7 +364,7 @@ class SharedBulkhead:
 
     def _left(self, holder: str) -> Plan[None]:
         try:
-            yield Run(LEAVE, self._key, (holder,))
+            yield Run(LEAVE, self._key, (holder,), late=True)
         except SharedStateUnavailableError:
             return  # its lease ends by itself
 

@@ -278,7 +278,7 @@ class RateLimiter:
     def _told_ban(self) -> Plan[None]:
         left = self._banned_until - self._clock.monotonic()
         if left > 0:
-            yield Run(PAUSE, self._key, (int(left * 1e6),))
+            yield Run(PAUSE, self._key, (int(left * 1e6),), late=True)
         self._untold_ban = False
 
     def _at_once(self, cost: int) -> bool:

@@ -293,7 +293,7 @@ class Retry:
         async def aguarded(*args: Any, **kwargs: Any) -> Any:
             started = begun()
             try:
-                return await coroutine(*args, **kwargs)
+                return await (coroutine(*args, **kwargs) if kwargs else coroutine(*args))  # an empty dict costs, too
             except Exception as error:
                 course, delay = self._first_failure(error, started)
                 if delay is None:

@@ -11,7 +11,9 @@ from collectors_dagster import __version__
 from collectors_dagster.clock import Clock
 from collectors_dagster.config import Settings
 from collectors_dagster.config.settings import PROJECT_ROOT
+from collectors_dagster.config.spotify import uses_sandbox
 from collectors_dagster.config.surroundings import process_environment
+from collectors_dagster.config.tenants import load_tenants
 from collectors_dagster.errors import StartupError
 from collectors_dagster.security.secrets import read_or_create
 from collectors_dagster.supervisor import dagster_process, postgres, probes, redis
@@ -53,6 +55,7 @@ class Stack:
             self._daemon,
             self._agent,
             self._scorer,
+            *([self._spotify_sandbox, self._spotify_consent] if uses_sandbox(load_tenants(settings).tenants) else []),
         ]
         return [make() for make in build]
 
@@ -238,6 +241,42 @@ class Stack:
             address=settings.metrics_url,
             listens_on=settings.metrics.address,
             address_setting=("metrics", "address"),
+        )
+
+    def _spotify_sandbox(self) -> Component:
+        settings = self.settings
+        port = settings.ports.spotify_sandbox
+        return Component(
+            name="spotify-sandbox",
+            prepare=self._launch_spotify_sandbox,
+            answers=lambda _: probes.page_answers("127.0.0.1", port, "/sandbox"),
+            ports={"spotify_sandbox": port},
+            listens_on="127.0.0.1",
+            address=settings.spotify_sandbox_url,
+            version=__version__,
+            look_at="stands in for Spotify: INVENTED data",
+        )
+
+    def _launch_spotify_sandbox(self) -> Launch:
+        chosen = self.settings.spotify_sandbox
+        directory = self.settings.home / "spotify-sandbox"
+        directory.mkdir(exist_ok=True)
+        words = ("--port", str(self.settings.ports.spotify_sandbox), "--mode", chosen.mode, "--seed", str(chosen.seed))
+        limit = ("--rate", f"{chosen.requests}/{chosen.window_seconds}")
+        state = ("--state", str(directory / "state.json"))
+        return self._python(
+            "-m", "collectors_dagster.cli", "sandbox", "spotify", *words, *limit, *state, environment={}
+        )
+
+    def _spotify_consent(self) -> Component:
+        return Component(
+            name="spotify-consent",
+            prepare=lambda: self._ours("sandbox", "connect"),
+            answers=lambda _: False,
+            needs=("migrations", "spotify-sandbox"),
+            one_shot=True,
+            version=__version__,
+            look_at="collectors spotify accounts",
         )
 
     def _resident(self, name: str, *, needs: tuple[str, ...], look_at: str) -> Component:

@@ -14,10 +14,14 @@ from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.definitions import composed
 from collectors_dagster.errors import ConfigurationError
 from sensors.schedules import SCHEDULES
+from sensors.spotify import SPOTIFY_SCHEDULES
 from tests.support.environment import clean_environment
 
 SNAPSHOT = Path(__file__).parent / "definitions.json"
-HEAVY = ("redis", "numpy", "pandas", "sklearn", "mlflow", "pynvml", "httpx", "matplotlib", "skops")
+HEAVY = (
+    *("redis", "numpy", "pandas", "sklearn", "mlflow", "pynvml", "httpx", "matplotlib", "skops"),
+    *("collectors_dagster.collectors.spotify", "collectors_dagster.integrations.timescale.spotify"),
+)
 
 
 def described() -> dict[str, object]:
@@ -37,7 +41,7 @@ def described() -> dict[str, object]:
         },
         "checks": sorted(f"{key.asset_key.to_user_string()}:{key.name}" for key in graph.asset_check_keys),
         "jobs": sorted(job.name for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")),
-        "schedules": {one.name: one.cron_schedule for one in SCHEDULES},
+        "schedules": {one.name: str(one.cron_schedule) for one in (*SCHEDULES, *SPOTIFY_SCHEDULES)},
         "sensors": {one.name: one.minimum_interval_seconds for one in definitions.sensors or ()},
     }
 

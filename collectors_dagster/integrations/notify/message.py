@@ -16,6 +16,8 @@ class AlertKind(StrEnum):
     UPDATED = "incident.updated"
     RESOLVED = "incident.resolved"
     RUN_FAILED = "run.failed"
+    CONSENT_NEEDED = "consent.needed"
+    CONSENT_ENDS = "consent.ends"
 
 
 class _Part(BaseModel):
@@ -65,6 +67,13 @@ class FailurePart(_Part):
     url: str | None = Field(description="Where to look, if the web UI's address is known.")
 
 
+class ConsentPart(_Part):
+    """An account whose user has to consent again."""
+
+    account: str = Field(description="Whose account, at which service.")
+    reason: str = Field(description="What happened or will happen, and what to do.")
+
+
 class AlertMessage(_Part):
     """The whole body."""
 
@@ -78,3 +87,4 @@ class AlertMessage(_Part):
     tenant: TenantPart = Field(description="Whose alert it is.")
     incident: IncidentPart | None = Field(default=None, description="Of `incident.*`: the incident.")
     failure: FailurePart | None = Field(default=None, description="Of `run.failed`: the failure.")
+    consent: ConsentPart | None = Field(default=None, description="Of `consent.*`: the account.")

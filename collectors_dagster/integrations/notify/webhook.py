@@ -4,8 +4,7 @@ An address often *is* the credential, so neither errors nor logs hold it: errors
 """
 
 import logging
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 import httpx
 
@@ -18,6 +17,7 @@ from collectors_dagster.errors import (
     ServiceUnreachableError,
 )
 from collectors_dagster.integrations.notify.message import AlertMessage
+from collectors_dagster.integrations.retry_after import retry_after_seconds
 
 TIMEOUT_SECONDS = 5.0
 _MAX_RETRY_AFTER_SECONDS = 3600.0
@@ -77,7 +77,7 @@ def _refusal(response: httpx.Response, service: str, now: datetime) -> Collector
     status = response.status_code
     if 200 <= status < 300:
         return None
-    wait = retry_after_seconds(response.headers.get("Retry-After"), now)
+    wait = retry_after_seconds(response.headers.get("Retry-After"), now, at_most=_MAX_RETRY_AFTER_SECONDS)
     if status == 429:
         return RateLimitedError(
             f"{service}: asked us to come back later (429)",
@@ -93,27 +93,3 @@ def _refusal(response: httpx.Response, service: str, now: datetime) -> Collector
         )
     hint = "redirects are not followed, name the final address" if 300 <= status < 400 else "check the target"
     return RequestRejectedError(f"{service}: refused ({status}); {hint}", service=service, operation=_OPERATION)
-
-
-def retry_after_seconds(header: str | None, now: datetime) -> float | None:
-    """Read a ``Retry-After`` header, in seconds or as a date (RFC 9110, 10.2.3); at most an hour.
-
-    Examples
-    --------
-    >>> retry_after_seconds("120", datetime(2026, 1, 1, tzinfo=UTC))
-    120.0
-    >>> retry_after_seconds("soon", datetime(2026, 1, 1, tzinfo=UTC)) is None
-    True
-    """
-    if header is None:
-        return None
-    try:
-        seconds = float(header) if header.isascii() and header.isdigit() else _seconds_until(header, now)
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_SECONDS)
-
-
-def _seconds_until(date: str, now: datetime) -> float:
-    moment = parsedate_to_datetime(date)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now.timestamp()

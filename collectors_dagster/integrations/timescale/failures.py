@@ -1,4 +1,4 @@
-"""Failed runs, and the ledger of telling tenants about them."""
+"""Failed runs and other notices, and the ledger of telling tenants about them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from collectors_dagster.integrations.timescale.database import Database
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.repeating import repeatable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
-from collectors_dagster.records import RunFailure
+from collectors_dagster.records import NoticeKind, RunFailure
 
 QUERIES = load_queries("failures")
 QUIET = timedelta(hours=1)
@@ -68,7 +68,7 @@ class FailureLedger:
         wanted = {"limit": limit, "since": since}
         with self._database.transaction("list pending alerts") as cursor:
             return [
-                PendingFailure(row[4], RunFailure(*row[5:]), *row[:4])
+                PendingFailure(row[4], RunFailure(*(*row[5:12], NoticeKind(row[12]))), *row[:4])
                 for row in cursor.execute(QUERIES["pending"], wanted)
             ]
 
@@ -83,4 +83,5 @@ def _row(key: int, failure: RunFailure) -> dict[str, object]:
         "url": failure.url,
         "at": failure.at,
         "quiet": QUIET,
+        "kind": failure.kind.value,
     }

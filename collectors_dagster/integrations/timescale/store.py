@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collectors_dagster.integrations.timescale.rollups import RollupTable
     from collectors_dagster.integrations.timescale.samples import SampleTable
     from collectors_dagster.integrations.timescale.scores import ScoreTable
+    from collectors_dagster.integrations.timescale.spotify import SpotifyStore
+    from collectors_dagster.integrations.timescale.spotify_accounts import SpotifyAccountTable
     from collectors_dagster.integrations.timescale.sql_roles import SqlRoleTable
 
 
@@ -136,11 +138,27 @@ class Store:
         return PlantedTable(self._database, self.tenants)
 
     @cached_property
+    def spotify_accounts(self) -> "SpotifyAccountTable":
+        """Spotify accounts and their sealed tokens."""
+        from collectors_dagster.integrations.timescale.spotify_accounts import (  # noqa: PLC0415 - see above
+            SpotifyAccountTable,
+        )
+
+        return SpotifyAccountTable(self._database, self.tenants)
+
+    @cached_property
     def sql_roles(self) -> "SqlRoleTable":
         """Database logins of tenants and staff."""
         from collectors_dagster.integrations.timescale.sql_roles import SqlRoleTable  # noqa: PLC0415 - see above
 
         return SqlRoleTable(self._database, self.tenants, self._conninfo)
+
+    @cached_property
+    def spotify(self) -> "SpotifyStore":
+        """What was pulled from Spotify."""
+        from collectors_dagster.integrations.timescale.spotify import SpotifyStore  # noqa: PLC0415 - see above
+
+        return SpotifyStore(self._database, self.tenants)
 
     @cached_property
     def compression(self) -> "ChunkCompression":

@@ -21,7 +21,7 @@ from collectors_dagster.errors import (
 )
 from collectors_dagster.integrations.notify import AlertMessage, Notifier
 from collectors_dagster.integrations.notify.message import AlertKind, TenantPart
-from collectors_dagster.integrations.notify.webhook import retry_after_seconds
+from collectors_dagster.integrations.retry_after import retry_after_seconds
 from collectors_dagster.patterns.policies import Policies
 from collectors_dagster.patterns.shared_state import SharedStore
 from collectors_dagster.tenants import AlertTarget
@@ -218,4 +218,4 @@ def test_target_without_an_address_or_of_an_unknown_kind_says_so(notifier: Notif
     ],
 )
 def test_retry_after_is_read_in_both_forms_and_bounded(header: str | None, seconds: float | None) -> None:
-    assert retry_after_seconds(header, NOW) == seconds
+    assert retry_after_seconds(header, NOW, at_most=3600) == seconds

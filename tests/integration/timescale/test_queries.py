@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from collectors_dagster.integrations.timescale.edition import Edition
 from collectors_dagster.integrations.timescale.queries import NamedQuery, named_queries, query_files
 from collectors_dagster.integrations.timescale.retention import AGENTS, BOOKS, DERIVED
+from collectors_dagster.integrations.timescale.spotify_retention import FORGOTTEN, ORPHANS, PRUNED
 
 PARAMETER = re.compile(r"%\((\w+)\)s")
 ALL = [(table, query) for table in query_files() for query in named_queries(table)]
@@ -21,6 +22,7 @@ PREPARED = [(title, query) for title, (_, query) in zip(TITLES, ALL, strict=True
 LEVELS = ("hourly", "daily")
 BUILT: dict[str, dict[str, tuple[str, ...]]] = {
     "retention": {"prune": (*DERIVED, *BOOKS, *AGENTS)},
+    "spotify_retention": {"prune": PRUNED, "forget": (*FORGOTTEN, *ORPHANS)},
     "rollups": dict.fromkeys(("delete", "insert", "count", "delete_bins", "insert_bins"), LEVELS),
     "full": {"bounds": LEVELS, "refresh": LEVELS, "add_up": LEVELS},
 }

@@ -73,7 +73,7 @@ def test_every_option_of_add_reaches_the_tenant(run: Run) -> None:
     assert found["system_performance"]["collectors"] == ["cgroup", "process"]
     assert found["system_performance"]["max_series"] == 40
     assert found["retention"] == {"raw_days": 3, "hourly_days": 30}
-    assert found["spotify"] == {"account": "main"}
+    assert found["spotify"] == {"account": "main", "client_id": None}
     assert [each["name"] for each in found["alerts"]] == ["log", "ops"]
     assert found["alerts"][1]["host"] == "hooks.example"
     assert "canary" not in answer.out + run("show acme").out + run("list").out

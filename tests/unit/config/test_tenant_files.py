@@ -3,7 +3,7 @@ import pytest
 from collectors_dagster.config.tenants import load_tenants
 from collectors_dagster.errors import ConfigurationError
 from collectors_dagster.scopes import ProcessSelector, Scope
-from collectors_dagster.tenants import AlertTarget, Retention, Sampling, SystemSource, Tier
+from collectors_dagster.tenants import AlertTarget, Retention, Sampling, SpotifySource, SystemSource, Tier
 from tests.support.project import ACME, Project
 
 FULL = """\
@@ -42,7 +42,7 @@ def test_everything_a_tenant_file_says_is_served(project: Project) -> None:
         anomaly_threshold=0.95,
     )
     assert tenant.retention == Retention(2, 20)
-    assert tenant.spotify_account == "acme-main"
+    assert tenant.spotify == SpotifySource(account="acme-main")
     assert tenant.alerts == (
         AlertTarget("log", "log"),
         AlertTarget("webhook", "ops", "https://hooks.example/T0/secret"),

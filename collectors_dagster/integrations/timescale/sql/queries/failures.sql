@@ -4,12 +4,12 @@ select pg_advisory_xact_lock(hashtextextended('collectors:failures', %(tenant_ke
 
 -- name: record
 -- Records a failure; nothing comes back if it is known, or if the same thing failed within the quiet time.
-insert into core.failure (tenant_key, key, run_id, what, error, url, at)
+insert into core.failure (tenant_key, key, run_id, what, error, url, at, kind)
 select %(tenant_key)s::integer, %(key)s::text, %(run_id)s::text, %(what)s::text, %(error)s::text, %(url)s::text,
-       %(at)s::timestamptz
+       %(at)s::timestamptz, %(kind)s::text
 where not exists (
     select from core.failure
-    where tenant_key = %(tenant_key)s::integer and what = %(what)s::text
+    where tenant_key = %(tenant_key)s::integer and what = %(what)s::text and kind = %(kind)s::text
       and at > %(at)s::timestamptz - %(quiet)s::interval and at <= %(at)s::timestamptz
 )
 on conflict (tenant_key, key) do nothing
@@ -38,7 +38,8 @@ where failure_id = %(failure_id)s::bigint and target = %(target)s::text and stat
 
 -- name: pending
 -- Alerts of failures since an instant that can be claimed again, oldest first.
-select a.target, a.attempts, a.updated_at, a.last_error, f.failure_id, t.tenant_id, f.key, f.run_id, f.what, f.error, f.at, f.url
+select a.target, a.attempts, a.updated_at, a.last_error, f.failure_id, t.tenant_id, f.key, f.run_id, f.what, f.error, f.at, f.url,
+       f.kind
 from core.failure_alert a
 join core.failure f using (failure_id)
 join core.tenant t using (tenant_key)

@@ -1,0 +1,56 @@
+"""The releases of the artists that a tenant's users follow and hear.
+
+Spotify lists an artist's albums by kind, then by date, so that a new single may stand on the last page. What tells that
+there is one is the number of albums: where it is the one that is stored, the first page is enough.
+"""
+
+import asyncio
+
+from collectors_dagster.collectors.spotify.pulling import Pulled, Pulling
+from collectors_dagster.collectors.spotify.rows import album_rows, items_of
+from collectors_dagster.errors import RequestRejectedError, SpotifyUnavailableInModeError
+from collectors_dagster.integrations.timescale.spotify_rows import AlbumRow
+
+GROUPS = "album,single"
+LONGEST = {"extended": 50}
+"""Albums of one page by quota mode."""
+SHORT = 10
+"""The same in development mode, and where it is not known."""
+
+
+async def pull(work: Pulling) -> Pulled:
+    """Store the albums of all artists, one artist after the other in the order of their ids."""
+    position = work.left_of_today()
+    wanted = sorted(
+        await asyncio.to_thread(work.store.artists.wanted, work.scope.tenant_id, work.clock.now(), work.max_artists)
+    )
+    left = [artist_id for artist_id in wanted if artist_id > position.get("after", "")]
+    limit = LONGEST.get((await work.client.capabilities()).mode, SHORT) if left else SHORT
+    new, refused = 0, 0
+    for number, artist_id in enumerate(left, start=len(wanted) - len(left) + 1):
+        try:
+            new += await _artist(work, artist_id, limit)
+        except SpotifyUnavailableInModeError:
+            raise
+        except RequestRejectedError:
+            refused += 1  # of this artist, say: it is not known any more
+        work.progress("artists", number, len(wanted))
+    notes = (f"the albums of {refused} artists cannot be read",) if refused else ()
+    return Pulled(new=new, notes=notes, detail={"artists": len(wanted)})
+
+
+async def _artist(work: Pulling, artist_id: str, limit: int) -> int:
+    """Store an artist's albums: in one transaction with the mark that says who is next."""
+    path = f"artists/{artist_id}/albums"
+    albums: dict[str, AlbumRow] = {}
+    params = {"include_groups": GROUPS}
+    first = await work.client.get(path, {**params, "limit": limit, "offset": 0})
+    albums.update((row["album_id"], row) for row in album_rows(items_of(first, path)))
+    now, tenant_id = work.clock.now(), work.scope.tenant_id
+    known = await asyncio.to_thread(work.store.artists.known_albums, tenant_id, artist_id, now)
+    total = first.get("total")
+    if total != len(known | albums.keys()):
+        async for page in work.client.pages(path, params, limit=limit):
+            albums.update((row["album_id"], row) for row in album_rows(page.items))
+    mark = work.mark({"day": work.day.isoformat(), "after": artist_id})
+    return await asyncio.to_thread(work.store.artists.write_albums, mark, artist_id, list(albums.values()))

@@ -1,0 +1,96 @@
+"""Saved tracks: daily from the newest down to what is known, weekly all of them, because only that shows removals."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+from collectors_dagster.collectors.spotify.pulling import Pulled, Pulling
+from collectors_dagster.collectors.spotify.rows import Item, items_of, saved_rows, tracks_of
+from collectors_dagster.integrations.timescale.spotify_rows import SavedRow
+
+PATH = "me/tracks"
+PAGE = 50
+WHOLE_EVERY = timedelta(days=7)
+
+
+async def pull(work: Pulling) -> Pulled:
+    """Go on with what was begun; else read all if that is due, and what is new if not."""
+    position = dict(work.start.position)
+    if "sweep" in position or ("until" not in position and _is_due(work, position)):
+        return await _sweep(work, position)
+    return await _newest(work, position)
+
+
+def _is_due(work: Pulling, position: dict[str, Any]) -> bool:
+    swept = position.get("swept_at")
+    return work.whole or swept is None or work.clock.now() - datetime.fromisoformat(swept) >= WHOLE_EVERY
+
+
+async def _sweep(work: Pulling, position: dict[str, Any]) -> Pulled:
+    """Read all; if nobody changed the list meanwhile, what was not met was removed."""
+    from collectors_dagster.integrations.spotify.consistency import list_read  # noqa: PLC0415  # httpx
+    from collectors_dagster.integrations.spotify.paging import Position  # noqa: PLC0415
+
+    sweep, library = work.sweep_of(position), work.store.library
+    start = Position.from_dict(position["page"]) if "page" in position else None
+    newest, new = position.get("newest", ""), 0
+    read = await list_read(work.client, PATH, limit=PAGE, start=start)
+    if read.restarted:
+        sweep = work.clock.now()  # what was met before may be gone by now
+    async for page in read:
+        rows = saved_rows(page.items)
+        newest = max([newest, *(row["added_at"] for row in rows)])
+        where = {"sweep": sweep.isoformat(), "newest": newest, "page": page.position.as_dict()}
+        tracks = tracks_of(page.items, "track")
+        new += await asyncio.to_thread(library.write_saved, work.mark(where), tracks, rows, sweep=sweep)
+        work.progress("tracks", page.offset + len(page.items), page.total)
+    verdict = read.verdict
+    assert verdict is not None  # all pages came
+    after = {"newest": newest, "swept_at": sweep.isoformat()}
+    if not verdict.stable:
+        note = f"the list changed while it was read ({verdict.reason}): no track is taken for removed"
+        return Pulled({"newest": newest}, new=new, notes=(note,), detail={"total": verdict.total})
+    swept = await asyncio.to_thread(library.end_sweep_of_saved, work.mark(after), sweep=sweep)
+    return Pulled(after, new=new, removed=swept.removed, detail={"total": verdict.total, "stored": swept.seen})
+
+
+async def _newest(work: Pulling, position: dict[str, Any]) -> Pulled:
+    """Read from the newest to the newest that was known when this began, however often it was interrupted.
+
+    The mark of what is known moves only at the end: else a pull that is killed after its first page would make the next
+    one believe that all below is known.
+    """
+    from collectors_dagster.integrations.spotify.paging import Position  # noqa: PLC0415  # httpx
+
+    until, new, now = position.get("until", position.get("newest", "")), 0, work.clock.now()
+    newest = position["newest"]
+    kept = {"swept_at": position.get("swept_at"), "until": until}
+    start = Position.from_dict(position["page"]) if "page" in position else None
+    if start is None:
+        items = items_of(await work.client.get(PATH, {"limit": PAGE, "offset": 0}), PATH)
+        rows = saved_rows(items)
+        newest = max([newest, *(row["added_at"] for row in rows)])
+        start = Position(offset=PAGE, after=None, version=None)
+        new += await _store(work, {**kept, "newest": newest, "page": start.as_dict()}, items, rows, now)
+        if _reached(rows, until) or len(items) < PAGE:
+            return Pulled({"newest": newest, "swept_at": kept["swept_at"]}, new=new)
+    async for page in work.client.pages(PATH, {}, limit=PAGE, start=start):
+        rows = saved_rows(page.items)
+        where = {**kept, "newest": newest, "page": page.position.as_dict()}
+        new += await _store(work, where, page.items, rows, now)
+        if _reached(rows, until):
+            break
+    return Pulled({"newest": newest, "swept_at": kept["swept_at"]}, new=new)
+
+
+async def _store(
+    work: Pulling, where: dict[str, Any], items: list[Item], rows: list[SavedRow], seen_at: datetime
+) -> int:
+    tracks = tracks_of(items, "track")
+    new = await asyncio.to_thread(work.store.library.write_saved, work.mark(where), tracks, rows, sweep=seen_at)
+    work.progress("tracks", len(rows), None)
+    return new
+
+
+def _reached(rows: list[SavedRow], until: str) -> bool:
+    return any(row["added_at"] <= until for row in rows)
