@@ -21,6 +21,7 @@ NAMES = (
     "query",
     "patterns_breaker",
     "patterns_flow",
+    "policies",
     "patterns_cache",
     "patterns",
     "spotify",

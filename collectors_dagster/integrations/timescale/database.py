@@ -105,10 +105,7 @@ class Database:
     @contextmanager
     def statements(self, operation: str) -> Iterator[Cursor]:
         """Yield a cursor whose statements commit by themselves: for a question that is one statement."""
-        with (
-            Visit(self._pool, operation, self._guard) as visit,
-            visit.connection.cursor(binary=True) as cursor,
-        ):
+        with Visit(self._pool, operation, self._guard) as visit, visit.connection.cursor(binary=True) as cursor:
             yield cursor
 
     @contextmanager
