@@ -6,8 +6,10 @@ from typing import NamedTuple, TypeVar, cast
 from collectors_dagster.clock import AsyncClock, Clock
 from collectors_dagster.patterns.cache_entry import Entry, mark_of
 from collectors_dagster.patterns.cache_policy import CacheLimits, CachePolicy, Tier
-from collectors_dagster.patterns.entry_store import NO_METRICS, EntryStore, MetricsSink
+from collectors_dagster.patterns.entry_store import EntryStore
 from collectors_dagster.patterns.local_copies import Copy, LocalCopies
+from collectors_dagster.patterns.metrics import UNCOUNTED
+from collectors_dagster.patterns.observers import MetricsSink
 from collectors_dagster.patterns.plans import Plan, aperform, perform
 from collectors_dagster.patterns.shared_state import SharedStore
 
@@ -70,7 +72,7 @@ class ByteCache:
         tenant: str = "",
         limits: CacheLimits | None = None,
         copies: LocalCopies | None = None,
-        metrics: MetricsSink = NO_METRICS,
+        metrics: MetricsSink = UNCOUNTED,
     ) -> None:
         self.name = name
         self._clock = clock

@@ -14,10 +14,10 @@ ROWS = 2400
 def host(rows: int = ROWS, seed: int = 3) -> Floats:
     """Return four metrics of a host: three move together, one is flat."""
     generator = np.random.default_rng(seed)
-    smooth = np.convolve(generator.normal(0, 1, rows + 19), np.ones(20) / 20, "valid")
+    smooth: Floats = np.convolve(generator.normal(0, 1, rows + 19), np.ones(20) / 20, "valid")
     load = 5.0 + 4 * smooth
     columns = (load, 2 * load + generator.normal(0, 0.1, rows), generator.normal(5, 1, rows), np.full(rows, 3.0))
-    return np.asarray(np.column_stack(columns), dtype=np.float64)
+    return np.column_stack(columns).astype(np.float64)
 
 
 def minutes(rows: int) -> Floats:

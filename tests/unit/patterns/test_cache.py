@@ -19,6 +19,7 @@ from collectors_dagster.errors import (
 from collectors_dagster.patterns.cache_policy import CacheLimits, CachePolicy, Tier
 from collectors_dagster.patterns.deadline import deadline
 from collectors_dagster.patterns.memory_store import MemoryStore
+from collectors_dagster.patterns.metrics import Metrics
 from tests.support.caches import Counted, Doubtful, Source, json_cache, never, no_local
 from tests.support.waiting import wait_until
 
@@ -679,6 +680,23 @@ def test_bytes_are_counted_raw_and_as_they_are_stored(manual_clock: ManualClock)
     assert set(stored) == {"none", "zstd"}
     assert stored["zstd"] < 200
     assert len(metrics.observed["collectors_cache_load_seconds", "warm"]) == 2
+
+
+def test_what_is_counted_is_declared(manual_clock: ManualClock) -> None:
+    metrics = Metrics()
+    cache = json_cache(MemoryStore(manual_clock), manual_clock, calm(), metrics=metrics)
+    source = Source("x" * 10_000)
+    cache.get("k", source)
+    cache.get("k", source)
+    cache.get("none", Source(None))
+    source.error = failed()
+    manual_clock.sleep(3600.0 + 60.0)
+    cache.get("k", source)
+    with pytest.raises(KeyError):
+        cache.get("other", lambda: {}["x"])
+    counted = {(each.family, *each.labels) for each in metrics.drain()}
+    assert {("collectors_cache_requests_total", "warm", each) for each in ("hit", "miss", "stale", "error")} <= counted
+    assert ("collectors_cache_stored_bytes_total", "zstd") in counted
 
 
 def test_no_coroutine_is_left_unawaited() -> None:
