@@ -76,7 +76,12 @@ def test_what_short_processes_count_is_shown_and_a_new_one_knows_of_an_open_circ
 
 
 def test_an_operator_sets_a_circuit_by_hand_and_it_is_noted(run: Run, tmp_path: Path) -> None:
-    for command, state, ran in (("force-open", "forced_open", 0), ("disable", "disabled", 2), ("reset", "closed", 2)):
+    for command, state, ran in (
+        ("force-open", "forced_open", 0),
+        ("disable", "disabled", 2),
+        ("metrics-only", "metrics_only", 2),
+        ("reset", "closed", 2),
+    ):
         done = collectors(run, "resilience", command, "mlflow", "--reason", "a move")
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip().endswith(f"-> {state}")
@@ -85,7 +90,8 @@ def test_an_operator_sets_a_circuit_by_hand_and_it_is_noted(run: Run, tmp_path: 
     assert [(line["before"], line["after"], line["reason"]) for line in lines] == [
         ("closed", "forced_open", "a move"),
         ("forced_open", "disabled", "a move"),
-        ("disabled", "closed", "a move"),
+        ("disabled", "metrics_only", "a move"),
+        ("metrics_only", "closed", "a move"),
     ]
     assert all(line["event"] == "circuit_set_by_hand" and line["operator"] for line in lines)
     [circuit] = status(run)["circuits"]
