@@ -21,8 +21,10 @@ NAMES = (
     "query",
     "patterns_breaker",
     "patterns_flow",
+    "policies",
     "patterns_cache",
     "patterns",
+    "spotify",
 )
 
 

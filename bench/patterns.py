@@ -179,8 +179,12 @@ def _peers() -> dict[str, dict[str, Any]]:
         of_hung = {name: pool.submit(peers.attempt, first_decision_ms, name, server.url) for name in names}
         return {
             CLOSED: {name: each.result() for name, each in of_closed.items()},
-            HUNG: {name: each.result() for name, each in of_hung.items()},
+            HUNG: {name: _of_one_call(each.result()) for name, each in of_hung.items()},
         }
+
+
+def _of_one_call(figure: float | str) -> str:
+    return figure if isinstance(figure, str) else f"{figure:,.0f} for one call"
 
 
 def _guarded(store: RedisStore, parted: RedisStore | None = None) -> GuardedStore:

@@ -2,8 +2,8 @@
 
 ``fail``: five failing calls through a shared circuit; tells how many ran. ``probe``: for each line on standard input,
 a circuit's name, four threads call at once what takes a second; tells how many calls began. ``take``: says "ready",
-waits for a line, takes from a shared limit for some seconds by a wall clock that is wrong. ``decide``: tells the
-seconds until the first decision, whatever it is. One line of JSON each.
+waits for a line, takes from a shared limit for some seconds by a wall clock that is wrong. ``decide``: the same, but
+tells the seconds until the first decision, whatever it is. One line of JSON each.
 """
 
 import json
@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from bench import peers
@@ -23,7 +22,7 @@ PROBE_SECONDS = 1.0
 
 def fail(peer: str, url: str, options: dict[str, Any]) -> None:
     """Make five failing calls."""
-    call = peers.shared_breaker(peer, url, options["circuit"], failures=10, pause_seconds=60)
+    call = peers.shared_breaker(peer, url, options["circuit"], failures=10, pause_seconds=3600)
     tell({"ran": calls_run(call, 5)})
 
 
@@ -105,13 +104,21 @@ def take(peer: str, url: str, options: dict[str, Any]) -> None:
 def decide(peer: str, url: str, options: dict[str, Any]) -> None:
     """Ask once."""
     peers.loaded(peer)
+    tell("ready")
+    sys.stdin.readline()
     began = time.monotonic()
-    with suppress(Exception):
+    try:
         if peer in peers.SHARED_BREAKERS:
-            peers.shared_breaker(peer, url, "bench", failures=10, pause_seconds=60)(lambda: None)
+            peers.shared_breaker(peer, url, "bench", failures=10, pause_seconds=3600)(lambda: None)
         else:
             peers.shared_limiter(peer, url, rate=1000, burst=100)()
-    tell({"seconds": time.monotonic() - began})
+    except TypeError:  # that is no decision but a mistake of its own
+        raise
+    except Exception as error:  # noqa: BLE001 - to raise is a decision
+        told = type(error).__name__
+    else:
+        told = "granted"
+    tell({"seconds": time.monotonic() - began, "decision": told})
 
 
 def tell(told: object) -> None:

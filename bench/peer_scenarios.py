@@ -67,10 +67,13 @@ def granted(name: str, url: str, skews: Iterable[float], *, rate: int, burst: in
 def first_decision_ms(name: str, url: str) -> float | str:
     """Return how long a peer's first decision takes; in words if that is too long to wait for."""
     with _process("decide", name, url) as process:
+        _told(process)
         try:
-            said, _ = process.communicate(timeout=PATIENCE_SECONDS)
+            said, fault = process.communicate("go\n", timeout=PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             return f"more than {PATIENCE_SECONDS * 1000:,.0f}"
+        if not said:
+            raise RuntimeError(_last_error(fault))
         return float(json.loads(said)["seconds"]) * 1000
 
 
@@ -98,9 +101,12 @@ def _told(process: "subprocess.Popen[str]") -> Any:
     assert process.stderr is not None
     line = process.stdout.readline()
     if not line:
-        said = process.stderr.read().splitlines()
-        raise RuntimeError(next((each for each in reversed(said) if "Error" in each), "it ended without a word"))
+        raise RuntimeError(_last_error(process.stderr.read()))
     return json.loads(line)
+
+
+def _last_error(said: str) -> str:
+    return next((each for each in reversed(said.splitlines()) if "Error" in each), "it ended without a word")
 
 
 def _open(call: Callable[..., Any]) -> None:

@@ -68,8 +68,10 @@ def spotify(
     faults = [_fault(each) for each in fault or ()]
 
     def ready(serving: "Sandbox") -> None:
-        for each in faults:
-            serving.faults.arm(each)
+        try:
+            serving.arm(*faults)
+        except ValueError as error:
+            raise ConfigurationError(f"--fault: {error}") from error
         typer.echo(
             f"Spotify sandbox, everything in it is invented: {serving.base_url}/v1, consent at {serving.base_url}"
         )

@@ -95,7 +95,7 @@ class Bulkhead:
     def _begin(self) -> None:
         """Begin as a process of its own: the calls that run at a fork are the parent's."""
         self._lock = threading.Lock()
-        self._in_use: dict[str, int] = {}
+        self._in_use: dict[str, int] = {}  # by compartment, where that matters
         self._running = 0
         self._queue: deque[_Call] = deque()
 
@@ -187,9 +187,10 @@ class Bulkhead:
             if call.granted:
                 call.granted = False
                 self._running -= 1
-                self._in_use[call.compartment] -= 1
-                if not self._in_use[call.compartment]:
-                    del self._in_use[call.compartment]
+                if self.policy.guaranteed:
+                    self._in_use[call.compartment] -= 1
+                    if not self._in_use[call.compartment]:
+                        del self._in_use[call.compartment]
             elif call in self._queue:
                 self._queue.remove(call)
             if self._queue:
@@ -217,7 +218,8 @@ class Bulkhead:
     def _grant(self, call: _Call) -> None:
         call.granted = True
         self._running += 1
-        self._in_use[call.compartment] = self._in_use.get(call.compartment, 0) + 1
+        if self.policy.guaranteed:
+            self._in_use[call.compartment] = self._in_use.get(call.compartment, 0) + 1
         self._observer.bulkhead_in_use(self.name, self._running)
 
     def _refusal(self, reason: str) -> BulkheadFullError:

@@ -6,8 +6,10 @@ from typing import NamedTuple, TypeVar, cast
 from collectors_dagster.clock import AsyncClock, Clock
 from collectors_dagster.patterns.cache_entry import Entry, mark_of
 from collectors_dagster.patterns.cache_policy import CacheLimits, CachePolicy, Tier
-from collectors_dagster.patterns.entry_store import NO_METRICS, EntryStore, MetricsSink
+from collectors_dagster.patterns.entry_store import EntryStore
 from collectors_dagster.patterns.local_copies import Copy, LocalCopies
+from collectors_dagster.patterns.metrics import UNCOUNTED
+from collectors_dagster.patterns.observers import MetricsSink
 from collectors_dagster.patterns.plans import Plan, aperform, perform
 from collectors_dagster.patterns.shared_state import SharedStore
 
@@ -70,7 +72,7 @@ class ByteCache:
         tenant: str = "",
         limits: CacheLimits | None = None,
         copies: LocalCopies | None = None,
-        metrics: MetricsSink = NO_METRICS,
+        metrics: MetricsSink = UNCOUNTED,
     ) -> None:
         self.name = name
         self._clock = clock
@@ -138,10 +140,6 @@ class ByteCache:
         """Drop all that this cache keeps for its tenant."""
         return await self._aperform(self._entries.dropped_tag(None))
 
-    def plain(self) -> "PlainBytes":
-        """Return the same as a place for bytes that are there or not."""
-        return PlainBytes(self)
-
     def _found(self, key: str) -> Plan[Found | None]:
         now = self._clock.monotonic()
         copy = self._entries.mine.get(self._entries.key(key))
@@ -173,22 +171,6 @@ class ByteCache:
 
     async def _aperform(self, plan: Plan[T]) -> T:
         return await aperform(plan, self._store, cast("AsyncClock", self._clock))  # made with one that can wait
-
-
-class PlainBytes:
-    """A byte cache for whoever keeps times of its own within the bytes, as the Spotify client does."""
-
-    def __init__(self, cache: ByteCache) -> None:
-        self._cache = cache
-
-    async def get(self, key: str) -> bytes | None:
-        """Return what was set and is not over, or ``None``."""
-        found = await self._cache.get(key)
-        return found.value if found is not None and found.fresh_seconds > 0 else None
-
-    async def set(self, key: str, value: bytes, ttl_seconds: float) -> None:
-        """Keep a value for a while."""
-        await self._cache.put(key, value, ttl_seconds)
 
 
 def _as_found(copy: Copy | None, now: float) -> Found | None:

@@ -22,10 +22,12 @@ from collectors_dagster.patterns.cache_keys import KeyOf, argument_key, checked_
 from collectors_dagster.patterns.cache_policy import NO_HISTORY, CachePolicy, refresh_early
 from collectors_dagster.patterns.cache_rules import Claim
 from collectors_dagster.patterns.deadline import beyond_deadline, remaining_seconds
-from collectors_dagster.patterns.entry_store import NO_METRICS, EntryStore, MetricsSink, Taken
+from collectors_dagster.patterns.entry_store import EntryStore, Taken
 from collectors_dagster.patterns.flights import Flights, Landing, Seat
 from collectors_dagster.patterns.lease_keeper import KEEPER, LeaseKeeper
 from collectors_dagster.patterns.local_copies import Copy, LocalCopies
+from collectors_dagster.patterns.metrics import UNCOUNTED
+from collectors_dagster.patterns.observers import MetricsSink
 from collectors_dagster.patterns.plans import Call, Errand, Pause, Plan, Start, Wait, aperform, perform
 from collectors_dagster.patterns.policy import Invocation, Layer, Policy
 from collectors_dagster.patterns.shared_state import SharedStore
@@ -115,7 +117,7 @@ class Cache(Generic[T]):
         random: Callable[[], float],
         tenant: str = "",
         copies: LocalCopies | None = None,
-        metrics: MetricsSink = NO_METRICS,
+        metrics: MetricsSink = UNCOUNTED,
         keeper: LeaseKeeper = KEEPER,
     ) -> None:
         self.name = name

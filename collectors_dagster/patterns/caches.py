@@ -8,8 +8,9 @@ from collectors_dagster.patterns.byte_cache import ByteCache
 from collectors_dagster.patterns.cache import Cache
 from collectors_dagster.patterns.cache_codecs import JSON, ValueCodec
 from collectors_dagster.patterns.cache_policy import CacheSettings, Tier, cache_limits, cache_policy
-from collectors_dagster.patterns.entry_store import NO_METRICS, MetricsSink
 from collectors_dagster.patterns.local_copies import LocalCopies
+from collectors_dagster.patterns.metrics import UNCOUNTED
+from collectors_dagster.patterns.observers import MetricsSink
 from collectors_dagster.patterns.shared_state import SharedStore
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class Caches:
         store: SharedStore,
         clock: Clock,
         random: Callable[[], float],
-        metrics: MetricsSink = NO_METRICS,
+        metrics: MetricsSink = UNCOUNTED,
     ) -> None:
         self._settings = settings
         self._store = store

@@ -7,7 +7,7 @@ and copies serve as long as they are kept. What was dropped meanwhile is dropped
 import threading
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.errors import SharedStateUnavailableError
@@ -17,6 +17,7 @@ from collectors_dagster.patterns.cache_rules import SHELF, SHELVES, STORE, Claim
 from collectors_dagster.patterns.compression import Compressor
 from collectors_dagster.patterns.forks import renew_in_children
 from collectors_dagster.patterns.local_copies import Copy, Key, LocalCopies
+from collectors_dagster.patterns.observers import MetricsSink
 from collectors_dagster.patterns.plans import Plan, Run
 from collectors_dagster.patterns.shared_state import Argument, Item, Reply, SharedStore
 
@@ -24,31 +25,6 @@ OWED_MOST = 100
 """Keys and tags of one shelf that are to be dropped when the store is back; beyond, all of the shelf is."""
 _LONGEST_US = 10**15
 _ALL = ("clear", "")
-
-
-class MetricsSink(Protocol):
-    """Counts. It must be fast and must not raise."""
-
-    def count(self, family: str, *labels: str, amount: float = 1.0) -> None:
-        """Add to a counter."""
-        ...
-
-    def observe(self, family: str, *labels: str, value: float) -> None:
-        """Note one of many values, in seconds or bytes."""
-        ...
-
-
-class NoMetrics:
-    """Counts nothing."""
-
-    def count(self, family: str, *labels: str, amount: float = 1.0) -> None:
-        """Do nothing."""
-
-    def observe(self, family: str, *labels: str, value: float) -> None:
-        """Do nothing."""
-
-
-NO_METRICS = NoMetrics()
 
 
 class Times(NamedTuple):

@@ -268,9 +268,9 @@ class WindowLimiter:
 
     def _asked(self) -> Plan[tuple[_Answer, bool]]:
         try:
-            while self._strays:
-                yield Run(SETTLE, self._key, self._outcome(self._strays[0], Outcome.ACCEPTED, 0, Reason.NONE))
-                self._strays.popleft()
+            for name in tuple(self._strays):
+                yield Run(SETTLE, self._key, self._outcome(name, Outcome.ACCEPTED, 0, Reason.NONE))
+                self._told_stray(name)
             reply = yield Run(TAKE, self._key, self._wish(self.policy.limit))
             answer = self._understood(reply)
             self._processes = answer.processes
@@ -307,13 +307,17 @@ class WindowLimiter:
         try:
             reply = yield Run(SETTLE, self._key, arguments)
             self._learned(reply[:5])
-            if slot.alone and slot.name in self._strays:
-                self._strays.remove(slot.name)
+            self._told_stray(slot.name)
         except SharedStateUnavailableError:
-            if outcome is Outcome.UNUSED and slot.alone and slot.name in self._strays:
-                self._strays.remove(slot.name)
+            if outcome is Outcome.UNUSED:
+                self._told_stray(slot.name)
             if outcome is Outcome.REJECTED:
                 self._learned(self._own.run(SETTLE, self._key, arguments)[:5])
+
+    def _told_stray(self, name: str) -> None:
+        """Forget a slot that was granted alone: it was told, or given back."""
+        if name in self._strays:
+            self._strays.remove(name)
 
     def _looked(self) -> Plan[WindowStatus]:
         try:

@@ -46,8 +46,7 @@ def _requests(sandbox: Sandbox, body: Any) -> Any:
 
 def _arm(sandbox: Sandbox, body: Any) -> Any:
     faults = [read_fault(each) for each in (body if isinstance(body, list) else [body])]
-    for fault in faults:
-        sandbox.faults.arm(fault)
+    sandbox.arm(*faults)
     return {"armed": len(faults)}
 
 

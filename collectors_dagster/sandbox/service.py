@@ -18,7 +18,7 @@ from collectors_dagster.sandbox.http import Answer, Request, compressed, json_an
 from collectors_dagster.sandbox.limiter import QUOTA_EXCEEDED, RATE, AccountLimiter, Refusal
 from collectors_dagster.sandbox.listeners import Listener, Listeners, Play
 from collectors_dagster.sandbox.options import Mode, Quota, RateLimit, SandboxApp, SandboxOptions
-from collectors_dagster.sandbox.playlists import Playlists
+from collectors_dagster.sandbox.playlists import Playlist, Playlists
 from collectors_dagster.sandbox.rendering import written
 from collectors_dagster.sandbox.shifted_clock import ShiftedClock
 from collectors_dagster.sandbox.spoiling import edited, redirected, spoiled
@@ -267,6 +267,22 @@ class Sandbox:
         self._ledger = Ledger()
         self.accounts.rotated_reuse = 0
 
+    def arm(self, *faults: Fault) -> None:
+        """Let faults wait for their requests.
+
+        Raises
+        ------
+        ValueError
+            If a change names a playlist or a track that does not exist; then none of them waits.
+        """
+        for fault in faults:
+            if fault.change is not None:
+                self._playlist(fault.change.playlist)
+                for track in fault.change.add:
+                    self._track(track)
+        for fault in faults:
+            self.faults.arm(fault)
+
     def set_limit(self, limit: RateLimit | None) -> None:
         """Give every account another limit; what was asked before is forgotten, bans too."""
         self._replace_limiters(limit, next(iter(self._limiters.values())).quota)
@@ -281,9 +297,7 @@ class Sandbox:
 
     def change_playlist(self, change: PlaylistChange) -> str:
         """Change a playlist now; return its new snapshot."""
-        playlist = self.everything.playlists.of(change.playlist)
-        if playlist is None:
-            raise ValueError(f"there is no playlist {change.playlist!r}")
+        playlist = self._playlist(change.playlist)
         now = self.clock.now()
         playlist.items.at(now)
         entries = [Entry(self._track(each), now, "track", playlist.owner.index) for each in change.add]
@@ -321,6 +335,12 @@ class Sandbox:
         found = self.everything.listeners.of(user_id)
         if found is None:
             raise ValueError(f"there is no user {user_id!r}")
+        return found
+
+    def _playlist(self, identifier: str) -> Playlist:
+        found = self.everything.playlists.of(identifier)
+        if found is None:
+            raise ValueError(f"there is no playlist {identifier!r}")
         return found
 
     def _track(self, track_id: str) -> int:

@@ -93,7 +93,7 @@ class Counted:
         """Add to a counter."""
         self.counts[family, *map(str, labels)] += amount  # type: ignore[assignment]  # a Counter of floats
 
-    def observe(self, family: str, *labels: str, value: float) -> None:
+    def observe(self, family: str, *labels: str, value: float, count: float = 1.0) -> None:
         """Note a value."""
         self.observed.setdefault((family, *map(str, labels)), []).append(value)
 

@@ -65,9 +65,18 @@ class Opener:
         from collectors_dagster.integrations.spotify.kept_replies import KeptReplies  # noqa: PLC0415
         from collectors_dagster.patterns.byte_cache import ByteCache  # noqa: PLC0415
         from collectors_dagster.patterns.cache_policy import cache_limits  # noqa: PLC0415
+        from collectors_dagster.patterns.metrics import process_metrics  # noqa: PLC0415
 
         limits = cache_limits(self.settings.patterns.cache)
-        return KeptReplies(ByteCache("spotify", store=self.shared, clock=self.clock, tenant=tenant.id, limits=limits))
+        cache = ByteCache(
+            "spotify",
+            store=self.shared,
+            clock=self.clock,
+            tenant=tenant.id,
+            limits=limits,
+            metrics=process_metrics(),
+        )
+        return KeptReplies(cache)
 
     def _somebody(self, tenant: Tenant) -> str | None:
         """Return a user who can be asked in the place of an application that has no secret, and so no tokens."""

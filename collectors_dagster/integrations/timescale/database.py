@@ -17,6 +17,7 @@ from collectors_dagster.integrations.timescale.pool import (
     TCP_USER_TIMEOUT_MILLISECONDS,
     WAIT_SECONDS,
     Pool,
+    still,
 )
 from collectors_dagster.integrations.timescale.visit import Connection, Visit
 from collectors_dagster.patterns.deadline import remaining_seconds
@@ -102,6 +103,12 @@ class Database:
                     connection.isolation_level = connection.read_only = None
 
     @contextmanager
+    def statements(self, operation: str) -> Iterator[Cursor]:
+        """Yield a cursor whose statements commit by themselves: for a question that is one statement."""
+        with Visit(self._pool, operation, self._guard) as visit, visit.connection.cursor(binary=True) as cursor:
+            yield cursor
+
+    @contextmanager
     def session(self, operation: str) -> Iterator[Cursor]:
         """Yield a cursor whose statements commit by themselves; locks and settings of the session end with it.
 
@@ -162,6 +169,9 @@ class _Psycopg:
         )
         connection.answer_seconds = self._answer_seconds
         return connection
+
+    def silent(self, connection: Connection) -> bool:
+        return still(connection.pgconn.socket)
 
     def answers(self, connection: Connection) -> bool:
         try:

@@ -16,6 +16,7 @@ from collectors_dagster.patterns.breaker_rule import (
     HALF_OPEN,
     KEEP_FORCED_MS,
     KEEP_MS,
+    METRICS_ONLY,
     OPEN,
 )
 from collectors_dagster.patterns.breaker_rule import STEP as CIRCUIT
@@ -234,6 +235,22 @@ def test_a_circuit_opens_from_its_ratio_on(halves: Halves, bad: tuple[int, int, 
     circuit = Circuit(halves, policy)
     good = 10 - sum(bad)
     assert circuit.run("record", 0, good, *bad[1:])[1] == phase
+
+
+def test_a_window_of_calls_holds_the_last_ones_and_not_one_more(halves: Halves) -> None:
+    circuit = Circuit(halves, BreakerPolicy(5, 30.0, window_calls=5))
+    circuit.run("record", 0, 0, 0, 1, 0)
+    circuit.run("record", 0, 4, 0, 0, 0)
+    assert circuit.run("inspect")[4:6] == [5, 1]
+    circuit.run("record", 0, 1, 0, 0, 0)
+    assert circuit.run("inspect")[4:6] == [5, 0]
+
+
+def test_a_circuit_for_metrics_only_counts_and_does_not_open(halves: Halves) -> None:
+    circuit = Circuit(halves, BreakerPolicy(1, 30.0, window_calls=5))
+    circuit.run("force", METRICS_ONLY)
+    assert circuit.run("record", 1, 0, 0, 3, 0)[:2] == [1, METRICS_ONLY]
+    assert circuit.run("inspect")[4:6] == [3, 3]
 
 
 def test_a_probe_counts_to_the_end_of_its_lease_and_not_at_it(halves: Halves) -> None:

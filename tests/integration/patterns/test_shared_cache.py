@@ -187,17 +187,6 @@ def test_blocking_and_awaiting_callers_of_a_byte_cache_see_the_same(shared_place
     assert replies.find("a") is None
 
 
-def test_plain_bytes_are_there_or_not(shared_place: SharedPlace) -> None:
-    async def story() -> None:
-        plain = ByteCache("replies", store=shared_place.store, clock=SystemClock(), limits=no_local()).plain()
-        await plain.set("a", b"1", 30.0)
-        await plain.set("b", b"2", 0.01)
-        shared_place.pass_time(0.02)
-        assert [await plain.get(key) for key in "abc"] == [b"1", None, None]
-
-    asyncio.run(story())
-
-
 # --- poison --------------------------------------------------------------------------------------------------------
 
 

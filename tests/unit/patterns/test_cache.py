@@ -1,8 +1,10 @@
 """Cache-aside in one process and between caches that share a store: nobody loads twice, hangs, or gets nonsense."""
 
 import asyncio
+import os
 import random
 import threading
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -17,6 +19,7 @@ from collectors_dagster.errors import (
 from collectors_dagster.patterns.cache_policy import CacheLimits, CachePolicy, Tier
 from collectors_dagster.patterns.deadline import deadline
 from collectors_dagster.patterns.memory_store import MemoryStore
+from collectors_dagster.patterns.metrics import Metrics
 from tests.support.caches import Counted, Doubtful, Source, json_cache, never, no_local
 from tests.support.waiting import wait_until
 
@@ -679,6 +682,23 @@ def test_bytes_are_counted_raw_and_as_they_are_stored(manual_clock: ManualClock)
     assert len(metrics.observed["collectors_cache_load_seconds", "warm"]) == 2
 
 
+def test_what_is_counted_is_declared(manual_clock: ManualClock) -> None:
+    metrics = Metrics()
+    cache = json_cache(MemoryStore(manual_clock), manual_clock, calm(), metrics=metrics)
+    source = Source("x" * 10_000)
+    cache.get("k", source)
+    cache.get("k", source)
+    cache.get("none", Source(None))
+    source.error = failed()
+    manual_clock.sleep(3600.0 + 60.0)
+    cache.get("k", source)
+    with pytest.raises(KeyError):
+        cache.get("other", lambda: {}["x"])
+    counted = {(each.family, *each.labels) for each in metrics.drain()}
+    assert {("collectors_cache_requests_total", "warm", each) for each in ("hit", "miss", "stale", "error")} <= counted
+    assert ("collectors_cache_stored_bytes_total", "zstd") in counted
+
+
 def test_no_coroutine_is_left_unawaited() -> None:
     async def load() -> str:
         return "value"
@@ -690,3 +710,25 @@ def test_no_coroutine_is_left_unawaited() -> None:
         return await asyncio.gather(*calls)
 
     assert asyncio.run(story()) == ["value"] * 3
+
+
+def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
+    cache = json_cache(MemoryStore(SystemClock()), policy=calm(max_wait_seconds=0.0))
+    source = Source()
+    source.open.clear()
+    leader = threading.Thread(target=lambda: cache.get("k", source))
+    leader.start()
+    wait_until(lambda: source.at_once == 1, seconds=20)
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of what is tested here
+        child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        os.write(writing, str(cache.get("k", lambda: "of the child")).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 100) == b"of the child"
+    os.close(reading)
+    os.close(writing)
+    source.open.set()
+    leader.join(20)

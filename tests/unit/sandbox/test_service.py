@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors_dagster.clock import ManualClock
-from collectors_dagster.sandbox import Fault, RateLimit, SandboxApp, SandboxOptions, WorldOptions
+from collectors_dagster.sandbox import Fault, PlaylistChange, RateLimit, SandboxApp, SandboxOptions, WorldOptions
 from collectors_dagster.sandbox.endpoints import ROUTES
 from collectors_dagster.sandbox.http import Answer, Request
 from collectors_dagster.sandbox.service import Sandbox
@@ -109,6 +109,22 @@ def test_requests_are_counted_by_route_account_status_token_and_fault() -> None:
     assert not any(token in shown for token in (first, second, other))
     sandbox.reset_counts()
     assert (sandbox.counts().total, sandbox.requests()) == (0, [])
+
+
+def test_a_fault_that_does_not_fit_is_said() -> None:
+    sandbox = small()
+    token = sandbox.token(USERS[0])
+    sandbox.arm(Fault("edit", edits={"/items/0/track": None}))
+    answer = ask(sandbox, "/v1/me", token)
+    assert (answer.status, b"does not fit this answer: /items/0/track" in answer.body) == (500, True)
+    playlist = sandbox.everything.playlists.large.id
+    for change, said in (
+        (PlaylistChange("nowhere"), "there is no playlist 'nowhere'"),
+        (PlaylistChange(playlist, add=["nothing"]), "there is no track 'nothing'"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            sandbox.arm(Fault("reset"), Fault("change", change=change))
+    assert ask(sandbox, "/v1/me", token).status == 200
 
 
 def test_applications_of_one_account_share_its_limit_and_other_accounts_do_not() -> None:
