@@ -1,10 +1,12 @@
-"""Run all benchmarks, one after the other, and write ``docs/benchmarks.md``."""
+"""Run all benchmarks, one after the other; write ``docs/benchmarks.md`` and ``docs/resilience-figures.md``."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from bench import resilience_page
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = (
@@ -19,6 +21,8 @@ NAMES = (
     "query",
     "patterns_breaker",
     "patterns_flow",
+    "policies",
+    "patterns_cache",
     "patterns",
     "spotify",
 )
@@ -46,7 +50,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Write the page and print where it is; return 1 if a benchmark failed."""
+    """Write the pages and print where they are; return 1 if a benchmark failed."""
     measured = {name: run(name) for name in NAMES}
     reports = [report for report in measured.values() if report]
     if not reports:
@@ -57,6 +61,9 @@ def main() -> int:
     page = ROOT / "docs" / "benchmarks.md"
     page.write_text("\n".join([intro, *failed, *(table(report) for report in reports)]))
     print(page.relative_to(ROOT))
+    if all(measured[name] for name in resilience_page.BENCHES):
+        resilience_page.PAGE.write_text(resilience_page.page(reports))
+        print(resilience_page.PAGE.relative_to(ROOT))
     return 1 if failed else 0
 
 

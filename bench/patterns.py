@@ -1,18 +1,20 @@
 """What shared state costs while Redis is closed, hangs or loses a master, and how soon it is shared again.
 
-Real servers of its own on loopback, our time-outs as they come; beside it a redis-py client as it comes. A cluster
-needs the system's ``redis-server``. Single decisions of the patterns are measured in ``bench.patterns_*``.
+Real servers of its own on loopback, our time-outs as they come; beside it a redis-py client as it comes, and peers that
+keep their state in Redis, each in a process of its own. A cluster needs the system's ``redis-server``. Single decisions
+of the patterns are measured in ``bench.patterns_*``.
 """
 
 import asyncio
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from random import Random
 from typing import Any
 
-import redis
-
+from bench import peers
+from bench.peer_scenarios import first_decision_ms
 from bench.report import Goal, Report, main
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.config.redis_address import parse_address
@@ -33,21 +35,24 @@ STEP_SECONDS = 0.005
 PATIENCE_SECONDS = 60.0
 
 
+CLOSED, HUNG = "closed: ms of the first decision", "hung: ms of the worst of 1,000 calls"
+
+
 def measure() -> Report:
     """Break servers, and look at the clock."""
     closed, closed_async = _closed(), asyncio.run(_aclosed())
     hung, hung_async = _hung(), asyncio.run(_ahung())
     back = [_back(6.0 + number / ROUNDS * 2.5) for number in range(ROUNDS)]
     goals = [
-        Goal("closed: ms of the first decision", closed["first_ms"], 100),
+        Goal(CLOSED, closed["first_ms"], 100),
         Goal("closed: ms of the first decision, async", closed_async["first_ms"], 100),
-        Goal("hung: ms of the worst of 1,000 calls", hung["worst_ms"], 150),
+        Goal(HUNG, hung["worst_ms"], 150),
         Goal("hung: ms of the worst of 1,000 calls, async", hung_async["worst_ms"], 150),
         Goal("hung: s of 1,000 calls in all", hung["all_s"], 1.0),
         Goal("hung: s of 1,000 calls in all, async", hung_async["all_s"], 1.0),
         Goal(f"s until shared again, worst of {ROUNDS}", max(back), 3.0),
     ]
-    detail: dict[str, Any] = {"closed": closed, "hung": hung, "back_s": back, "redis-py closed": _plain_closed()}
+    detail: dict[str, Any] = {"closed": closed, "hung": hung, "back_s": back, "peers": _peers()}
     if shutil.which("redis-server"):
         lost = _lost_master()
         detail["lost master"] = lost
@@ -164,17 +169,22 @@ def _names_by_master(cluster: RedisCluster) -> tuple[int, dict[int, str]]:
     return next(iter(found)), found
 
 
-def _plain_closed() -> dict[str, float]:
-    """Return what a client costs that was made without a thought."""
-    with redis.Redis(port=free_port()) as client:
+def _peers() -> dict[str, dict[str, Any]]:
+    """Return what a first decision costs with others, with a client that was made without a thought among them."""
+    names = [*peers.SHARED_BREAKERS, *(name for name in peers.LIMITERS if name != "aiolimiter"), "redis-py"]
+    closed = f"redis://127.0.0.1:{free_port()}"
+    with _server() as server, ThreadPoolExecutor(len(names)) as pool:
+        server.pause()
+        of_closed = {name: pool.submit(peers.attempt, first_decision_ms, name, closed) for name in names}
+        of_hung = {name: pool.submit(peers.attempt, first_decision_ms, name, server.url) for name in names}
+        return {
+            CLOSED: {name: each.result() for name, each in of_closed.items()},
+            HUNG: {name: _of_one_call(each.result()) for name, each in of_hung.items()},
+        }
 
-        def ask() -> None:
-            try:
-                client.get("x")
-            except redis.ConnectionError:
-                return
 
-        return {"first_ms": _timed(ask) * 1000}
+def _of_one_call(figure: float | str) -> str:
+    return figure if isinstance(figure, str) else f"{figure:,.0f} for one call"
 
 
 def _guarded(store: RedisStore, parted: RedisStore | None = None) -> GuardedStore:

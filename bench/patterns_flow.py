@@ -1,18 +1,19 @@
 """Limits shared by processes: how much of the bound is granted, how fairly, at how many questions; and lost permits.
 
 Fresh processes with wrong clocks take from one limit in a real Redis. The floor is the bound itself: the burst and the
-rate times the time. Peers (limits, pyrate-limiter, throttled-py over the same Redis; aiolimiter in memory) are measured
-in turn with ours, in processor time of one granted call; those that are not installed are named in the detail.
+rate times the time. Peers (limits, pyrate-limiter, throttled-py over the same Redis; aiolimiter in memory) do the same,
+and are measured in turn with ours, in processor time of one granted call; one that cannot is reported as failing.
 """
 
 import asyncio
-import importlib
 import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
+from bench import peers
+from bench.peer_scenarios import granted
 from bench.report import Goal, Report, main
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.config.redis_address import parse_address
@@ -31,18 +32,52 @@ ROUNDS, CALLS = 7, 300
 CANCELLATIONS = 10_000
 
 
+SHARED_PEERS = ("limits", "pyrate-limiter", "throttled-py")
+
+
 def measure() -> Report:
+    """Measure ours, and each peer where it does the same."""
     with running_redis() as url:
         shared = [_shared(url, rate, burst) for rate, burst in CASES]
-        peers, missing = _peers(url)
+        beside = {name: peers.attempt(_peers_shared, name, url) for name in peers.LIMITERS}
+        microseconds, failed = _microseconds_per_grant(url)
     lost, cancelled = asyncio.run(_cancelled())
     goals = [goal for each in shared for goal in _goals(each)]
     goals += [
         Goal(f"permits lost over {cancelled} cancellations", lost, 0),
-        *(Goal(f"shared grant, CPU / {name}", peers["ours"] / peers[name], 1.0) for name in _SHARED if name in peers),
+        *(
+            Goal(f"shared grant, CPU / {name}", microseconds["ours"] / microseconds[name], 1.0)
+            for name in SHARED_PEERS
+            if name in microseconds
+        ),
     ]
-    detail = {"shared": shared, "cpu_us_per_grant": peers, "not_installed": missing, "cancelled": cancelled}
+    detail = {
+        "shared": shared,
+        "cpu_us_per_grant": {**microseconds, **failed},
+        "cancelled": cancelled,
+        "peers": _by_goal(beside),
+        "versions": peers.versions(),
+    }
     return Report("patterns_flow", tuple(goals), detail)
+
+
+def _peers_shared(name: str, url: str) -> dict[str, float]:
+    rate, burst = CASES[0]
+    return granted(name, url, SKEWS, rate=int(rate), burst=burst, seconds=SECONDS)
+
+
+def _by_goal(beside: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the peers' figures under the names of our goals."""
+    case = f"{CASES[0][0]:.0f}/s, 4 processes"
+    figures: dict[str, Callable[[dict[str, float]], float]] = {
+        f"{case}: granted / bound": lambda each: each["granted"] / each["bound"],
+        f"{case}: least served / mean": lambda each: each["least_of_mean"],
+        f"{case}: questions per grant": lambda each: each["questions_per_grant"],
+    }
+    return {
+        goal: {name: each if isinstance(each, str) else figure(each) for name, each in beside.items()}
+        for goal, figure in figures.items()
+    }
 
 
 def _shared(url: str, rate: float, burst: int) -> dict[str, float]:
@@ -50,16 +85,16 @@ def _shared(url: str, rate: float, burst: int) -> dict[str, float]:
     prefix = f"bench-{uuid4().hex[:8]}:"
     common = {"prefix": prefix, "rate": rate, "burst": burst, "seconds": SECONDS}
     told = crowd(url, [{**common, "skew": skew} for skew in SKEWS])
-    granted = [each["granted"] for each in told]
-    mean = sum(granted) / len(granted)
+    counts = [each["granted"] for each in told]
+    mean = sum(counts) / len(counts)
     # They begin and end a moment apart: the bound is that of the time between the first and the last grant.
     span = max(each["last"] for each in told) - min(each["first"] for each in told)
     return {
         "rate": rate,
-        "granted": sum(granted),
+        "granted": sum(counts),
         "bound": burst + rate * span,
-        "least_of_mean": min(granted) / mean,
-        "questions_per_grant": sum(each["asked"] for each in told) / sum(granted),
+        "least_of_mean": min(counts) / mean,
+        "questions_per_grant": sum(each["asked"] for each in told) / sum(counts),
     }
 
 
@@ -99,72 +134,34 @@ async def _cancelled() -> tuple[int, int]:
     return lost, cancelled
 
 
-# --- peers -----------------------------------------------------------------------------------------------------------
+# --- what a grant costs ----------------------------------------------------------------------------------------------
 
 
-def _limits(url: str) -> Callable[[], object]:
-    limits = importlib.import_module("limits")
-    storage = importlib.import_module("limits.storage").RedisStorage(url)
-    limiter = importlib.import_module("limits.strategies").FixedWindowRateLimiter(storage)
-    item = limits.RateLimitItemPerSecond(1_000_000)
-    return lambda: limiter.hit(item, "bench")
-
-
-def _pyrate(url: str) -> Callable[[], object]:
-    pyrate = importlib.import_module("pyrate_limiter")
-    redis = importlib.import_module("redis")
-    bucket = pyrate.RedisBucket.init([pyrate.Rate(1_000_000, 1000)], redis.Redis.from_url(url), "bench-pyrate")
-    limiter = pyrate.Limiter(bucket)
-    return lambda: limiter.try_acquire("bench")
-
-
-def _throttled(url: str) -> Callable[[], object]:
-    throttled = importlib.import_module("throttled")
-    quota = throttled.rate_limiter.per_sec(1_000_000, burst=1_000_000)
-    store = throttled.store.RedisStore(server=url)
-    limiter = throttled.Throttled(key="bench", using="gcra", quota=quota, store=store)
-    return lambda: limiter.limit("bench")
-
-
-def _aiolimiter(_url: str) -> Callable[[], Awaitable[object]]:
-    limiter = importlib.import_module("aiolimiter").AsyncLimiter(1_000_000, 1.0)
-    acquire: Callable[[], Awaitable[object]] = limiter.acquire
-    return acquire
-
-
-_SHARED: dict[str, Callable[[str], Callable[[], object]]] = {
-    "limits": _limits,
-    "pyrate-limiter": _pyrate,
-    "throttled-py": _throttled,
-}
-_LOCAL = {"aiolimiter": _aiolimiter}
-
-
-def _peers(url: str) -> tuple[dict[str, float], dict[str, str]]:
+def _microseconds_per_grant(url: str) -> tuple[dict[str, float], dict[str, str]]:
     """Return the processor microseconds of one granted call, least of the rounds, and what could not be measured."""
-    blocking: dict[str, Callable[[], object]] = {}
-    awaiting: dict[str, Callable[[], Awaitable[object]]] = {}
-    missing: dict[str, str] = {}
-    for name, make in (*_SHARED.items(), *_LOCAL.items()):
-        try:
-            made: Any = make(url)
-        except Exception as error:  # noqa: BLE001 - a peer that is not there, or has changed, spoils no measurement
-            missing[name] = f"{type(error).__name__}: {error}"
-        else:
-            (awaiting if name in _LOCAL else blocking)[name] = made
     clock = SystemClock()
+    made = {name: peers.attempt(_plentiful, name, url) for name in SHARED_PEERS}
     with RedisStore(parse_address(url), prefix="bench:") as store:
         limiter = RateLimiter("bench", PLENTY, store=store, clock=clock)
         local = local_rate_limiter("bench", PLENTY, clock=clock)
+        blocking: dict[str, Callable[[], object]] = {name: call for name, call in made.items() if callable(call)}
         blocking["ours"] = lambda: limiter.acquire(timeout_seconds=5.0)
-        awaiting["ours, local"] = lambda: local.aacquire(timeout_seconds=5.0)
+        awaiting: dict[str, Callable[[], Awaitable[object]]] = {
+            "aiolimiter": peers.local_acquire(),
+            "ours, local": lambda: local.aacquire(timeout_seconds=5.0),
+        }
         figures: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
             for name, call in blocking.items():
                 figures.setdefault(name, []).append(_microseconds(call))
             for name, acall in awaiting.items():
                 figures.setdefault(name, []).append(asyncio.run(_amicroseconds(acall)))
-    return {name: min(each) for name, each in figures.items()}, missing
+    failed = {name: why for name, why in made.items() if isinstance(why, str)}
+    return {name: min(each) for name, each in figures.items()}, failed
+
+
+def _plentiful(name: str, url: str) -> Callable[[], bool]:
+    return peers.shared_limiter(name, url, rate=1_000_000, burst=1_000_000)
 
 
 def _microseconds(call: Callable[[], object]) -> float:

@@ -3,7 +3,7 @@
 Two tenants. Each has a month of a few series at one value a minute, and the last six hours of many series at one value
 in ten seconds; half of the rows are of either kind. The peers are statements on the platform's own tables, written by
 hand for the question and sent as the owner over a connection that is open already, with the server's parallel workers
-and without them: the quicker of both counts. Ours pays for its pool, its snapshot and the names of the series.
+and without them: the quicker of both counts. Ours pays for its pool and for finding the series.
 All are asked in turn, twice each; ratios are those of a turn's second answers, and the median of all turns counts.
 """
 

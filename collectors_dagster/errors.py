@@ -108,7 +108,17 @@ class UnknownCodecError(CompressionError):
 
 
 class IntegrationError(CollectorsError):
-    """Another system failed us."""
+    """Another system failed us.
+
+    Attributes
+    ----------
+    service, operation : str
+        Which, and what was tried.
+    outcome_unknown : bool
+        Whether it may have been done all the same: a commit that was never answered, say. Then it is not repeated.
+    """
+
+    outcome_unknown: bool = False
 
     def __init__(
         self,

@@ -1,13 +1,13 @@
 """The way out for alerts."""
 
-import random
 from functools import cache
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from resources.deployment import local_deployment
-from resources.shared_state import shared_store_of_process
+from resources.policies import policies_of_process
+from resources.shared_state import lazy_store_of_process
 
 if TYPE_CHECKING:
     from collectors_dagster.integrations.notify import AlertMessage, Notifier
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Outbox:
     """Sends by the process's :class:`Notifier`, opened for the first alert: circuits of targets outlive a tick.
 
-    A tick without news loads neither the HTTP client nor Redis' driver: together 12 MB of the code server.
+    A tick without news loads neither the HTTP client nor Redis' driver: together 12 MB of the code server. The first
+    alert shares state: what a target said with ``Retry-After`` holds for every process.
     """
 
     def send(self, target: "AlertTarget", message: "AlertMessage") -> None:
@@ -29,11 +30,8 @@ class Outbox:
 def _notifier() -> "Notifier":
     from collectors_dagster.integrations.notify import Notifier
 
-    deployment = local_deployment()
-    jitter = random.SystemRandom()
-    return Notifier(
-        deployment.settings.patterns, clock=deployment.clock, random=jitter.random, store=shared_store_of_process()
-    )
+    lazy_store_of_process().wake()
+    return Notifier(policies_of_process(), clock=local_deployment().clock)
 
 
 @dg.resource(description="Where alerts leave: the log and webhooks.")

@@ -1,6 +1,6 @@
 """The tenants' models."""
 
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,9 +8,11 @@ import dagster as dg
 
 from collectors_dagster.records import ModelPackage
 from resources.deployment import local_deployment
+from resources.policies import policies_of_process
 
 if TYPE_CHECKING:
     from collectors_dagster.integrations.mlflow import ChampionModel, Gate, ModelRegistry, PublishedModel
+    from collectors_dagster.patterns.policies import Guards
 
 
 class Registry:
@@ -38,7 +40,14 @@ class Registry:
     def _registry(self) -> "ModelRegistry":
         from collectors_dagster.integrations.mlflow import ModelRegistry
 
-        return ModelRegistry(self._tracking_uri)
+        return ModelRegistry(self._tracking_uri, _guards())
+
+
+@cache
+def _guards() -> "Guards":
+    from collectors_dagster.integrations.mlflow import guarded_by
+
+    return guarded_by(policies_of_process())
 
 
 @dg.resource(description="The tenants' models in MLflow.")

@@ -20,7 +20,8 @@ _LINES_BEFORE_METRICS = """\
 # Metrics
 
 Written by `python -m collectors_dagster.agent.catalogue write`; a test compares it with the code.
-`collectors agent catalogue` prints the same, with `--json` for programs.
+`collectors agent catalogue` prints the same, with `--json` for programs. What policies count (circuits, rate limits,
+repetitions) is in [resilience.md](resilience.md#metrics).
 
 The agent reads these on its host, once a second where nothing else is said, and keeps them in its flight recorder. A
 source with an interval of its own is never read more often, however short `agent.sample_interval_seconds` and whatever

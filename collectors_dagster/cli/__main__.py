@@ -30,9 +30,14 @@ ENTRIES = {
     "agent": Entry("collectors_dagster.cli.agent", "The sampler of this host."),
     "scorer": Entry("collectors_dagster.cli.scorer", "The stream scorer."),
     "db": Entry("collectors_dagster.cli.db", "Migrate, examine, query and export the store; logins of the staff."),
+    "resilience": Entry(
+        "collectors_dagster.cli.resilience", "Circuits, limits, leaders: how they are; circuits by hand."
+    ),
+    "metrics": Entry("collectors_dagster.cli.metrics", "Metrics of the policies of all processes, for Prometheus."),
     "redis": Entry("collectors_dagster.cli.redis", "The place of shared state: whether it works from here."),
     "spotify": Entry("collectors_dagster.cli.spotify", "Connect users' Spotify accounts, and look after them."),
     "demo": Entry("collectors_dagster.cli.demo", "A synthetic tenant with planted incidents."),
+    "detect": Entry("collectors_dagster.cli.detect", "Score a CSV or Parquet file of your own.", is_group=False),
     "sandbox": Entry("collectors_dagster.cli.sandbox", "A local Spotify with invented data."),
     "run": Entry("collectors_dagster.cli.run", "Run the pipeline by hand."),
 }

@@ -68,8 +68,10 @@ def spotify(
     faults = [_fault(each) for each in fault or ()]
 
     def ready(serving: "Sandbox") -> None:
-        for each in faults:
-            serving.faults.arm(each)
+        try:
+            serving.arm(*faults)
+        except ValueError as error:
+            raise ConfigurationError(f"--fault: {error}") from error
         typer.echo(
             f"Spotify sandbox, everything in it is invented: {serving.base_url}/v1, consent at {serving.base_url}"
         )
@@ -84,7 +86,7 @@ def spotify(
 
 @app.command()
 def connect() -> None:
-    """Let users of the Spotify sandbox consent for each tenant that asks it and has nobody yet."""
+    """Let users of the Spotify sandbox consent for each tenant that asks it and has no consent that lives."""
     from collectors_dagster.config import load_settings
     from collectors_dagster.config.tenants import load_tenants
     from collectors_dagster.integrations.spotify.oauth.sandbox_consent import connect_sandbox_users

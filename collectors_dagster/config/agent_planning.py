@@ -69,7 +69,7 @@ def planned(settings: Settings, problems: tuple[str, ...] = ()) -> AgentPlan:
         log=LogPlan(settings.log.level),
         debug=DebugPlan(Switches(switches.metrics, switches.profile, switches.memory)),
         circuit_breaker=BreakerPlan(**breaker.model_dump()),
-        rate_limiter=LimiterPlan(**limiter.model_dump()),
+        rate_limiter=LimiterPlan(**limiter.model_dump(exclude={"max_wait_seconds"})),
         tenants=replace(directory, tenants=tenants),
         secrets=tuple(map(Secret, settings.secret_values())),
         secret_directory=settings.secret_directory,

@@ -88,8 +88,14 @@ def _sections() -> Iterator[str]:
 
 def _row(path: tuple[str, ...], field: FieldInfo) -> str:
     names = [f"`{variable_for(path)}`", *(f"`{name}`" for name in _document_names(path))]
-    cells = (f"`{'.'.join(path)}`", field.description or "", allowed(field), _default(field), ", ".join(names))
+    default = "as for all" if _is_inherited(path) else _default(field)
+    cells = (f"`{'.'.join(path)}`", field.description or "", allowed(field), default, ", ".join(names))
     return "| " + " | ".join(cells) + " |"
+
+
+def _is_inherited(path: tuple[str, ...]) -> bool:
+    """Say whether what is not set here is taken from elsewhere: then no default stands beside it."""
+    return path[:2] == ("patterns", "services")
 
 
 def _tenant_rows() -> Iterator[str]:
@@ -128,7 +134,7 @@ def _env_lines(path: tuple[str, ...], field: FieldInfo) -> str:
     if path == ("config_dir",):
         return ""  # it decides where this very file lies
     name = _document_names(path)[0] if _document_names(path) else variable_for(path)
-    value = "" if is_secret(field) else _plain_default(field)
+    value = "" if is_secret(field) or _is_inherited(path) else _plain_default(field)
     return f"# {field.description} Allowed: {allowed(field)}.\n# {name}={value}\n"
 
 

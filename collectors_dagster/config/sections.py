@@ -3,18 +3,33 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, field_validator, model_validator
 
 from collectors_dagster.config.fields import Section, section, setting
+from collectors_dagster.config.policy_sections import (
+    BUILT_IN,
+    Bulkhead,
+    Cache,
+    CircuitBreaker,
+    Leadership,
+    RateLimiter,
+    Retry,
+    ServiceName,
+    ServiceOverrides,
+    ServicePolicies,
+    merged,
+)
 from collectors_dagster.config.redis_address import parse_address
 from collectors_dagster.config.spotify_addresses import checked_client_id, checked_redirect_uri, checked_service_url
 from collectors_dagster.errors import ConfigurationError
 
 DebuggableComponent = Literal["agent", "scorer", "supervisor", "runs"]
 """Processes that can measure themselves while they run; `runs` are Dagster's, each of which looks when it starts."""
+
+S = TypeVar("S", bound=Section)
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|/[^\s\x00?#]+")
 _SENSITIVE = re.compile(r"(?:(?:\*|[a-z][a-z0-9_]*)\.)?[a-zA-Z_][a-zA-Z0-9_]*")
@@ -62,6 +77,7 @@ class Ports(Section):
     webserver: int = setting(13000, unit="port", about="Dagster web UI.", at_least=1, at_most=65535)
     mlflow: int = setting(15000, unit="port", about="MLflow server.", at_least=1, at_most=65535)
     agent: int = setting(19100, unit="port", about="The agent's metrics and health.", at_least=1, at_most=65535)
+    metrics: int = setting(19101, unit="port", about="Metrics of the policies.", at_least=1, at_most=65535)
 
     spotify_sandbox: int = setting(
         18888, unit="port", about="The local Spotify with invented data.", at_least=1, at_most=65535
@@ -301,7 +317,7 @@ class SpotifySandbox(Section):
         60, unit="requests", about="Requests that it takes in a window.", at_least=1, at_most=1_000_000
     )
     window_seconds: float = setting(30.0, unit="seconds", about="Its rolling window.", at_least=0.1, at_most=86_400)
-    seed: int = setting(1, unit="", about="Another number, another world.", at_least=0, at_most=2**31)
+    seed: int = setting(1, unit="number", about="Another number, another world.", at_least=0, at_most=2**31)
 
 
 class Mlflow(Section):
@@ -358,104 +374,60 @@ class Collectors(Section):
     system_performance: SystemPerformance = section(SystemPerformance, "Host performance.")
 
 
-class CircuitBreaker(Section):
-    """When to stop calling a service that fails."""
-
-    failure_threshold: int = setting(
-        5,
-        unit="failures",
-        about="Failures that open the breaker: in a row, or within window_seconds.",
-        at_least=1,
-        at_most=1000,
-    )
-    recovery_timeout: float = setting(
-        30.0, unit="seconds", about="Pause before one call is tried again.", at_least=0.1, at_most=3600
-    )
-    window_seconds: float = setting(
-        0.0, unit="seconds", about="Time in which calls are counted; 0: the last calls are.", at_least=0, at_most=86_400
-    )
-    failure_ratio: float = setting(
-        0.0, unit="share", about="Share of failed calls that opens it; 0: only their number.", at_least=0, at_most=1
-    )
-    slow_ratio: float = setting(
-        0.0, unit="share", about="Share of slow calls that opens it; 0: slow calls do not.", at_least=0, at_most=1
-    )
-    slow_seconds: float = setting(
-        5.0, unit="seconds", about="A call that takes longer is slow.", at_least=0.001, at_most=3600
-    )
-    minimum_calls: int = setting(
-        10, unit="calls", about="Calls in the window before a share means anything.", at_least=1, at_most=1000
-    )
-    probes: int = setting(
-        1,
-        unit="calls",
-        about="Calls tried at once after the pause, in all processes together.",
-        at_least=1,
-        at_most=100,
-    )
-    success_threshold: int = setting(
-        1, unit="calls", about="Of the probes, those that must succeed to close it.", at_least=1, at_most=100
-    )
-    probe_lease_seconds: float = setting(
-        60.0,
-        unit="seconds",
-        about="Time after which a probe is given up whose process is gone; longer than the longest call.",
-        at_least=1,
-        at_most=3600,
-    )
-
-    @model_validator(mode="after")
-    def _can_work(self) -> Self:
-        if self.success_threshold > self.probes:
-            raise ValueError(
-                f"success_threshold {self.success_threshold} is more than probes {self.probes}: it would never close"
-            )
-        for key, value in (("failure_ratio", self.failure_ratio), ("slow_ratio", self.slow_ratio)):
-            if 0 < value < 0.001:
-                raise ValueError(f"{key} {value} is less than 0.001, the least share that is told apart; 0 is none")
-        if 0 < self.window_seconds < 0.01:
-            raise ValueError(f"window_seconds {self.window_seconds} is shorter than its ten steps of 1 ms; 0 is none")
-        return self
-
-
-class RateLimiter(Section):
-    """How fast a service is called."""
-
-    requests_per_second: float = setting(
-        5.0, unit="requests per second", about="Sustained rate of calls.", at_least=0.01, at_most=10000
-    )
-    burst_size: int = setting(
-        10,
-        unit="requests",
-        about="Calls that may come at once (token_bucket) or wait (leaky_bucket).",
-        at_least=1,
-        at_most=10000,
-    )
-    algorithm: Literal["token_bucket", "sliding_window", "fixed_window", "leaky_bucket"] = setting(
-        "token_bucket",
-        unit="",
-        about="How calls are counted: bursts, exactly in any window, in windows of the clock, or evenly spaced.",
-    )
-    window_seconds: float = setting(
-        1.0, unit="seconds", about="Window of sliding_window and fixed_window.", at_least=0.001, at_most=86400
-    )
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if self.algorithm.endswith("_window") and self.requests_per_second * self.window_seconds < 1 - 1e-9:
-            least = 1 / self.requests_per_second
-            raise ValueError(
-                f"window_seconds {self.window_seconds:g} would grant nothing at requests_per_second "
-                f"{self.requests_per_second:g}: make it at least {least:g}, or the rate higher"
-            )
-        return self
-
-
 class Patterns(Section):
     """Policies for calls to other systems."""
 
     circuit_breaker: CircuitBreaker = section(CircuitBreaker, "When to stop calling.")
     rate_limiter: RateLimiter = section(RateLimiter, "How fast to call.")
+    cache: Cache = section(Cache, "What to call only once.")
+    retry: Retry = section(Retry, "How to repeat.")
+    bulkhead: Bulkhead = section(Bulkhead, "How many at once.")
+    deadline_seconds: float = setting(
+        60.0,
+        unit="seconds",
+        about="Time for one call with its repetitions; 0: none.",
+        at_least=0,
+        at_most=86_400,
+    )
+    leadership: Leadership = section(Leadership, "Who leads, and who has which tenants.")
+    services: dict[ServiceName, ServiceOverrides] = setting(
+        {}, unit="", about="What is different for one service: timescaledb, mlflow, spotify, notifications."
+    )
+
+    def of(self, service: ServiceName) -> ServicePolicies:
+        """Return what holds for a service.
+
+        Raises
+        ------
+        ValueError
+            If the keys that are set for it cannot work with those for all.
+        """
+        known = BUILT_IN[service]
+        own = self.services.get(service, ServiceOverrides())
+
+        def complete(kind: type[S], name: str) -> S:
+            try:
+                return merged(kind, getattr(self, name), getattr(known, name), getattr(own, name))
+            except ValueError as error:
+                raise ValueError(f"services.{service}.{name}: {error}") from None
+
+        limited = {"rate_limiter"} & (known.model_fields_set | own.model_fields_set)
+        deadline = next(
+            (each.deadline_seconds for each in (own, known) if "deadline_seconds" in each.model_fields_set), None
+        )
+        return ServicePolicies(
+            circuit_breaker=complete(CircuitBreaker, "circuit_breaker"),
+            rate_limiter=complete(RateLimiter, "rate_limiter") if limited else None,
+            retry=complete(Retry, "retry"),
+            bulkhead=complete(Bulkhead, "bulkhead"),
+            deadline_seconds=self.deadline_seconds if deadline is None else deadline,
+        )
+
+    @model_validator(mode="after")
+    def _possible_for_each(self) -> Self:
+        for service in BUILT_IN:
+            self.of(service)
+        return self
 
 
 class Agent(Section):
@@ -576,6 +548,24 @@ class Agent(Section):
         if value is not None and not value.is_absolute():
             raise ValueError("it must be an absolute path: the agent may be started from anywhere")
         return value
+
+
+class MetricsExport(Section):
+    """Metrics of the policies of all processes, for Prometheus."""
+
+    enabled: bool = setting(default=True, unit="", about="Let the scorer serve /metrics on ports.metrics.")
+    address: str = setting(
+        "127.0.0.1",
+        unit="host name or address",
+        about="Where they are served: loopback, or an address of the network that scrapes.",
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value.startswith("/"):
+            raise ValueError("it must be a host name or an IP address")
+        return checked_host(value)
 
 
 class Scorer(Section):

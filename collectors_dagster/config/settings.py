@@ -24,6 +24,7 @@ from collectors_dagster.config.sections import (
     Dagster,
     Debug,
     Log,
+    MetricsExport,
     Mlflow,
     Patterns,
     Ports,
@@ -90,6 +91,7 @@ class Settings(BaseSettings, Section):
     patterns: Patterns = section(Patterns, "Policies for calls to other systems.")
     agent: Agent = section(Agent, "The sampler on each host.")
     scorer: Scorer = section(Scorer, "The resident scorer.")
+    metrics: MetricsExport = section(MetricsExport, "Metrics of the policies of all processes.")
     retention: RetentionDefaults = section(RetentionDefaults, "How long data stay by default.")
     aggregates: Aggregates = section(Aggregates, "What is computed of each hour and day.")
     compression: Compression = section(Compression, "When a chunk of samples is compressed.")
@@ -173,6 +175,12 @@ class Settings(BaseSettings, Section):
         address = self.agent.endpoint_address
         reached = "127.0.0.1" if address in _EVERY_INTERFACE else address
         return f"http://{_bracketed(reached)}:{self.ports.agent}" if self.agent.endpoint_enabled else None
+
+    @property
+    def metrics_url(self) -> str | None:
+        """Where the scorer serves the metrics of the policies; ``None`` if it does not."""
+        reached = "127.0.0.1" if self.metrics.address in _EVERY_INTERFACE else self.metrics.address
+        return f"http://{_bracketed(reached)}:{self.ports.metrics}/metrics" if self.metrics.enabled else None
 
     def secret_path(self, name: str) -> Path:
         """Return where the generated secret `name` lies, e.g. ``<home>/secrets/collectors.password``."""

@@ -111,3 +111,22 @@ def coverage_by_horizon(outlooks: Sequence[Outlook]) -> bytes:
     axes.set(xscale="log", xlim=(0.12, 30), ylim=(0, 1.02), xlabel="hours ahead", ylabel="share held")
     axes.legend(loc="lower left", fontsize=7)
     return _png(figure)
+
+
+def scored_table(seconds: Floats, values: Floats, columns: Sequence[str], score: Floats, threshold: float) -> bytes:
+    """Draw a file's metrics (at most four) over their scores, with what is anomalous marked."""
+    ts = (seconds * 1e3).astype("datetime64[ms]")
+    figure = Figure(figsize=(_SIZE[0], 2 * _SIZE[1]), dpi=_DPI)
+    above, below = figure.subplots(2, 1, sharex=True)
+    hits = np.flatnonzero(score >= threshold)
+    for column, name in enumerate(columns[:_HOSTS_DRAWN]):
+        above.plot(ts, values[:, column], linewidth=0.7, label=name)
+    above.plot(ts[hits], values[hits, 0], ".", color=_RED, markersize=4, label="anomalous")
+    above.legend(loc="upper left", fontsize=7)
+    peaks = _peaks(score)
+    below.plot(ts[:: _step(score)][: len(peaks)], peaks, linewidth=0.7, color=_BLUE)
+    below.axhline(threshold, color=_RED, linewidth=0.8, linestyle="--")
+    below.set(ylim=(0, 1.02), ylabel="anomaly score")
+    for axes in (above, below):
+        axes.tick_params(labelsize=7)
+    return _png(figure)

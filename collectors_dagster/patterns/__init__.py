@@ -2,7 +2,12 @@
 
 A rule is pure. Where its state lies, in this process or in Redis for the whole fleet, is told to the policy as a store
 (:mod:`collectors_dagster.patterns.shared_state`).
+
+The names of the cache are loaded on first use: the agent has neither it nor what it needs.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from collectors_dagster.patterns.bulkhead import Bulkhead, BulkheadPolicy, SharedBulkhead
 from collectors_dagster.patterns.circuit_breaker import (
@@ -20,12 +25,26 @@ from collectors_dagster.patterns.rate_policy import Algorithm, RatePolicy, rate_
 from collectors_dagster.patterns.retry import Backoff, Growth, Jitter, Retry, RetryPolicy
 from collectors_dagster.patterns.retry_budget import RetryBudget
 
+if TYPE_CHECKING:
+    from collectors_dagster.patterns.byte_cache import ByteCache
+    from collectors_dagster.patterns.cache import Cache
+    from collectors_dagster.patterns.cache_codecs import BYTES, JSON
+    from collectors_dagster.patterns.cache_policy import CacheLimits, CachePolicy, Tier
+    from collectors_dagster.patterns.caches import Caches
+
 __all__ = [
+    "BYTES",
+    "JSON",
     "Algorithm",
     "Backoff",
     "BreakerPolicy",
     "Bulkhead",
     "BulkheadPolicy",
+    "ByteCache",
+    "Cache",
+    "CacheLimits",
+    "CachePolicy",
+    "Caches",
     "CircuitBreaker",
     "Growth",
     "Jitter",
@@ -41,6 +60,7 @@ __all__ = [
     "RetryPolicy",
     "SharedBulkhead",
     "Shares",
+    "Tier",
     "Timeout",
     "deadline",
     "failed_if_transient",
@@ -48,3 +68,21 @@ __all__ = [
     "owner_of",
     "rate_policy",
 ]
+
+_HOMES = {
+    "BYTES": "cache_codecs",
+    "JSON": "cache_codecs",
+    "ByteCache": "byte_cache",
+    "Cache": "cache",
+    "CacheLimits": "cache_policy",
+    "CachePolicy": "cache_policy",
+    "Caches": "caches",
+    "Tier": "cache_policy",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module that holds it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

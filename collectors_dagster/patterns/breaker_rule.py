@@ -97,8 +97,8 @@ def _record(record: Record, now: int, terms: Terms, arguments: Sequence[Argument
 
 
 def _force(record: Record, now: int, _terms: Terms, arguments: Sequence[Argument]) -> int:
-    """Set the phase by hand; CLOSED gives the circuit back to itself, healthy."""
-    _enter(record, now, int(arguments[0]), "by hand")
+    """Set the phase by hand, for a reason of one line; CLOSED gives the circuit back to itself, healthy."""
+    _enter(record, now, int(arguments[0]), str(arguments[1]) if len(arguments) > 1 else "by hand")
     return 1
 
 
@@ -130,19 +130,23 @@ def _verdict(terms: Terms, calls: int, failures: int, slow: int) -> str:
 
 
 def _count_by_time(record: Record, now: int, terms: Terms, counts: tuple[int, int, int]) -> None:
-    number = now // (terms.window_us // STEPS)
-    buckets = [bucket for bucket in record.get("buckets", []) if number - STEPS < bucket[0] <= number]
+    number, buckets = _within(record, now, terms)
     if buckets and buckets[-1][0] == number:
         counts = tuple(map(sum, zip(buckets.pop()[1:], counts, strict=True)))  # type: ignore[assignment]  # three
     record["buckets"] = [*buckets, (number, *counts)]
 
 
+def _within(record: Record, now: int, terms: Terms) -> tuple[int, list[tuple[int, int, int, int]]]:
+    """Return the number of the window's newest step, and those steps in it of which something is known."""
+    number = now // (terms.window_us // STEPS)
+    return number, [bucket for bucket in record.get("buckets", []) if number - STEPS < bucket[0] <= number]
+
+
 def _totals(record: Record, now: int, terms: Terms) -> tuple[int, int, int]:
     """Return calls, failures and slow calls in the window."""
     if terms.window_us:
-        number = now // (terms.window_us // STEPS)
-        within = [bucket[1:] for bucket in record.get("buckets", []) if number - STEPS < bucket[0] <= number]
-        return sum(one[0] for one in within), sum(one[1] for one in within), sum(one[2] for one in within)
+        _, within = _within(record, now, terms)
+        return sum(one[1] for one in within), sum(one[2] for one in within), sum(one[3] for one in within)
     told: str = record.get("calls", "")
     both = told.count("x")
     return len(told), told.count("f") + both, told.count("s") + both

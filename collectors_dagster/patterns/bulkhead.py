@@ -7,11 +7,12 @@ cancelled at whatever moment gives back what it had.
 
 import os
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from collectors_dagster.clock import AsyncClock, Clock
@@ -69,7 +70,7 @@ class _Call:
     """One call: outside, in the queue or with a permit."""
 
     compartment: str
-    wake: Callable[[], object]
+    wake: Callable[[], object] = object
     granted: bool = False
 
 
@@ -94,22 +95,21 @@ class Bulkhead:
     def _begin(self) -> None:
         """Begin as a process of its own: the calls that run at a fork are the parent's."""
         self._lock = threading.Lock()
-        self._in_use: Counter[str] = Counter()
+        self._in_use: dict[str, int] = {}  # by compartment, where that matters
+        self._running = 0
         self._queue: deque[_Call] = deque()
 
     @property
     def in_use(self) -> int:
         """Calls that run now."""
-        with self._lock:
-            return self._in_use.total()
+        return self._running
 
     @property
     def waiting(self) -> int:
         """Calls that wait now."""
         return len(self._queue)
 
-    @contextmanager
-    def protect(self, compartment: str = NO_COMPARTMENT) -> Iterator[None]:
+    def protect(self, compartment: str = NO_COMPARTMENT) -> AbstractContextManager[None]:
         """Guard the body of a ``with`` block as one call of a compartment.
 
         Raises
@@ -117,15 +117,7 @@ class Bulkhead:
         BulkheadFullError
             If the queue is full, or the wait took too long; the body did not run.
         """
-        turn = threading.Event()
-        call = _Call(compartment, turn.set)
-        try:
-            if not self._join(call):
-                turn.wait(min(self.policy.max_wait_seconds, remaining_seconds()))
-                self._require(call)
-            yield
-        finally:
-            self._leave(call)
+        return _Place(self, _Call(compartment))
 
     @asynccontextmanager
     async def aprotect(self, compartment: str = NO_COMPARTMENT) -> AsyncIterator[None]:
@@ -160,6 +152,18 @@ class Bulkhead:
         async with self.aprotect():
             return await operation()
 
+    def _enter(self, call: _Call) -> None:
+        """Wait for a permit, in a thread."""
+        with self._lock:
+            if self._may_enter(call):
+                self._grant(call)
+                return
+        turn = threading.Event()
+        call.wake = turn.set
+        if not self._join(call):
+            turn.wait(min(self.policy.max_wait_seconds, remaining_seconds()))
+            self._require(call)
+
     def _join(self, call: _Call) -> bool:
         """Say whether the call may run at once; else it waits in the queue."""
         with self._lock:
@@ -182,16 +186,20 @@ class Bulkhead:
         with self._lock:
             if call.granted:
                 call.granted = False
-                self._in_use[call.compartment] -= 1
-                self._in_use += Counter()  # forgets compartments without calls
+                self._running -= 1
+                if self.policy.guaranteed:
+                    self._in_use[call.compartment] -= 1
+                    if not self._in_use[call.compartment]:
+                        del self._in_use[call.compartment]
             elif call in self._queue:
                 self._queue.remove(call)
-            for waiting in [each for each in self._queue if self._may_enter(each)]:
-                if self._may_enter(waiting):  # still, after those before it
-                    self._queue.remove(waiting)
-                    self._grant(waiting)
-                    woken.append(waiting)
-            self._observer.bulkhead_in_use(self.name, self._in_use.total())
+            if self._queue:
+                for waiting in [each for each in self._queue if self._may_enter(each)]:
+                    if self._may_enter(waiting):  # still, after those before it
+                        self._queue.remove(waiting)
+                        self._grant(waiting)
+                        woken.append(waiting)
+            self._observer.bulkhead_in_use(self.name, self._running)
         for waiting in woken:
             self._wake(waiting)
 
@@ -202,16 +210,43 @@ class Bulkhead:
             self._leave(call)
 
     def _may_enter(self, call: _Call) -> bool:
-        return may_enter(self._in_use, self.policy.guaranteed, self.policy.limit, call.compartment)
+        policy = self.policy
+        if not policy.guaranteed:
+            return self._running < policy.limit
+        return may_enter(self._in_use, policy.guaranteed, policy.limit, call.compartment)
 
     def _grant(self, call: _Call) -> None:
         call.granted = True
-        self._in_use[call.compartment] += 1
-        self._observer.bulkhead_in_use(self.name, self._in_use.total())
+        self._running += 1
+        if self.policy.guaranteed:
+            self._in_use[call.compartment] = self._in_use.get(call.compartment, 0) + 1
+        self._observer.bulkhead_in_use(self.name, self._running)
 
     def _refusal(self, reason: str) -> BulkheadFullError:
         self._observer.bulkhead_rejected(self.name, reason)
         return refusal(self.name, self.policy, reason)
+
+
+class _Place:
+    """One call, as the body of a ``with`` block: a class, because a generator costs three times as much."""
+
+    __slots__ = ("_bulkhead", "_call")
+
+    def __init__(self, bulkhead: Bulkhead, call: _Call) -> None:
+        self._bulkhead = bulkhead
+        self._call = call
+
+    def __enter__(self) -> None:
+        try:
+            self._bulkhead._enter(self._call)  # noqa: SLF001 - a part of the bulkhead
+        except BaseException:
+            self._bulkhead._leave(self._call)  # noqa: SLF001
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bulkhead._leave(self._call)  # noqa: SLF001
 
 
 class SharedBulkhead:
@@ -329,7 +364,7 @@ class SharedBulkhead:
 
     def _left(self, holder: str) -> Plan[None]:
         try:
-            yield Run(LEAVE, self._key, (holder,))
+            yield Run(LEAVE, self._key, (holder,), late=True)
         except SharedStateUnavailableError:
             return  # its lease ends by itself
 

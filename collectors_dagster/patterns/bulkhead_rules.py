@@ -62,6 +62,12 @@ def _leave(record: Record, now: int, arguments: Sequence[Argument]) -> tuple[Rep
     return [len(leases)], _keep_ms(leases, now)
 
 
+def _look(record: Record, now: int, _arguments: Sequence[Argument]) -> tuple[Reply, int]:
+    """Answer permits out, and processes that hold some."""
+    leases = _living(record, now)
+    return [len(leases), len({each.split("|")[1] for each in leases})], _keep_ms(leases, now)
+
+
 def _living(record: Record, now: int) -> dict[str, int]:
     leases: dict[str, int] = record.setdefault("leases", {})
     for ended in [holder for holder, end in leases.items() if end <= now]:
@@ -75,4 +81,5 @@ def _keep_ms(leases: Mapping[str, int], now: int) -> int:
 
 ENTER = Step("bulkhead_enter", _enter, repeatable=True)
 RENEW = Step("bulkhead_renew", _renew, repeatable=True)
+LOOK = Step("bulkhead_look", _look, repeatable=True)
 LEAVE = Step("bulkhead_leave", _leave, repeatable=True)

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeAlia
 from weakref import WeakSet
 
 from collectors_dagster.clock import Clock
-from collectors_dagster.errors import CircuitOpenError, CollectorsError, SharedStateUnavailableError
+from collectors_dagster.errors import CircuitOpenError, CollectorsError, PolicyError, SharedStateUnavailableError
 from collectors_dagster.patterns.breaker_policy import PHASES, BreakerPolicy, Outcome, Phase
 from collectors_dagster.patterns.breaker_rule import LOOK, STEP
-from collectors_dagster.patterns.deadline import check_wait
+from collectors_dagster.patterns.deadline import check_wait, deadline_set
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.plans import Plan, Run, aperform, perform
 from collectors_dagster.patterns.policy import Layer, Policy
@@ -123,6 +123,8 @@ class BreakerReport(NamedTuple):
         Whether this is only this process's knowledge.
     history : tuple of Transition
         Oldest first, at most twenty.
+    transitions : int
+        Changes of phase since the circuit is known.
     """
 
     phase: Phase
@@ -133,12 +135,14 @@ class BreakerReport(NamedTuple):
     probes: int
     alone: bool
     history: tuple[Transition, ...]
+    transitions: int = 0
 
 
 def failed_if_transient(error: Exception) -> Outcome:
     """Classify by our own error tree: what may pass by itself is a failure, the rest is an answer.
 
-    Errors that are not ours are failures: nobody has said that they are harmless.
+    Errors that are not ours are failures: nobody has said that they are harmless. That another policy of ours refused
+    the call says nothing about the other side.
 
     Examples
     --------
@@ -146,6 +150,8 @@ def failed_if_transient(error: Exception) -> Outcome:
     >>> failed_if_transient(RequestRejectedError("404", service="hook", operation="post")).value
     'success'
     """
+    if isinstance(error, PolicyError):
+        return Outcome.IGNORED
     if isinstance(error, CollectorsError) and not error.transient:
         return Outcome.SUCCESS
     return Outcome.FAILURE
@@ -197,15 +203,18 @@ class CircuitBreaker:
         self.policy = policy
         self._classify, self._judge, self._observer = classify, judge, observer
         self._clock = clock
-        self._store = store if store is not None else MemoryStore(clock, capacity=1)
+        self._store = store if store is not None else MemoryStore(clock, capacity=1, lasting=True)
         self._monotonic = clock.monotonic
         self._key = f"{tenant}:cb:{name}"
         self._terms = policy.terms
         self._slow_after = policy.slow_seconds if policy.slow_seconds is not None else math.inf
-        self._batch = FLUSH_CALLS if store is not None else OWN_FLUSH_CALLS
         self._timed = not (judge is None and observer is None and policy.slow_seconds is None)
+        # Nobody else changes it, and the last calls count, whenever they were: no clock is needed while it is closed.
+        self._timeless = store is None and policy.window_seconds is None and not self._timed
+        self._batch = math.inf if self._timeless else (FLUSH_CALLS if store is not None else OWN_FLUSH_CALLS)
         self._phase = Phase.CLOSED
         self._pass = Permit(0)
+        self._free: Permit | None = None  # the same, while a timeless circuit lets everybody pass
         self._look_at = -math.inf  # until then calls pass without a look at anything
         self._view_until = -math.inf
         self._ask_again_at = self._refused_until = -math.inf
@@ -252,6 +261,7 @@ class CircuitBreaker:
 
     async def acall(self, operation: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `operation` and return its result; refuse as :meth:`call` does."""
+        check_wait(0.0)
         now = self._monotonic()
         ticket = (self._pass, now) if now < self._look_at else await self._abegin(now)
         try:
@@ -291,7 +301,10 @@ class CircuitBreaker:
         ------
         CircuitOpenError
             If the circuit refuses.
+        DeadlineExceededError
+            If no time is left for the call.
         """
+        check_wait(0.0)
         now = self._monotonic()
         if now < self._look_at:
             return self._pass, now
@@ -306,6 +319,7 @@ class CircuitBreaker:
 
     async def abegin(self) -> Ticket:
         """Ask for leave without blocking the event loop."""
+        check_wait(0.0)
         now = self._monotonic()
         return (self._pass, now) if now < self._look_at else await self._abegin(now)
 
@@ -332,8 +346,13 @@ class CircuitBreaker:
         else:
             self._carry_out(plan)  # a call through a closed circuit that means nothing: nothing is asked of the store
 
-    def force(self, phase: Phase) -> None:
+    def force(self, phase: Phase, reason: str = "") -> None:
         """Set the phase by hand, for all processes; ``CLOSED`` gives the circuit back to itself, healthy.
+
+        Parameters
+        ----------
+        reason : str
+            Who and why, for the history; its first 100 letters are kept.
 
         Raises
         ------
@@ -344,16 +363,19 @@ class CircuitBreaker:
             raise ValueError(f"{phase} is a phase that a circuit finds by itself; set forced_open, disabled, ...")
         self._pass.good = 0
         now = self._monotonic()
-        self._carry_out(self._shared(now, "force", PHASES.index(phase)))
+        why = " ".join(f"by hand: {reason}".split())[:109] if reason else "by hand"
+        self._carry_out(self._shared(now, "force", PHASES.index(phase), why))
 
     def report(self) -> BreakerReport:
         """Return what is known of the circuit, with its history; one look at shared state."""
+        if self._timeless:
+            self.flush()
         return self._carry_out(self._reported())
 
     def flush(self) -> None:
         """Tell the others of successes that they have not been told yet; also done when the process ends."""
         if self._pass.good:
-            self._carry_out(self._told(self._monotonic(), (0, 0, 0)))
+            self._carry_out(self._told(self._monotonic(), (0, 0, 0), late=True))
 
     # --- one call ------------------------------------------------------------------------------------
 
@@ -395,8 +417,7 @@ class CircuitBreaker:
             raise
 
     def _asked(self, now: float, probe: str) -> Plan[Ticket]:
-        """Get leave, or raise. Whoever has no time left is not let through; reports are made however late it is."""
-        check_wait(0.0)
+        """Get leave, or raise."""
         if now < self._ask_again_at:
             raise self._refusal(now)
         if self._phase not in REFUSING and self._view_until > now:
@@ -406,8 +427,8 @@ class CircuitBreaker:
             self._look_at = now + FLUSH_SECONDS  # others pass while this one tells
         if self._pass.good:
             yield from self._told(now, (0, 0, 0))
-            if self._look_at > now:
-                return self._pass, now
+            if self._look_at > now and self._own is None:
+                return self._pass, now  # who is alone goes on, to see whether shared state is back
         admitted = yield from self._exchanged(now, "acquire", probe)
         if not admitted:
             raise self._refusal(now)
@@ -429,38 +450,42 @@ class CircuitBreaker:
             yield from self._settled_probe(now, permit, outcome, slow=slow)
         elif permit is self._pass and outcome is not Outcome.IGNORED:
             failed = outcome is Outcome.FAILURE
-            yield from self._told(now, (int(slow and not failed), int(failed and not slow), int(failed and slow)))
+            bad = int(slow and not failed), int(failed and not slow), int(failed and slow)
+            yield from self._told(now, bad, late=True)
 
     def _settled_probe(self, now: float, permit: Permit, outcome: Outcome, *, slow: bool) -> Plan[None]:
         if permit.alone is not self.alone:
             return  # admitted by shared state that went away, or alone before it came back: nobody waits for it
         bad = outcome is Outcome.FAILURE or (slow and self.policy.slow_ratio is not None)
         verdict = -1 if outcome is Outcome.IGNORED else int(not bad)
-        yield from self._exchanged(now, "probed", permit.probe, permit.generation, verdict)
+        yield from self._exchanged(now, "probed", permit.probe, permit.generation, verdict, late=True)
 
-    def _told(self, now: float, bad: tuple[int, int, int]) -> Plan[None]:
+    def _told(self, now: float, bad: tuple[int, int, int], *, late: bool = False) -> Plan[None]:
         """Tell the others of calls that passed the closed circuit: the good ones so far, then bad ones."""
         permit = self._pass
         good, seconds = permit.good, permit.seconds
         permit.good, permit.seconds = 0, 0.0
         if good:
             self._observe("success", good, seconds)
-        yield from self._exchanged(now, "record", permit.generation, good, *bad)
+        if not self._terms.window_us:
+            good = min(good, self._terms.window_calls)  # older ones would be forgotten at once
+        yield from self._exchanged(now, "record", permit.generation, good, *bad, late=late)
 
     def _released(self, probe: str) -> Plan[None]:
-        yield from self._exchanged(self._monotonic(), "probed", probe, self._pass.generation, -1)
+        yield from self._exchanged(self._monotonic(), "probed", probe, self._pass.generation, -1, late=True)
 
     # --- shared state, or none -----------------------------------------------------------------------
 
-    def _exchanged(self, now: float, operation: str, *arguments: Argument) -> Plan[int]:
+    def _exchanged(self, now: float, operation: str, *arguments: Argument, late: bool = False) -> Plan[int]:
         """Run an operation where the circuit lies, take over what is seen there, and return whether it was admitted.
 
-        While this process is alone, only who asks for leave looks whether shared state is back.
+        While this process is alone, only who asks for leave looks whether shared state is back. What is `late` is done
+        after the caller's deadline too.
         """
         own = self._own
         if own is None or operation == "acquire":
             try:
-                return (yield from self._shared(now, operation, *arguments))
+                return (yield from self._shared(now, operation, *arguments, late=late))
             except SharedStateUnavailableError:
                 own = self._own
         if own is None:
@@ -476,8 +501,8 @@ class CircuitBreaker:
         self._adopt(now, view, alone=True)
         return view.admitted
 
-    def _shared(self, now: float, operation: str, *arguments: Argument) -> Plan[int]:
-        reply = yield Run(STEP, self._key, (operation, *self._terms, *arguments))
+    def _shared(self, now: float, operation: str, *arguments: Argument, late: bool = False) -> Plan[int]:
+        reply = yield Run(STEP, self._key, (operation, *self._terms, *arguments), late=late)
         view = _parsed(reply)
         self._own = None
         self._adopt(now, view, alone=False)
@@ -498,6 +523,9 @@ class CircuitBreaker:
         else:
             self._look_at, self._view_until = now + FLUSH_SECONDS, now + CLOSED_VIEW_SECONDS
             self._ask_again_at = -math.inf
+        self._free = None
+        if self._timeless and self._phase not in REFUSING:
+            self._free, self._look_at = self._pass, math.inf
         if before is not self._phase and self._observer is not None:
             self._observer.changed(self.name, before, self._phase)
 
@@ -530,10 +558,7 @@ class CircuitBreaker:
             alone = True
             own = self._own or MemoryStore(self._clock, capacity=1)
             reply = own.run(LOOK, self._key, arguments)
-        view = _parsed(reply[:4])
-        calls, failures, slow, probes, _, now = (_whole(item) for item in reply[4:10])
-        history = _history(reply[10], now)
-        return BreakerReport(view.phase, view.wait_seconds, calls, failures, slow, probes, alone, history)
+        return report_from(reply, alone=alone)
 
     def _observe(self, result: str, count: int, seconds: float) -> None:
         if self._observer is not None:
@@ -573,17 +598,18 @@ class CircuitBreaker:
         if not task.cancelled() and task.exception() is None and task.result()[0].probe:
             self._send_off(self._settled(task.result(), Outcome.IGNORED))
 
-    # The few lines of a good call through a closed circuit stand in these three, without calls of our own. All that is
-    # rare goes the way of call and acall.
+    # The few lines of a good call through a closed circuit stand in these, without calls of our own. All that is rare
+    # goes the way of call and acall. To pass on an empty dict costs as much as to look at the clock.
 
     def _guarded_function(self, function: Callable[P, T]) -> Callable[P, T]:
-        if self._timed:
-            return self._timed_function(function)
-        monotonic, batch = self._monotonic, self._batch
+        if self._timeless:
+            return self._timeless_function(function)
+        monotonic, batch, slow_after, timed = self._monotonic, self._batch, self._slow_after, self._timed
+        judged = self._judge is not None
 
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             started = monotonic()
-            if started >= self._look_at:
+            if started >= self._look_at or judged or deadline_set() is not None:
                 return self.call(function, *args, **kwargs)
             permit = self._pass
             try:
@@ -591,6 +617,12 @@ class CircuitBreaker:
             except BaseException as error:
                 self.failed((permit, started), error)
                 raise
+            if timed:
+                seconds = monotonic() - started
+                if seconds > slow_after:
+                    self._report_good((permit, started), result)
+                    return result
+                permit.seconds += seconds
             permit.good = good = permit.good + 1
             if good >= batch:
                 self._look_at = -math.inf
@@ -598,48 +630,61 @@ class CircuitBreaker:
 
         return guarded
 
-    def _timed_function(self, function: Callable[P, T]) -> Callable[P, T]:
-        monotonic, batch, slow_after = self._monotonic, self._batch, self._slow_after
-        judged = self._judge is not None
-
+    def _timeless_function(self, function: Callable[P, T]) -> Callable[P, T]:
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            started = monotonic()
-            if judged or started >= self._look_at:
+            permit = self._free
+            if permit is None or deadline_set() is not None:
                 return self.call(function, *args, **kwargs)
-            permit = self._pass
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
-                self.failed((permit, started), error)
+                self.failed((permit, self._monotonic()), error)
                 raise
-            seconds = monotonic() - started
-            if seconds > slow_after:
-                self._report_good((permit, started), result)
-                return result
-            permit.seconds += seconds
-            permit.good = good = permit.good + 1
-            if good >= batch:
-                self._look_at = -math.inf
+            permit.good += 1
             return result
 
         return guarded
 
     def _guarded_coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        monotonic, batch, timed = self._monotonic, self._batch, self._timed
+        if self._timeless:
+            return self._timeless_coroutine(function)
+        monotonic, batch, slow_after, timed = self._monotonic, self._batch, self._slow_after, self._timed
+        judged = self._judge is not None
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             started = monotonic()
-            if timed or started >= self._look_at:
+            if started >= self._look_at or judged or deadline_set() is not None:
                 return await self.acall(function, *args, **kwargs)
             permit = self._pass
             try:
-                result = await function(*args, **kwargs)
+                result = await (function(*args, **kwargs) if kwargs else function(*args))
             except BaseException as error:
                 await self.afailed((permit, started), error)
                 raise
+            if timed:
+                seconds = monotonic() - started
+                if seconds > slow_after:
+                    await self.afinish((permit, started), result)
+                    return result
+                permit.seconds += seconds
             permit.good = good = permit.good + 1
             if good >= batch:
                 self._look_at = -math.inf
+            return result
+
+        return guarded
+
+    def _timeless_coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            permit = self._free
+            if permit is None or deadline_set() is not None:
+                return await self.acall(function, *args, **kwargs)
+            try:
+                result = await (function(*args, **kwargs) if kwargs else function(*args))
+            except BaseException as error:
+                await self.afailed((permit, self._monotonic()), error)
+                raise
+            permit.good += 1
             return result
 
         return guarded
@@ -722,13 +767,14 @@ _RESULTS = {
 _TO_FLUSH: WeakSet[CircuitBreaker] = WeakSet()
 
 
-def _flush_all() -> None:
+def flush_all() -> None:
+    """Tell the others of all successes that they have not been told yet; also done when the process ends."""
     for breaker in list(_TO_FLUSH):
         if not isinstance(breaker._store, MemoryStore):  # noqa: SLF001 - of this very module
             breaker.flush()
 
 
-atexit.register(_flush_all)
+atexit.register(flush_all)
 
 
 def _new_name() -> str:
@@ -751,6 +797,25 @@ def _parsed(reply: Reply) -> View:
     if not 0 <= number < len(PHASES):
         raise _crooked()
     return View(_whole(admitted), PHASES[number], _whole(generation), _whole(wait) / 1000)
+
+
+def report_from(reply: Reply, *, alone: bool = False) -> BreakerReport:
+    """Read the answer to ``inspect``.
+
+    Raises
+    ------
+    SharedStateUnavailableError
+        If it is none of ours.
+    """
+    if len(reply) != 11:
+        raise _crooked()
+    view = _parsed(reply[:4])
+    calls, failures, slow, probes, _, now = (_whole(item) for item in reply[4:10])
+    try:
+        history = _history(reply[10], now)
+    except (ValueError, IndexError):
+        raise _crooked() from None
+    return BreakerReport(view.phase, view.wait_seconds, calls, failures, slow, probes, alone, history, view.generation)
 
 
 def _whole(item: object) -> int:

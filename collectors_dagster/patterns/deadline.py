@@ -1,8 +1,9 @@
 """Deadline: one budget of time that every wait, every retry and every question to shared state respects.
 
 Whoever is asked for something within five seconds says so once; what is called below need not be told. No wait is
-begun that would end after it, and when it is over nobody asks shared state any more. (gRPC calls this deadline
-propagation.) It does not stop code that computes: that is :class:`~collectors_dagster.patterns.policy.Timeout`.
+begun that would end after it, a question to shared state waits no longer than it lasts, and when it is over nobody asks
+shared state any more. (gRPC calls this deadline propagation.) It does not stop code that computes: that is
+:class:`~collectors_dagster.patterns.policy.Timeout`.
 """
 
 import math
@@ -15,6 +16,8 @@ from collectors_dagster.errors import DeadlineExceededError
 
 _SYSTEM_CLOCK = SystemClock()
 _BUDGET: ContextVar[tuple[float, Clock] | None] = ContextVar("deadline", default=None)
+deadline_set = _BUDGET.get
+"""Return something if there is a deadline, else ``None``: for those whom a call more would cost too much."""
 
 
 @contextmanager
@@ -33,6 +36,23 @@ def deadline(seconds: float, *, clock: Clock = _SYSTEM_CLOCK) -> Iterator[None]:
     if not seconds > 0:
         raise ValueError(f"a deadline lies ahead: seconds must be above 0, not {seconds}")
     token = _BUDGET.set((clock.monotonic() + min(seconds, remaining_seconds()), clock))
+    try:
+        yield
+    finally:
+        _BUDGET.reset(token)
+
+
+@contextmanager
+def beyond_deadline() -> Iterator[None]:
+    """Let the body do what is done however late it is: a report of what happened, or something given back.
+
+    Examples
+    --------
+    >>> with deadline(5.0), beyond_deadline():
+    ...     remaining_seconds()
+    inf
+    """
+    token = _BUDGET.set(None)
     try:
         yield
     finally:

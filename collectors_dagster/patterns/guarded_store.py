@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from collectors_dagster.clock import Clock
 from collectors_dagster.errors import SharedStateUnavailableError
 from collectors_dagster.patterns.forks import renew_in_children
-from collectors_dagster.patterns.shared_state import Argument, Reply, SharedStore, Step
+from collectors_dagster.patterns.shared_state import OUT_OF_TIME, Argument, Reply, SharedStore, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ class GuardedStore:
         if error is None or (unavailable is not None and unavailable.one_object):
             self._observer.round_trip(seconds)
             self._answered(domain, epoch)
-        elif unavailable is not None:
+        elif unavailable is not None and unavailable.kind != OUT_OF_TIME:
             self._failed(domain, epoch, unavailable.kind)
         else:
             self._abandoned(domain, epoch)

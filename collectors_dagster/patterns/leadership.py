@@ -93,7 +93,7 @@ class Leadership:
         if not token:
             return
         try:
-            yield Run(RESIGN, self._key, (self.holder, token))
+            yield Run(RESIGN, self._key, (self.holder, token), late=True)
         except SharedStateUnavailableError:
             return  # the lease ends by itself
 
@@ -191,7 +191,7 @@ class Shares:
         given, self._tokens = sorted(self._tokens), {}
         self.instances = ()
         try:
-            yield Run(DEPART, self._key, (self.instance, *given))
+            yield Run(DEPART, self._key, (self.instance, *given), late=True)
         except SharedStateUnavailableError:
             return  # the others see it by its silence
 

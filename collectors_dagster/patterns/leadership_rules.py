@@ -47,6 +47,12 @@ def _resign(record: Record, now: int, arguments: Sequence[Argument]) -> tuple[Re
     return [1], _FOR_EVER_MS
 
 
+def _look(record: Record, now: int, _arguments: Sequence[Argument]) -> tuple[Reply, int]:
+    """Answer how long the present lease lasts (us), its token and its holder; zeros and nothing without one."""
+    holder, token, end = record.get("lease", ("", 0, 0))
+    return ([end - now, token, holder.encode()] if end > now else [0, 0, b""]), _FOR_EVER_MS
+
+
 def _turn(record: Record, now: int, arguments: Sequence[Argument]) -> tuple[Reply, int]:
     """Be alive, give shares back and claim shares.
 
@@ -85,6 +91,20 @@ def _depart(record: Record, now: int, arguments: Sequence[Argument]) -> tuple[Re
     return [len(alive)], _FOR_EVER_MS
 
 
+def _look_at_shares(record: Record, now: int, arguments: Sequence[Argument]) -> tuple[Reply, int]:
+    """Answer how many instances live, their names, then shares that are leased, each with its owner.
+
+    Told: after how long an instance is dead (us).
+    """
+    dead = int(arguments[0])
+    alive = sorted(name for name, at in record.get("instances", {}).items() if at > now - dead)
+    leased = sorted((share, owner) for share, (owner, _, end) in record.get("shares", {}).items() if end > now)
+    reply: Reply = [len(alive), *(name.encode() for name in alive)]
+    for share, owner in leased:
+        reply += [share.encode(), owner.encode()]
+    return reply, _FOR_EVER_MS
+
+
 def _give_back(leases: dict[str, tuple[str, int, int]], instance: str, shares: Sequence[str]) -> None:
     for share in shares:
         if leases.get(share, ("",))[0] == instance:
@@ -93,6 +113,8 @@ def _give_back(leases: dict[str, tuple[str, int, int]], instance: str, shares: S
 
 ACQUIRE = Step("leadership_acquire", _acquire, ("", ":token"), repeatable=True)
 RENEW = Step("leadership_renew", _renew, repeatable=True)
+LOOK = Step("leadership_look", _look, repeatable=True)
+LOOK_AT_SHARES = Step("shares_look", _look_at_shares, (":instances", ":shares"), repeatable=True)
 RESIGN = Step("leadership_resign", _resign)
 TURN = Step("shares_turn", _turn, (":instances", ":shares", ":token"), repeatable=True)
 DEPART = Step("shares_depart", _depart, (":instances", ":shares"), repeatable=True)

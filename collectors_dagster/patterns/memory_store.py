@@ -15,6 +15,8 @@ class MemoryStore:
     ----------
     capacity : int
         Objects kept at most; the one that was used longest ago is forgotten first.
+    lasting : bool
+        Whether objects are kept for ever, whatever their steps say.
 
     Examples
     --------
@@ -31,11 +33,12 @@ class MemoryStore:
     [1]
     """
 
-    def __init__(self, clock: Clock, *, capacity: int = 10_000) -> None:
+    def __init__(self, clock: Clock, *, capacity: int = 10_000, lasting: bool = False) -> None:
         if capacity < 1:
             raise ValueError(f"a store in memory holds at least one object, not {capacity}")
         self._clock = clock
         self._capacity = capacity
+        self._lasting = lasting
         self._lock = threading.Lock()
         self._records: OrderedDict[str, tuple[Record, int]] = OrderedDict()
 
@@ -44,7 +47,7 @@ class MemoryStore:
         now = int(self._clock.monotonic() * 1e6)
         with self._lock:
             record, end = self._records.pop(key, ({}, 0))
-            if end <= now:
+            if end <= now and not self._lasting:
                 record = {}
             reply, keep_ms = step.rule(record, now, arguments)
             if record and keep_ms > 0:

@@ -6,10 +6,11 @@ nobody holds a place while waiting for a turn; and a value that is at hand costs
 Any other order that is written is carried out as it is written.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from functools import reduce, wraps
 from inspect import iscoroutinefunction, isgeneratorfunction
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.errors import DeadlineExceededError
@@ -29,6 +30,39 @@ class Layer(Protocol):
     async def acall(self, operation: Callable[[], Coroutine[Any, Any, T]], /) -> T:
         """Await `operation` under the policy."""
         ...
+
+
+@dataclass(slots=True)
+class Invocation(Generic[T]):
+    """What a policy's layers are given to call: it knows what it calls in the end, which is what a cache's key says.
+
+    Attributes
+    ----------
+    inward : callable
+        The layers within, and at last `function` with its arguments.
+    """
+
+    inward: Callable[[], T]
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self) -> T:
+        """Call what lies within."""
+        return self.inward()
+
+    def within(self, around: Callable[[], T]) -> "Invocation[T]":
+        """Return the same with one more layer around it."""
+        return Invocation(around, self.function, self.arguments, self.keywords)
+
+
+def invocation(
+    inward: Callable[[], T], function: Callable[..., Any], arguments: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> Invocation[T]:
+    """Return what is called; a policy within a policy calls what the outer one does."""
+    if isinstance(function, Invocation) and not arguments and not keywords:
+        return Invocation(inward, function.function, function.arguments, function.keywords)
+    return Invocation(inward, function, arguments, keywords)
 
 
 class Policy:
@@ -51,7 +85,7 @@ class Policy:
 
     def call(self, operation: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `operation` under all layers."""
-        innermost: Callable[[], T] = lambda: operation(*args, **kwargs)  # noqa: E731 - the seed of the fold
+        innermost = invocation(lambda: operation(*args, **kwargs), operation, args, kwargs)
         return reduce(_around, reversed(self.layers), innermost)()
 
     async def acall(self, operation: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -60,7 +94,8 @@ class Policy:
         async def innermost() -> T:
             return await operation(*args, **kwargs)
 
-        return await reduce(_aaround, reversed(self.layers), innermost)()
+        called = invocation(innermost, operation, args, kwargs)
+        return await reduce(_aaround, reversed(self.layers), called)()
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         """Decorate a function or coroutine.
@@ -82,15 +117,15 @@ class Policy:
         return cast("Callable[P, T]", wraps(function)(aguarded if iscoroutinefunction(function) else guarded))
 
 
-def _around(operation: Callable[[], T], layer: Layer) -> Callable[[], T]:
-    return lambda: layer.call(operation)
+def _around(operation: Invocation[T], layer: Layer) -> Invocation[T]:
+    return operation.within(lambda: layer.call(operation))
 
 
-def _aaround(operation: Callable[[], Coroutine[Any, Any, T]], layer: Layer) -> Callable[[], Coroutine[Any, Any, T]]:
+def _aaround(operation: Invocation[Coroutine[Any, Any, T]], layer: Layer) -> Invocation[Coroutine[Any, Any, T]]:
     async def around() -> T:
         return await layer.acall(operation)
 
-    return around
+    return operation.within(around)
 
 
 class Timeout:

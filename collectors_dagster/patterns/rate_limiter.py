@@ -278,7 +278,7 @@ class RateLimiter:
     def _told_ban(self) -> Plan[None]:
         left = self._banned_until - self._clock.monotonic()
         if left > 0:
-            yield Run(PAUSE, self._key, (int(left * 1e6),))
+            yield Run(PAUSE, self._key, (int(left * 1e6),), late=True)
         self._untold_ban = False
 
     def _at_once(self, cost: int) -> bool:
@@ -340,9 +340,24 @@ class RateLimiter:
         return _Answer(tuple(now + place / 1e6 for place in places), wait / 1e6, processes)
 
 
-def local_rate_limiter(name: str, policy: RatePolicy, *, clock: Clock) -> RateLimiter:
+def local_rate_limiter(
+    name: str,
+    policy: RatePolicy,
+    *,
+    clock: Clock,
+    max_wait_seconds: float = 10.0,
+    observer: FlowObserver = UNOBSERVED,
+) -> RateLimiter:
     """Return a limiter of this process alone."""
-    return RateLimiter(name, policy, store=MemoryStore(clock, capacity=1), clock=clock, batch_seconds=0.0)
+    return RateLimiter(
+        name,
+        policy,
+        store=MemoryStore(clock, capacity=1),
+        clock=clock,
+        max_wait_seconds=max_wait_seconds,
+        batch_seconds=0.0,
+        observer=observer,
+    )
 
 
 def _whole(item: Item) -> int:

@@ -168,8 +168,16 @@ def _pause(record: Record, now: int, arguments: Sequence[Argument]) -> tuple[Rep
     return [max(0, ban - now)], _keep_ms(record, now, now)
 
 
+def _look(record: Record, now: int, _arguments: Sequence[Argument]) -> tuple[Reply, int]:
+    """Answer processes that take part, how long a ban lasts, and how much later than now a bucket is empty (us)."""
+    present = sum(at > now - PRESENT_US for at in record.get("present", {}).values())
+    ban, ahead = max(0, record.get("ban", 0) - now), max(0, record.get("tat", 0) - now)
+    return [present, ban, ahead], _keep_ms(record, now, now)
+
+
 BUCKET = Step("rate_limiter_bucket", _rule(_bucket), (":bucket", ":ban", ":present"))
 FIXED = Step("rate_limiter_fixed", _rule(_fixed), (":fixed", ":ban", ":present"))
 LOG = Step("rate_limiter_log", _rule(_log), (":log", ":ban", ":present"))
 COUNTERS = Step("rate_limiter_counters", _rule(_counters), (":counters", ":ban", ":present"))
+LOOK = Step("rate_limiter_look", _look, (":bucket", ":ban", ":present"), repeatable=True)
 PAUSE = Step("rate_limiter_pause", _pause, (":ban",), repeatable=True)

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from collectors_dagster.clock import AsyncClock, Clock
 from collectors_dagster.patterns.deadline import remaining_seconds
+from collectors_dagster.patterns.observers import RetryObserver
 from collectors_dagster.patterns.policy import Layer, Policy
 from collectors_dagster.patterns.retry_budget import RetryBudget
 
@@ -161,6 +162,21 @@ class _Course:
 
     def pause_after(self, error: Exception) -> float | None:
         """Return the seconds to wait before the next attempt; ``None``: there is none, the error is the answer."""
+        delay = self._decided(error)
+        observer = self._retry.observer
+        if observer is not None:
+            if delay is not None:
+                observer.repeated(delay)
+            elif self._failures > 1:
+                observer.ended(recovered=False)
+        return delay
+
+    def recovered(self) -> None:
+        """Tell that a repetition went well."""
+        if self._retry.observer is not None:
+            self._retry.observer.ended(recovered=True)
+
+    def _decided(self, error: Exception) -> float | None:
         retry = self._retry
         self._failures += 1
         if not retry.retry_on(error):
@@ -175,7 +191,11 @@ class _Course:
             previous=self._previous,
             left=remaining_seconds(),
         )
-        if delay is None or (retry.budget is not None and not retry.budget.allows(now)):
+        if delay is None:
+            return None
+        if retry.budget is not None and not retry.budget.allows(now):
+            if retry.observer is not None:
+                retry.observer.budget_exhausted()
             return None
         self._previous = delay
         return delay
@@ -191,6 +211,8 @@ class Retry:
         An error's ``retry_after_seconds`` is the lower bound of the pause, also that of an open circuit.
     budget : RetryBudget, optional
         Of all calls to the same service.
+    observer : RetryObserver, optional
+        Is told of calls that failed at first.
 
     Examples
     --------
@@ -209,8 +231,10 @@ class Retry:
         clock: Clock,
         random: Callable[[], float],
         budget: RetryBudget | None = None,
+        observer: RetryObserver | None = None,
     ) -> None:
         self.policy = policy
+        self.observer = observer
         self.retry_on = retry_on
         self.clock = clock
         self.random = random
@@ -269,7 +293,7 @@ class Retry:
         async def aguarded(*args: Any, **kwargs: Any) -> Any:
             started = begun()
             try:
-                return await coroutine(*args, **kwargs)
+                return await (coroutine(*args, **kwargs) if kwargs else coroutine(*args))  # an empty dict costs, too
             except Exception as error:
                 course, delay = self._first_failure(error, started)
                 if delay is None:
@@ -287,23 +311,29 @@ class Retry:
         while True:
             self.clock.sleep(delay)
             try:
-                return operation()
+                result = operation()
             except Exception as error:
                 pause = course.pause_after(error)
                 if pause is None:
                     raise
                 delay = pause
+            else:
+                course.recovered()
+                return result
 
     async def _arepeated(self, operation: Callable[[], Coroutine[Any, Any, T]], course: _Course, delay: float) -> T:
         while True:
             await cast("AsyncClock", self.clock).asleep(delay)
             try:
-                return await operation()
+                result = await operation()
             except Exception as error:
                 pause = course.pause_after(error)
                 if pause is None:
                     raise
                 delay = pause
+            else:
+                course.recovered()
+                return result
 
     def _begun(self) -> float:
         now = self._monotonic()

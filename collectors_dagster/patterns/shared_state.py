@@ -24,6 +24,10 @@ Rule: TypeAlias = Callable[[Record, int, Sequence[Argument]], tuple[Reply, int]]
 """From a record, the store's time in microseconds and arguments to a reply and the milliseconds the record is kept."""
 
 
+OUT_OF_TIME = "deadline"
+"""Kind of a :exc:`SharedStateUnavailableError` that says nothing about the store: the caller could hardly wait."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One atomic transition of one object's state.
@@ -54,7 +58,8 @@ class SharedStore(Protocol):
     ------
     SharedStateUnavailableError
         From each method, whatever went wrong underneath. It comes fast (milliseconds, never the seconds of a network's
-        time-outs), and the caller decides with what it knows itself.
+        time-outs), and the caller decides with what it knows itself. No step is waited for longer than the caller's
+        deadline lasts; when that is over the kind is :data:`OUT_OF_TIME`.
     """
 
     def run(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:

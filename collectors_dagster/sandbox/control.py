@@ -46,8 +46,7 @@ def _requests(sandbox: Sandbox, body: Any) -> Any:
 
 def _arm(sandbox: Sandbox, body: Any) -> Any:
     faults = [read_fault(each) for each in (body if isinstance(body, list) else [body])]
-    for fault in faults:
-        sandbox.faults.arm(fault)
+    sandbox.arm(*faults)
     return {"armed": len(faults)}
 
 
@@ -65,7 +64,7 @@ def _play(sandbox: Sandbox, body: Any) -> Any:
     sandbox.add_play(body["user"], body.get("track", ""), datetime.fromisoformat(at) if at else None)
 
 
-_ORDERS: Mapping[str, _Order] = {
+ORDERS: Mapping[str, _Order] = {
     "GET /sandbox": _about,
     "POST /sandbox/ids": _ids,
     "GET /sandbox/counts": lambda sandbox, _: asdict(sandbox.counts()),
@@ -88,9 +87,9 @@ _ORDERS: Mapping[str, _Order] = {
 
 def controlled(sandbox: Sandbox, request: Request) -> Answer:
     """Carry out an order and return what came of it; a bad one is a 400 that says why."""
-    order = _ORDERS.get(f"{request.method} {request.path.rstrip('/')}")
+    order = ORDERS.get(f"{request.method} {request.path.rstrip('/')}")
     if order is None:
-        return json_answer({"problem": "there is no such order", "orders": sorted(_ORDERS)}, 404, LABEL)
+        return json_answer({"problem": "there is no such order", "orders": sorted(ORDERS)}, 404, LABEL)
     try:
         found = order(sandbox, json.loads(request.body or b"{}"))
     except (ValueError, TypeError, KeyError, AttributeError, GrantError) as error:

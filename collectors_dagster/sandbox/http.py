@@ -92,8 +92,12 @@ class Answer:
 
 
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-    """Return JSON as the service writes it."""
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """Return a value as JSON."""
+    return written_answer(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), status, headers)
+
+
+def written_answer(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """Return JSON that is written already."""
     return Answer(status, body, {"content-type": "application/json; charset=utf-8", **(headers or {})})
 
 

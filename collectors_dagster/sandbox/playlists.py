@@ -92,7 +92,7 @@ class Playlists:
 
     def _large_items(self) -> list[Entry]:
         wanted = self._world.options.large_playlist_items
-        tracks = [track.index for track in islice(self._world.tracks_of_first_day(), wanted)]
+        tracks = list(islice(self._world.track_indexes_of_first_day(), wanted))
         added = _first_moment() - timedelta(days=200)
         return [Entry(tracks[place % len(tracks)], added + timedelta(seconds=13 * place)) for place in range(wanted)]
 

@@ -26,6 +26,9 @@ async def _listening(sandbox: Sandbox, host: str, port: int) -> HttpServer:
             return controlled(sandbox, request)
         return await sandbox.respond(request)
 
+    sandbox.everything.playlists.large.items.at(
+        sandbox.clock.now()
+    )  # made now: of 100,000 items nobody shall wait for it
     server = HttpServer(respond)
     chosen = await server.start(host, port)
     shown = f"[{host}]" if ":" in host else host

@@ -14,11 +14,12 @@ from collectors_dagster.sandbox.counts import Counts, Ledger, Pauses, RequestRec
 from collectors_dagster.sandbox.drifting import Change, Entry
 from collectors_dagster.sandbox.endpoints import ROUTES
 from collectors_dagster.sandbox.faults import Fault, FaultPlan, PlaylistChange
-from collectors_dagster.sandbox.http import Answer, Request, compressed, json_answer, text_answer
+from collectors_dagster.sandbox.http import Answer, Request, compressed, json_answer, text_answer, written_answer
 from collectors_dagster.sandbox.limiter import QUOTA_EXCEEDED, RATE, AccountLimiter, Refusal
 from collectors_dagster.sandbox.listeners import Listener, Listeners, Play
 from collectors_dagster.sandbox.options import Mode, Quota, RateLimit, SandboxApp, SandboxOptions
-from collectors_dagster.sandbox.playlists import Playlists
+from collectors_dagster.sandbox.playlists import Playlist, Playlists
+from collectors_dagster.sandbox.rendering import written
 from collectors_dagster.sandbox.shifted_clock import ShiftedClock
 from collectors_dagster.sandbox.spoiling import edited, redirected, spoiled
 from collectors_dagster.sandbox.world import World
@@ -158,7 +159,7 @@ class Sandbox:
         content = route.answer(call)
         if fault is not None:
             content = edited(fault, content, self.base_url, request.path)
-        answer = self._conditional(request, json_answer(content), route)
+        answer = self._conditional(request, written_answer(written(content)), route)
         if answer.status == 200:
             answer = self._spoiled(fault, answer, request)
         if fault is not None and fault.kind == "change" and fault.change is not None:
@@ -266,6 +267,22 @@ class Sandbox:
         self._ledger = Ledger()
         self.accounts.rotated_reuse = 0
 
+    def arm(self, *faults: Fault) -> None:
+        """Let faults wait for their requests.
+
+        Raises
+        ------
+        ValueError
+            If a change names a playlist or a track that does not exist; then none of them waits.
+        """
+        for fault in faults:
+            if fault.change is not None:
+                self._playlist(fault.change.playlist)
+                for track in fault.change.add:
+                    self._track(track)
+        for fault in faults:
+            self.faults.arm(fault)
+
     def set_limit(self, limit: RateLimit | None) -> None:
         """Give every account another limit; what was asked before is forgotten, bans too."""
         self._replace_limiters(limit, next(iter(self._limiters.values())).quota)
@@ -280,9 +297,7 @@ class Sandbox:
 
     def change_playlist(self, change: PlaylistChange) -> str:
         """Change a playlist now; return its new snapshot."""
-        playlist = self.everything.playlists.of(change.playlist)
-        if playlist is None:
-            raise ValueError(f"there is no playlist {change.playlist!r}")
+        playlist = self._playlist(change.playlist)
         now = self.clock.now()
         playlist.items.at(now)
         entries = [Entry(self._track(each), now, "track", playlist.owner.index) for each in change.add]
@@ -320,6 +335,12 @@ class Sandbox:
         found = self.everything.listeners.of(user_id)
         if found is None:
             raise ValueError(f"there is no user {user_id!r}")
+        return found
+
+    def _playlist(self, identifier: str) -> Playlist:
+        found = self.everything.playlists.of(identifier)
+        if found is None:
+            raise ValueError(f"there is no playlist {identifier!r}")
         return found
 
     def _track(self, track_id: str) -> int:

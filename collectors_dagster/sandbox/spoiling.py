@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from collectors_dagster.sandbox.call import ApiError
 from collectors_dagster.sandbox.faults import Fault
 from collectors_dagster.sandbox.http import Answer, Wire, text_answer
 from collectors_dagster.sandbox.rendering import Json
@@ -13,7 +14,13 @@ _PAGE = "<!DOCTYPE html><html><head><title>Sandbox</title></head><body><h1>Pleas
 
 
 def edited(fault: Fault, answer: Json, base_url: str, path: str) -> Json:
-    """Return the JSON of an answer as a fault of its content leaves it."""
+    """Return the JSON of an answer as a fault of its content leaves it.
+
+    Raises
+    ------
+    ApiError
+        If an edit names something that the answer does not have.
+    """
     page = _page_in(answer)
     if fault.kind == "nulls" and page is not None:
         page["items"] = [None] * min(fault.count, len(page["items"])) + page["items"][fault.count :]
@@ -21,7 +28,10 @@ def edited(fault: Fault, answer: Json, base_url: str, path: str) -> Json:
         page["next"] = _target(fault.value, str(page["href"]), base_url, path)
     elif fault.kind == "edit":
         for pointer, value in fault.edits.items():
-            _put(answer, pointer, value)
+            try:
+                _put(answer, pointer, value)
+            except (KeyError, IndexError, ValueError, TypeError) as error:
+                raise ApiError(500, f"the sandbox's fault does not fit this answer: {pointer}") from error
     return answer
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import islice
 
 from collectors_dagster.sandbox import invention
 from collectors_dagster.sandbox.ids import Identifiers
@@ -100,11 +101,11 @@ class World:
 
     def album_ids(self, number: int) -> list[str]:
         """Return the identifiers of `number` albums that were out on the first day."""
-        return [album.id for album, _ in zip(self._first_albums(), range(number), strict=False)]
+        return [album.id for album in islice(self._first_albums(), number)]
 
     def track_ids(self, number: int) -> list[str]:
         """Return the identifiers of `number` tracks that were out on the first day."""
-        return [track.id for track, _ in zip(self.tracks_of_first_day(), range(number), strict=False)]
+        return [self._track_ids.of(index) for index in islice(self.track_indexes_of_first_day(), number)]
 
     def artist_of(self, identifier: str) -> Artist | None:
         """Return an artist by identifier."""
@@ -148,10 +149,10 @@ class World:
         ]
         return sorted(found, key=lambda album: (album.released, album.id), reverse=True)
 
-    def tracks_of_first_day(self) -> Iterator[Track]:
-        """Yield every track that was out on the first day."""
+    def track_indexes_of_first_day(self) -> Iterator[int]:
+        """Yield the index of every track that was out on the first day."""
         for album in self._first_albums():
-            yield from self.tracks_of(album)
+            yield from range(album.index * MOST_TRACKS, album.index * MOST_TRACKS + album.total_tracks)
 
     def any_track(self, *words: object) -> int:
         """Return the index of a track of the first day, drawn by `words`; liked artists come more often."""

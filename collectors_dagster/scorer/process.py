@@ -16,9 +16,13 @@ from collectors_dagster.clock import Clock
 from collectors_dagster.config import Settings
 from collectors_dagster.config.settings_watcher import SettingsWatcher
 from collectors_dagster.config.tenants import TenantWatcher
+from collectors_dagster.integrations.redis import look_around, reporting_store
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.timescale.guard import DatabaseGuard, database_guard
 from collectors_dagster.integrations.timescale.leadership import Leadership
 from collectors_dagster.monitoring.debug import DebugSession
+from collectors_dagster.patterns.metrics import process_metrics
+from collectors_dagster.patterns.policies import Policies
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.scorer.champions import Champions, Registry
 from collectors_dagster.scorer.scorer import Scorer
@@ -38,19 +42,28 @@ def run_scorer(settings: Settings, clock: Clock) -> None:
     SystemExit
         If scoring ended by itself: the log says why, and whoever started this process starts it again.
     """
+    shared = reporting_store(settings, clock=clock)
+    policies = Policies(
+        settings.patterns,
+        clock=clock,
+        random=random.SystemRandom().random,
+        store=shared,
+        metrics=process_metrics(),
+    )
     champions = Champions(
-        lambda: _registry(settings),
+        lambda: _registry(settings, policies),
         cache_dir=settings.home / "models",
         memory=settings.home / "scorer" / "champions.json",
         clock=clock,
     )
-    with _stop_signals() as stop:
-        rounds = _Rounds(settings, champions, clock, stop)
+    with _stop_signals() as stop, _metrics_served(settings):
+        rounds = _Rounds(settings, champions, clock, stop, database_guard(policies, repeats=False))
         models = threading.Thread(target=champions.run, args=(stop,), name="models", daemon=True)
         rounds.start()
         models.start()
         stop.wait()
         rounds.join(FAREWELL_SECONDS)
+        shared.finish()
         log.info("scorer stopped", orderly=not rounds.is_alive())
     if rounds.broke:
         sys.exit(1)
@@ -59,19 +72,27 @@ def run_scorer(settings: Settings, clock: Clock) -> None:
 class _Rounds(threading.Thread):
     """The thread that scores; whatever ends it ends the process."""
 
-    def __init__(self, settings: Settings, champions: Champions, clock: Clock, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        champions: Champions,
+        clock: Clock,
+        stop: threading.Event,
+        guard: DatabaseGuard,
+    ) -> None:
         super().__init__(name="rounds", daemon=True)
         self.broke = False
         self._settings = settings
         self._champions = champions
         self._clock = clock
         self._stop_asked = stop
+        self._guard = guard
 
     def run(self) -> None:
         """Do round after round."""
         conninfo = self._settings.database_conninfo("collectors")
         try:
-            with Store(conninfo, application_name="collectors-scorer") as store:
+            with Store(conninfo, application_name="collectors-scorer", guard=self._guard) as store:
                 self._score(self._scorer(store, Leadership(conninfo, "scorer")))
         except Exception:
             log.exception("scoring broke off")
@@ -111,11 +132,29 @@ class _Rounds(threading.Thread):
             log.warning("status not written", reason=error.strerror)
 
 
-def _registry(settings: Settings) -> Registry:
-    from collectors_dagster.integrations.mlflow import ModelRegistry  # noqa: PLC0415  # costs seconds: not before ready
+def _registry(settings: Settings, policies: Policies) -> Registry:
+    from collectors_dagster.integrations.mlflow import (  # noqa: PLC0415  # costs seconds: not before ready
+        ModelRegistry,
+        guarded_by,
+    )
 
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # each retry would be a line; we say once what is wrong
-    return ModelRegistry(settings.mlflow.tracking_uri)
+    return ModelRegistry(settings.mlflow.tracking_uri, guarded_by(policies))
+
+
+@contextmanager
+def _metrics_served(settings: Settings) -> Iterator[None]:
+    """Serve the metrics of all processes' policies: the scorer lives long, and is there once per deployment."""
+    if not settings.metrics.enabled:
+        yield
+        return
+    from collectors_dagster.monitoring.resilience_metrics import serve_metrics  # noqa: PLC0415  # only if asked for
+
+    end = serve_metrics(settings.metrics, settings.ports.metrics, lambda: look_around(settings))
+    try:
+        yield
+    finally:
+        end()
 
 
 @contextmanager

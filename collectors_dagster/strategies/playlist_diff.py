@@ -93,10 +93,12 @@ def apply(changes: PlaylistDiff[E], old: Sequence[E]) -> list[E]:
     >>> apply(diff("abc", "cad"), "abc")
     ['c', 'a', 'd']
     """
-    left = {one.old_position: one.entry for one in (*changes.removed, *changes.moved)}
+    left = {gone.old_position: gone.entry for gone in changes.removed}
+    left |= {moved.old_position: moved.entry for moved in changes.moved}
     if any(not 0 <= at < len(old) or old[at] != entry for at, entry in left.items()):
         raise ValueError("these changes are not of this snapshot")
-    placed = {one.position: one.entry for one in (*changes.added, *changes.moved)}
+    placed = {new.position: new.entry for new in changes.added}
+    placed |= {moved.position: moved.entry for moved in changes.moved}
     rest = deque(entry for at, entry in enumerate(old) if at not in left)
     length = len(rest) + len(placed)
     if any(not 0 <= at < length for at in placed):

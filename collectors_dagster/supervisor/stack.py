@@ -229,7 +229,19 @@ class Stack:
         )
 
     def _scorer(self) -> Component:
-        return self._resident("scorer", needs=("migrations", "redis", "mlflow"), look_at="incidents, as they happen")
+        settings = self.settings
+        resident = self._resident(
+            "scorer", needs=("migrations", "redis", "mlflow"), look_at="incidents, as they happen"
+        )
+        if settings.metrics_url is None:
+            return resident
+        return replace(
+            resident,
+            ports={"metrics": settings.ports.metrics},
+            address=settings.metrics_url,
+            listens_on=settings.metrics.address,
+            address_setting=("metrics", "address"),
+        )
 
     def _spotify_sandbox(self) -> Component:
         settings = self.settings

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import redis
-from hypothesis import settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -220,6 +220,56 @@ def test_the_rule_in_python_the_script_in_redis_and_the_model_agree(redis_url: s
     with redis.Redis.from_url(redis_url) as client:
         machine = type("Machine", (BreakerMachine,), {"client": client})
         run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=40, deadline=None))
+
+
+STEP_US = 100_000
+WINDOWED = BreakerPolicy(1000, 30.0, window_calls=8, window_seconds=10 * STEP_US / 1e6)
+AROUND_STEPS = [0, 1, STEP_US - 1, STEP_US, 4 * STEP_US, 9 * STEP_US - 1, 9 * STEP_US, 10 * STEP_US - 1, 10 * STEP_US]
+COUNTS = st.tuples(*[st.integers(0, 2)] * 4)
+
+
+class BothHalves:
+    """One circuit in memory and one in Redis, told the same at the same instants of our choice."""
+
+    def __init__(self, client: redis.Redis, policy: BreakerPolicy, now: int = START) -> None:
+        client.flushall()
+        self.client, self.policy, self.now, self.record = client, policy, now, Record()
+
+    def run(self, operation: str, *arguments: Argument) -> Reply:
+        words = (operation, *self.policy.terms, *arguments)
+        reply, _ = circuit_breaker(self.record, self.now, words)
+        assert self.client.eval(TOLD_TIME, 1, "circuit", *words, *divmod(self.now, 1_000_000)) == reply
+        return reply
+
+
+@given(start=st.sampled_from([0, 1, STEP_US - 1]), told=st.lists(st.tuples(st.sampled_from(AROUND_STEPS), COUNTS)))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_window_of_time_holds_its_ten_newest_steps_and_nothing_older(
+    start: int, told: list[tuple[int, tuple[int, int, int, int]]], redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        both = BothHalves(client, WINDOWED, START + start)
+        all_told: list[tuple[int, tuple[int, int, int, int]]] = []
+        for elapsed, (good, slow, failed, failed_and_slow) in told:
+            both.now += elapsed
+            both.run("record", 0, good, slow, failed, failed_and_slow)
+            all_told.append((both.now // STEP_US, (good, slow, failed, failed_and_slow)))
+            counted = [counts for step, counts in all_told if step > both.now // STEP_US - 10]
+            calls, failures, slow_calls = both.run("inspect")[4:7]
+            assert calls == sum(sum(counts) for counts in counted)
+            assert failures == sum(counts[2] + counts[3] for counts in counted)
+            assert slow_calls == sum(counts[1] + counts[3] for counts in counted)
+
+
+@pytest.mark.parametrize(
+    ("later_us", "phase"), [(9 * STEP_US, OPEN), (10 * STEP_US - 1, OPEN), (10 * STEP_US, CLOSED)], ids=str
+)
+def test_a_failure_counts_to_the_end_of_the_tenth_step_and_no_longer(redis_url: str, later_us: int, phase: int) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        both = BothHalves(client, BreakerPolicy(2, 30.0, window_seconds=10 * STEP_US / 1e6))
+        both.run("record", 0, 0, 0, 1, 0)
+        both.now += later_us
+        assert both.run("record", 0, 0, 0, 1, 0)[1] == phase
 
 
 @pytest.mark.parametrize("damage", ["text", "list"])

@@ -11,6 +11,7 @@ from collectors_dagster.clock import ManualClock
 from collectors_dagster.definitions import composed
 from collectors_dagster.integrations.notify import Notifier
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.patterns.policies import Policies
 from collectors_dagster.records import Incident, IncidentEventKind, Severity
 from collectors_dagster.tenants import Tenant
 from resources.deployment import Deployment
@@ -24,7 +25,9 @@ from tests.orchestration.conftest import AURORA, BOREALIS, CIRRUS, DAY, FolderRe
 @pytest.fixture
 def resources(deployment: Deployment, store: Store, registry: FolderRegistry) -> Iterator[dict[str, object]]:
     """Return everything the definitions need."""
-    with Notifier(deployment.settings.patterns, clock=deployment.clock, random=lambda: 0.5) as sender:
+    with Notifier(
+        Policies(deployment.settings.patterns, clock=deployment.clock, random=lambda: 0.5), clock=deployment.clock
+    ) as sender:
         yield {"deployment": deployment, "store": store, "registry": registry, "outbox": sender}
 
 

@@ -147,6 +147,7 @@ def test_an_unknown_order_lists_those_there_are(quiet: Running) -> None:
         (("--mode", "both"), "--mode both: it must be extended or development"),
         (("--fault", "{"), "--fault {: "),
         (("--fault", '{"kind": "fire"}'), "there is no fault 'fire'"),
+        (("--port", "0", "--fault", '{"kind": "change", "change": {"playlist": "x"}}'), "there is no playlist 'x'"),
         (("--host", "192.0.2.1"), "cannot listen on 192.0.2.1 port 18888"),
     ],
 )

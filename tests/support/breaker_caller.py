@@ -15,7 +15,8 @@ from collectors_dagster.integrations.redis.links import LinkOptions
 from collectors_dagster.patterns.circuit_breaker import BreakerPolicy, CircuitBreaker, Ticket, failed_if_transient
 
 CLOCK = SystemClock()
-DOOMED = BreakerPolicy(0, 60.0, failure_ratio=0.5, minimum_calls=10)
+DOOMED = BreakerPolicy(0, 3600.0, failure_ratio=0.5, minimum_calls=10)
+"""Its pause outlasts twenty processes on the slowest machine: a probe in between would be counted with the doomed."""
 PROBED = BreakerPolicy(1, 0.05, probes=3, lease_seconds=1.5)
 THREADS = 4
 

@@ -13,7 +13,6 @@ from collectors_dagster.sandbox import Fault, PlaylistChange, Quota, RateLimit, 
 from collectors_dagster.sandbox.accounts import TokenReply
 from collectors_dagster.sandbox.counts import Counts, RequestRecord
 from collectors_dagster.sandbox.running import BackgroundSandbox, in_background
-from collectors_dagster.sandbox.service import Sandbox
 from collectors_dagster.sandbox.world import World
 
 
@@ -108,12 +107,7 @@ class SpotifySandbox:
 
     def fault(self, *faults: Fault) -> None:
         """Arm faults; each waits for its requests, the first that fits strikes alone."""
-
-        def arm(sandbox: Sandbox) -> None:
-            for fault in faults:
-                sandbox.faults.arm(fault)
-
-        self._running.call(arm)
+        self._running.call(lambda sandbox: sandbox.arm(*faults))
 
     def clear_faults(self) -> None:
         self._running.call(lambda sandbox: sandbox.faults.clear())

@@ -3,12 +3,14 @@
 import random
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 from pydantic import SecretStr
 
 from collectors_dagster.clock import Clock, SystemClock
 from collectors_dagster.config.spotify import SpotifyApplication
 from collectors_dagster.integrations.spotify.oauth.endpoint import TokenEndpoint
+from collectors_dagster.integrations.spotify.oauth.journal import TokenJournal
 from collectors_dagster.integrations.spotify.oauth.renewal import CLAIM_SECONDS, Renewal
 from collectors_dagster.integrations.spotify.oauth.sealed_vault import SealedVault
 from collectors_dagster.integrations.spotify.oauth.vault import TokenOwner, Tokens, TokenVault
@@ -74,6 +76,7 @@ def renewal(
     claim_seconds: float = CLAIM_SECONDS,
     draw: Callable[[], float] = random.random,
     failures: int = 1000,
+    journal: Path | None = None,
 ) -> Renewal:
     """Return a renewal as a process has one; its breaker opens after so many failures."""
     clock = clock or SystemClock()
@@ -91,4 +94,5 @@ def renewal(
         clock=clock,
         random=draw,
         claim_seconds=claim_seconds,
+        journal=None if journal is None else TokenJournal(journal, Sealer([KEY])),
     )

@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -30,7 +31,8 @@ def main() -> None:
         vault = SealedVault(store.spotify_accounts, Sealer([KEY]))
 
         def made() -> Renewal:
-            return renewal(vault, told["url"], owner, claim_seconds=told.get("claim_seconds", 15.0))
+            journal = Path(told["journal"]) if "journal" in told else None
+            return renewal(vault, told["url"], owner, claim_seconds=told.get("claim_seconds", 15.0), journal=journal)
 
         store.spotify_accounts.of_tenant(owner.tenant_id)  # connected, before anybody waits
         sys.stdout.write("ready\n")

@@ -10,6 +10,7 @@ from collectors_dagster.tenants import Tenant
 
 if TYPE_CHECKING:
     from collectors_dagster.integrations.spotify.client import SpotifyClient
+    from collectors_dagster.integrations.spotify.kept_replies import KeptReplies
     from collectors_dagster.integrations.timescale import Store
     from collectors_dagster.patterns.shared_state import SharedStore
 
@@ -53,10 +54,29 @@ class Opener:
             clock=self.clock,
             random=_RANDOM.random,
             store=self.shared,
+            user=f"user:{whose}" if whose else "app",
             options=client_options(self.settings.spotify, api_url=application.api_url),
             memory=self.store.spotify.memory,
+            cache=None if whose else self._replies(tenant),
             urgent=urgent,
         )
+
+    def _replies(self, tenant: Tenant) -> "KeptReplies":
+        from collectors_dagster.integrations.spotify.kept_replies import KeptReplies  # noqa: PLC0415
+        from collectors_dagster.patterns.byte_cache import ByteCache  # noqa: PLC0415
+        from collectors_dagster.patterns.cache_policy import cache_limits  # noqa: PLC0415
+        from collectors_dagster.patterns.metrics import process_metrics  # noqa: PLC0415
+
+        limits = cache_limits(self.settings.patterns.cache)
+        cache = ByteCache(
+            "spotify",
+            store=self.shared,
+            clock=self.clock,
+            tenant=tenant.id,
+            limits=limits,
+            metrics=process_metrics(),
+        )
+        return KeptReplies(cache)
 
     def _somebody(self, tenant: Tenant) -> str | None:
         """Return a user who can be asked in the place of an application that has no secret, and so no tokens."""

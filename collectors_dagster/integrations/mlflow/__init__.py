@@ -7,6 +7,7 @@ from collectors_dagster.integrations.mlflow.registry import (
     Gate,
     ModelRegistry,
     PublishedModel,
+    guarded_by,
 )
 
-__all__ = ["CHALLENGER", "CHAMPION", "ChampionModel", "Gate", "ModelRegistry", "PublishedModel"]
+__all__ = ["CHALLENGER", "CHAMPION", "ChampionModel", "Gate", "ModelRegistry", "PublishedModel", "guarded_by"]

@@ -16,6 +16,7 @@ from collectors_dagster.errors import (
     ServiceTimeoutError,
     ServiceUnreachableError,
 )
+from collectors_dagster.patterns.circuit_breaker import Outcome, failed_if_transient
 
 SERVICE = "mlflow"
 _ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
@@ -76,3 +77,8 @@ def mlflow_errors(operation: str) -> Iterator[None]:
         yield
     except (MlflowException, requests.exceptions.RequestException) as error:
         raise translated(error, operation) from error
+
+
+def meaning(error: Exception) -> Outcome:
+    """Return what an error says of MLflow's health; a fault of ours on the way, a file that is missing say, is none."""
+    return failed_if_transient(error) if isinstance(error, CollectorsError) else Outcome.IGNORED

@@ -19,10 +19,12 @@ from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
 
 from collectors_dagster.errors import ModelError
-from collectors_dagster.integrations.mlflow.failures import is_absent, mlflow_errors
+from collectors_dagster.integrations.mlflow.failures import is_absent, meaning, mlflow_errors
 from collectors_dagster.integrations.mlflow.files import digest, keep_newest, place
 from collectors_dagster.integrations.mlflow.model_directory import FILES, write_model, write_plots
 from collectors_dagster.integrations.mlflow.process import settle_process
+from collectors_dagster.patterns.policies import Guards, Policies
+from collectors_dagster.patterns.policy import Policy
 from collectors_dagster.records import ModelPackage
 from collectors_dagster.tenants import checked_tenant_id
 
@@ -35,6 +37,11 @@ _CACHED_VERSIONS = 3
 
 Gate = Callable[[Mapping[str, float], Mapping[str, float]], Sequence[str]]
 """(candidate's metrics, champion's metrics) to the reasons against promotion; none means promote."""
+
+
+def guarded_by(policies: Policies) -> Guards:
+    """Return the policies that the settings describe for ``mlflow``; one per process."""
+    return policies.guards("mlflow", classify=meaning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +82,15 @@ class ModelRegistry:
     ----------
     tracking_uri : str
         Of the MLflow server. Nothing is connected before the first call.
+    guards : Guards, optional
+        The policies to call it under; see :func:`guarded_by`. What publishes is never repeated.
     """
 
-    def __init__(self, tracking_uri: str) -> None:
+    def __init__(self, tracking_uri: str, guards: Guards | None = None) -> None:
         settle_process()
         self._uri = tracking_uri
+        self._repeated = guards.policy if guards is not None else Policy()
+        self._once = guards.once if guards is not None else Policy()
         self._client_or_none: MlflowClient | None = None
 
     @property
@@ -116,6 +127,9 @@ class ModelRegistry:
         IntegrationError
             MLflow failed; the run, if there is one, is marked as failed and nothing serves.
         """
+        return self._once.call(self._published, tenant_id, package, bundle_dir, gate)
+
+    def _published(self, tenant_id: str, package: ModelPackage, bundle_dir: Path, gate: Gate) -> PublishedModel:
         name = self.name(tenant_id, package.kind)
         with mlflow_errors(f"publishing {name}"):
             run = self._start(name, tenant_id, package)
@@ -139,7 +153,9 @@ class ModelRegistry:
         IntegrationError
             MLflow failed.
         """
-        name = self.name(tenant_id, kind)
+        return self._repeated.call(self._champion, self.name(tenant_id, kind), cache_dir)
+
+    def _champion(self, name: str, cache_dir: Path) -> ChampionModel | None:
         with mlflow_errors(f"finding the champion of {name}"):
             serving = self._by_alias(name, CHAMPION)
             if serving is None:

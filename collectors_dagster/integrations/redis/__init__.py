@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collectors_dagster.integrations.redis.factory import shared_store
+    from collectors_dagster.integrations.redis.factory import look_around, reporting_store, shared_store
     from collectors_dagster.integrations.redis.store import RedisStore
 
-__all__ = ["RedisStore", "shared_store"]
+__all__ = ["RedisStore", "look_around", "reporting_store", "shared_store"]
 
-_HOMES = {"RedisStore": "store", "shared_store": "factory"}
+_HOMES = {"RedisStore": "store", "look_around": "factory", "reporting_store": "factory", "shared_store": "factory"}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,9 @@ from collectors_dagster.integrations.redis.links import LinkOptions
 from collectors_dagster.integrations.redis.observing import StoreLog
 from collectors_dagster.integrations.redis.store import RedisStore
 from collectors_dagster.patterns.guarded_store import GuardedStore, StoreObserver
+from collectors_dagster.patterns.metrics import process_metrics
+from collectors_dagster.patterns.overview import Looking, Overview
+from collectors_dagster.patterns.reporting_store import ReportingStore
 
 _JITTER = SystemRandom().random
 
@@ -27,7 +30,7 @@ def shared_store(
     Parameters
     ----------
     observer : StoreObserver or None
-        ``None``: outages are logged.
+        ``None``: outages are logged, and counted among the process's metrics.
 
     Raises
     ------
@@ -40,9 +43,24 @@ def shared_store(
         store,
         clock=clock,
         random=random,
-        observer=observer or StoreLog(),
+        observer=observer or StoreLog(process_metrics()),
         domain_of=store.fault_domain,
     )
+
+
+def reporting_store(settings: Settings, *, clock: Clock) -> ReportingStore:
+    """Return the same for a process whose policies count: it tells what was counted on the way."""
+    return ReportingStore(shared_store(settings, clock=clock), process_metrics(), clock=clock)
+
+
+def look_around(settings: Settings) -> Overview:
+    """Return all circuits, limits, bulkheads, leaders and shares of this installation, and what was counted.
+
+    It waits for Redis once; what is away is said in the answer.
+    """
+    with bare_store(settings) as store:
+        dead_seconds = settings.patterns.leadership.dead_seconds
+        return Looking(store, domain_of=store.fault_domain, dead_seconds=dead_seconds).look()
 
 
 def bare_store(settings: Settings) -> RedisStore:

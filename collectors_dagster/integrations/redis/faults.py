@@ -4,6 +4,7 @@ from redis import exceptions
 
 from collectors_dagster.errors import SharedStateUnavailableError
 from collectors_dagster.integrations.redis.replies import MalformedReplyError
+from collectors_dagster.patterns.shared_state import OUT_OF_TIME
 
 _KINDS: tuple[tuple[type[Exception], str], ...] = (  # the first that fits; subclasses stand before their parents
     (exceptions.AuthenticationError, "authentication"),
@@ -27,13 +28,25 @@ _KINDS: tuple[tuple[type[Exception], str], ...] = (  # the first that fits; subc
 _ONE_OBJECT = {"wrong data", "malformed reply", "moving"}
 
 
-def unavailable(error: Exception, step: str) -> SharedStateUnavailableError:
-    """Return our error for any error of a Redis call; it holds nothing that the driver said, hence no secret."""
+def unavailable(error: Exception, step: str, *, in_a_hurry: bool = False) -> SharedStateUnavailableError:
+    """Return our error for any error of a Redis call; it holds nothing that the driver said, hence no secret.
+
+    A time-out of a caller `in_a_hurry` is its own.
+    """
     kind = kind_of(error)
+    if in_a_hurry and kind == "timeout":
+        return out_of_time(step)
     return SharedStateUnavailableError(
         f"the step {step!r} could not be done in Redis: {kind} ({type(error).__name__})",
         kind=kind,
         one_object=kind in _ONE_OBJECT,
+    )
+
+
+def out_of_time(step: str) -> SharedStateUnavailableError:
+    """Return the error of a caller whose deadline leaves no time for Redis."""
+    return SharedStateUnavailableError(
+        f"the step {step!r} could not be done in Redis within the caller's deadline", kind=OUT_OF_TIME
     )
 
 

@@ -16,6 +16,7 @@ from redis.retry import Retry
 
 from collectors_dagster.config.redis_address import Node, RedisAddress, Topology
 from collectors_dagster.integrations.redis.conversation import Say
+from collectors_dagster.integrations.redis.hurry import hurried
 
 _MASTER_ELSEWHERE = (exceptions.ReadOnlyError, exceptions.MasterDownError)
 """Kept connections lead to a server that is no master any more: the name may lead to another one by now."""
@@ -80,7 +81,10 @@ class Links:
     def _client(self, node: Node | None) -> Any:
         found = self._clients.get(node)
         if found is None:
-            found = self._clients.setdefault(node, self._new_client(node))
+            found = self._new_client(node)
+            for each in (found, *_sentinels_behind(found)):
+                hurried(each.connection_pool)
+            found = self._clients.setdefault(node, found)
         return found
 
     def _new_client(self, node: Node | None) -> Any:

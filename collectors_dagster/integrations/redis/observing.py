@@ -5,6 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from collectors_dagster.logs import get_logger
+from collectors_dagster.patterns.metrics import UNCOUNTED
+from collectors_dagster.patterns.observers import MetricsSink
 
 _log = get_logger(__name__)
 
@@ -37,7 +39,8 @@ class StoreLog:
     An outage is one line when it begins and one when it ends, however often somebody looked in between.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: MetricsSink = UNCOUNTED) -> None:
+        self._metrics = metrics
         self._lock = threading.Lock()
         self._round_trips = 0
         self._seconds = 0.0
@@ -54,11 +57,13 @@ class StoreLog:
         with self._lock:
             self._round_trips += 1
             self._seconds += seconds
+        self._metrics.observe("collectors_store_round_trip_seconds", value=seconds)
 
     def fault(self, kind: str) -> None:
         """Count a step that was not done."""
         with self._lock:
             self._faults[kind] += 1
+        self._metrics.count("collectors_store_errors_total", kind)
 
     def degraded(self, domain: str, kind: str, pause_seconds: float) -> None:
         """Log that this process decides alone, once per outage."""

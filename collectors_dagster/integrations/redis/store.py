@@ -1,6 +1,7 @@
 """Shared state in Redis."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -8,10 +9,11 @@ from typing import Self
 
 from collectors_dagster.config.redis_address import RedisAddress, Topology
 from collectors_dagster.integrations.redis.conversation import Cluster, Order, Talk, talk
-from collectors_dagster.integrations.redis.faults import unavailable
+from collectors_dagster.integrations.redis.faults import out_of_time, unavailable
 from collectors_dagster.integrations.redis.links import AsyncLinks, LinkOptions, Links
 from collectors_dagster.integrations.redis.script import SCRIPTS, ScriptShelf
 from collectors_dagster.integrations.redis.slots import slot_of
+from collectors_dagster.patterns.deadline import remaining_seconds
 from collectors_dagster.patterns.forks import renew_in_children
 from collectors_dagster.patterns.shared_state import Argument, Reply, Step
 
@@ -81,8 +83,10 @@ class RedisStore:
     def run(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
         """Run one step, blocking: for the time-outs of one connection and one answer at most, as a rule.
 
-        Only a step that has to learn first where the slots of a cluster lie may wait for one or two nodes more.
+        Only a step that has to learn first where the slots of a cluster lie may wait for one or two nodes more. Nobody
+        waits longer than the caller's deadline lasts.
         """
+        hurry = self._in_a_hurry(step)
         talking = self._talk(step, key, arguments)
         try:
             wish = next(talking)
@@ -96,17 +100,19 @@ class RedisStore:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
         except Exception as error:  # noqa: BLE001 - drivers let strange ones through, a missing writer's AttributeError
-            raise unavailable(error, step.name) from None  # what the driver says may hold an address
+            raise unavailable(error, step.name, in_a_hurry=hurry) from None  # the driver's words may hold an address
 
     async def arun(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
         """Run one step, awaiting."""
+        hurry = self._in_a_hurry(step)
         talking = self._talk(step, key, arguments)
         links = await self._links_here()
         try:
             wish = next(talking)
             while True:
                 try:
-                    answer = await links.say(wish)
+                    async with asyncio.timeout(_seconds_left()):
+                        answer = await links.say(wish)
                 except Exception as error:  # noqa: BLE001 - the talk decides about it: it is raised again inside
                     wish = talking.throw(error)
                 else:
@@ -114,7 +120,14 @@ class RedisStore:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
         except Exception as error:  # noqa: BLE001 - as above
-            raise unavailable(error, step.name) from None
+            raise unavailable(error, step.name, in_a_hurry=hurry) from None
+
+    def _in_a_hurry(self, step: Step) -> bool:
+        """Say whether the caller's deadline leaves so little time that a time-out would say nothing about Redis."""
+        left = remaining_seconds()
+        if left <= 0:
+            raise out_of_time(step.name)
+        return left < self._options.answer_seconds / 2
 
     def _talk(self, step: Step, key: str, arguments: Sequence[Argument]) -> Talk:
         if not key or _has_braces(key):
@@ -142,6 +155,11 @@ class RedisStore:
         finally:
             self._loops.pop(loop, None)
             await links.aclose()
+
+
+def _seconds_left() -> float | None:
+    left = remaining_seconds()
+    return None if left == math.inf else left
 
 
 def _has_braces(text: str) -> bool:

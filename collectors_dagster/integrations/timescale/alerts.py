@@ -7,6 +7,7 @@ from datetime import datetime
 from collectors_dagster.integrations.timescale.database import Database
 from collectors_dagster.integrations.timescale.incidents import event_from
 from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.integrations.timescale.repeating import repeatable
 from collectors_dagster.records import IncidentEvent
 
 QUERIES = load_queries("alerts")
@@ -29,6 +30,7 @@ class AlertLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @repeatable
     def enqueue(self, alerts: Sequence[tuple[int, str]]) -> None:
         """Note alerts (event and target) that are to be sent; what is known already stays as it is.
 
@@ -53,12 +55,14 @@ class AlertLedger:
         with self._database.transaction("book an alert") as cursor:
             cursor.execute(QUERIES["finish"], {"event_id": event_id, "target": target, "error": error})
 
+    @repeatable
     def delivered_at(self, event_id: int) -> datetime | None:
         """Return when the first target was told of an event, or None."""
         with self._database.transaction("look up an alert") as cursor:
             row = cursor.execute(QUERIES["delivered_at"], {"event_id": event_id}).fetchone()
         return row[0] if row else None
 
+    @repeatable
     def pending(self, limit: int, *, since: datetime) -> list[PendingAlert]:
         """Return alerts about events after `since` that can be claimed again, oldest first."""
         wanted = {"limit": limit, "since": since}

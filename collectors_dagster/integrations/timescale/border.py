@@ -21,10 +21,12 @@ def mapped_errors(operation: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if error.sqlstate is None and isinstance(error, psycopg.ProgrammingError):
-            # A malformed connection string is quoted whole by the driver: cut the chain.
-            raise translated(error, operation) from None
-        raise translated(error, operation) from error
+        raise translated(error, operation) from cause_to_show(error)
+
+
+def cause_to_show(error: psycopg.Error) -> psycopg.Error | None:
+    """Return the error to chain; none for a malformed connection string, which the driver quotes whole."""
+    return None if error.sqlstate is None and isinstance(error, psycopg.ProgrammingError) else error
 
 
 def translated(error: psycopg.Error, operation: str) -> CollectorsError:

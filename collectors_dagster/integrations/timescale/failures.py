@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from collectors_dagster.integrations.timescale.database import Database
 from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.integrations.timescale.repeating import repeatable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import NoticeKind, RunFailure
 
@@ -61,6 +62,7 @@ class FailureLedger:
         with self._database.transaction("book an alert") as cursor:
             cursor.execute(QUERIES["finish"], {"failure_id": failure_id, "target": target, "error": error})
 
+    @repeatable
     def pending(self, limit: int, *, since: datetime) -> list[PendingFailure]:
         """Return alerts about failures after `since` that can be claimed again, oldest first."""
         wanted = {"limit": limit, "since": since}

@@ -18,6 +18,7 @@ from collectors_dagster.integrations.timescale.packing import (
     seconds_axis,
 )
 from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.integrations.timescale.repeating import repeatable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import Window
 
@@ -32,6 +33,7 @@ class FeatureTable:
         self._database = database
         self._tenants = tenants
 
+    @repeatable
     def write(self, tenant_id: str, window: Window, frames: Sequence[FeatureFrame], run_id: str) -> int:
         """Make a tenant's features of a window (start excluded, end included) be exactly these.
 
@@ -53,6 +55,7 @@ class FeatureTable:
             book(cursor, key, DATASET, window, run_id=run_id, rows=rows)
         return rows
 
+    @repeatable
     def read(
         self, tenant_id: str, window: Window, hosts: Sequence[str] | None = None, *, version: str
     ) -> list[FeatureFrame]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from collectors_dagster.integrations.timescale.database import Database
 from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.integrations.timescale.repeating import repeatable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import ForecastPoint, Window
 
@@ -17,6 +18,7 @@ class ForecastTable:
         self._database = database
         self._tenants = tenants
 
+    @repeatable
     def write(self, tenant_id: str, points: Sequence[ForecastPoint], model_version: str) -> int:
         """Write points, replacing those of the same issue; return how many."""
         unique = list({(point.host, point.signal, point.issued_at, point.ts): point for point in points}.values())
@@ -37,6 +39,7 @@ class ForecastTable:
             cursor.execute(QUERIES["upsert"], row)
             return cursor.rowcount
 
+    @repeatable
     def read(self, tenant_id: str, window: Window, host: str, signal: str) -> list[ForecastPoint]:
         """Return, for each instant of a window (start excluded, end included), what was said last."""
         wanted = {

@@ -12,6 +12,7 @@ from collectors_dagster.integrations.timescale.documents import (
     recommendations_from,
 )
 from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.integrations.timescale.repeating import repeatable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import HealthReport
 
@@ -25,12 +26,14 @@ class HealthTable:
         self._database = database
         self._tenants = tenants
 
+    @repeatable
     def write(self, tenant_id: str, reports: Sequence[HealthReport]) -> None:
         """Write reports; one for the same host and time is replaced."""
         key = self._tenants.key(tenant_id)
         with self._database.transaction("write health") as cursor:
             cursor.executemany(QUERIES["upsert"], [_row(key, report) for report in reports])
 
+    @repeatable
     def latest(self, tenant_id: str) -> list[HealthReport]:
         """Return the newest report of each host, by host."""
         wanted = {"tenant_key": self._tenants.key(tenant_id)}

@@ -17,6 +17,7 @@ from collectors_dagster.integrations.timescale.documents import (
     incident_from,
 )
 from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.integrations.timescale.repeating import repeatable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import Incident, IncidentEvent, IncidentEventKind, Severity, Window
 
@@ -50,18 +51,21 @@ class IncidentTable:
             cursor.execute(QUERIES["lock"])
             return [_applied(cursor, key, tenant_id, kind, incident) for kind, incident in changes]
 
+    @repeatable
     def open(self, tenant_id: str | None = None, source: str = "stream") -> list[Incident]:
         """Return incidents that are not resolved, of one tenant or of all."""
         key = None if tenant_id is None else self._tenants.key(tenant_id)
         with self._database.transaction("list open incidents") as cursor:
             return _listed(cursor, {**ANY, "tenant_key": key, "source": source, "only_open": True})
 
+    @repeatable
     def events_after(self, event_id: int, limit: int) -> list[IncidentEvent]:
         """Return the events after a cursor, oldest first; a cursor that follows them misses none."""
         with self._database.transaction("read incident events") as cursor:
             rows = cursor.execute(QUERIES["events_after"], {"event_id": event_id, "limit": limit})
             return [event_from(*row) for row in rows]
 
+    @repeatable
     def replace_batch(self, tenant_id: str, window: Window, incidents: Sequence[Incident]) -> None:
         """Make the batch's incidents that began in a window be exactly these. Nobody is told."""
         key = self._tenants.key(tenant_id)
@@ -70,6 +74,7 @@ class IncidentTable:
             for incident in incidents:
                 cursor.execute(QUERIES["open"], _row(key, tenant_id, replace(incident, source="batch")))
 
+    @repeatable
     def list(self, tenant_id: str, window: Window, source: str | None = None) -> list[Incident]:
         """Return incidents that overlap a window, by their beginning; of both sources unless told."""
         key = self._tenants.key(tenant_id)

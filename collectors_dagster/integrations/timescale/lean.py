@@ -17,6 +17,7 @@ from collectors_dagster.integrations.timescale.pool import (
     TCP_USER_TIMEOUT_MILLISECONDS,
     WAIT_SECONDS,
     Pool,
+    still,
 )
 from collectors_dagster.security.sealing import Secret
 
@@ -156,6 +157,9 @@ class _Psycopg2:
             tcp_user_timeout=TCP_USER_TIMEOUT_MILLISECONDS,
             gssencmode="disable",  # no setting asks for Kerberos; looking for its tickets costs time and memory
         )
+
+    def silent(self, connection: Connection) -> bool:
+        return connection.closed == 0 and still(connection.fileno())
 
     def answers(self, connection: Connection) -> bool:
         try:

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from collectors_dagster.integrations.timescale.database import Cursor, Database
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.refusals import RefusedSource
+from collectors_dagster.integrations.timescale.repeating import repeatable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import ClockEvent, ClockEventKind, Window
 
@@ -80,12 +81,14 @@ class LoadLedger:
         with self._database.transaction("write the ledger") as cursor:
             book(cursor, key, dataset, window, run_id=run_id, rows=rows, sha256=sha256, detail=detail)
 
+    @repeatable
     def entries(self, tenant_id: str, dataset: str, window: Window) -> list[LoadEntry]:
         """Return what is booked of a dataset for windows that overlap this one, by time."""
         wanted = {"tenant_key": self._tenants.key(tenant_id), "dataset": dataset, **_span(window)}
         with self._database.transaction("read the ledger") as cursor:
             return [LoadEntry(Window(row[0], row[1]), *row[2:]) for row in cursor.execute(QUERIES["entries"], wanted)]
 
+    @repeatable
     def collection_report(self, tenant_id: str, window: Window, resolution_seconds: float) -> list[SourceReport]:
         """Return expected against stored samples per source, for windows past and present."""
         wanted = {
@@ -96,12 +99,14 @@ class LoadLedger:
         with self._database.transaction("report the collection") as cursor:
             return [SourceReport(*row) for row in cursor.execute(QUERIES["collection_report"], wanted)]
 
+    @repeatable
     def refused(self, tenant_id: str, window: Window) -> list[RefusedSource]:
         """Return what was not stored of a window, and why, most first."""
         wanted = {"tenant_key": self._tenants.key(tenant_id), **_span(window)}
         with self._database.transaction("read what was refused") as cursor:
             return [RefusedSource(*row) for row in cursor.execute(QUERIES["refused"], wanted)]
 
+    @repeatable
     def clock_events(self, tenant_id: str, window: Window) -> list[ClockEvent]:
         """Return what happened to the hosts' clocks in a window, by time: why samples are missing or doubled there."""
         wanted = {"tenant_key": self._tenants.key(tenant_id), **_span(window)}

@@ -5,10 +5,10 @@ the same already are left alone, so that doing a load again costs little more th
 compressed.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from collectors_dagster.samples import SeriesKey
 QUERIES = load_queries("loading")
 
 BLOCK_ROWS = 32_768
+_SENT_ROWS = 8_192
+"""Rows that are sent at once: while the server takes some, we prepare the next."""
 _FEW = 4
 """A series is corrected value by value if a fourth of it differs at most."""
 _RECORD = np.dtype([("stamp", ">i8"), ("value", ">f8")])
@@ -141,50 +143,60 @@ class Load:
     def add(self, portion: Portion) -> None:
         """Store a portion."""
         rows = self._sieve.rows(portion.piece)
-        for start in range(0, len(rows), BLOCK_ROWS):
-            block = rows.chosen(slice(start, start + BLOCK_ROWS))
-            self._fingerprint.add(block.series_ids, block.stamps, block.values)
+        summing = self._summed(rows)
         self.rows += len(rows)
         if portion.places:
             rows = self._changed(rows, self._sieve.ids[list(portion.places)].tolist())
         if len(rows):
             self._make_room(self._cursor, _days(rows))
-            self._copy(rows)
+            self._copy(rows, summing)
+        deque(summing, maxlen=0)
+
+    def _summed(self, rows: Rows) -> Iterator[None]:
+        """Take rows into the checksum step by step, which is done while the server is busy."""
+        for start in range(0, len(rows), _SENT_ROWS):
+            block = rows.chosen(slice(start, start + _SENT_ROWS))
+            self._fingerprint.add(block.series_ids, block.stamps, block.values)
+            yield
 
     def _changed(self, rows: Rows, series_ids: list[int]) -> Rows:
         """Delete what should not be there of these series; return the rows that are not there.
 
         A series of which nothing but faults came stays as it was.
         """
-        stored: dict[int, bytes] = self._read("digests", series_ids)
+        stored = self._read(series_ids)
         if not stored:
             return rows
-        given = dict(_by_series(rows))
-        same = {key for key, part in given.items() if key in stored and _digest(part) == stored[key]}
-        gone = [key for key in stored if key not in given and key not in self._sieve.doubted]
-        self._delete(gone)
-        missing = ~np.isin(rows.series_ids, list(same))
-        other = [key for key in stored if key in given and key not in same]
-        for key, content in self._read("contents", other).items():
+        given = {key: _records(part) for key, part in _by_series(rows)}
+        wrong = [key for key in stored if key not in given and key not in self._sieve.doubted]
+        missing = np.ones(len(rows), dtype=np.bool_)
+        for key in stored.keys() & given.keys():
             part = slice(*np.searchsorted(rows.series_ids, (key, key + 1)))
-            missing[part] = self._corrected(key, np.frombuffer(content, dtype=_RECORD), _records(given[key]))
+            few = self._corrected(key, stored[key], given[key])
+            if few is None:  # written anew, which is quicker than one value after the other
+                wrong.append(key)
+            else:
+                missing[part] = few
+        self._delete(wrong)
         return rows.chosen(missing)
 
-    def _read(self, query: str, series_ids: list[int]) -> dict[int, bytes]:
+    def _read(self, series_ids: list[int]) -> dict[int, bytes]:
         if not series_ids:
             return {}
         wanted = {**self._scope, "series_ids": series_ids}
-        return dict(self._cursor.execute(QUERIES[query], wanted, prepare=False).fetchall())
+        return dict(self._cursor.execute(QUERIES["contents"], wanted, prepare=False).fetchall())
 
-    def _corrected(self, series_id: int, stored: NDArray[np.void], given: NDArray[np.void]) -> Flags:
-        """Delete what is stored of a series and was not given; return which of the given rows are missing then.
+    def _corrected(self, series_id: int, content: bytes, given: NDArray[np.void]) -> Flags | None:
+        """Delete the few values that are stored of a series and were not given; return which given ones are missing.
 
-        One value after the other, if they are few; else a series is written anew, which is quicker.
+        None, and nothing is deleted, if they are many.
         """
+        if content == given.tobytes():
+            return np.zeros(len(given), dtype=np.bool_)
+        stored = np.frombuffer(content, dtype=_RECORD)
         wrong, missing = _differences(stored, given)
         if (wrong.sum() + missing.sum()) * _FEW > len(stored):
-            self._delete([series_id])
-            return np.ones(len(given), dtype=np.bool_)
+            return None
         instants = [_instant(stamp) for stamp in stored["stamp"][wrong]]
         if instants:
             wanted = {
@@ -202,16 +214,16 @@ class Load:
             wanted = {**self._scope, "series_ids": list(series_ids)}
             self._cursor.execute(QUERIES["delete_window"], wanted, prepare=False)
 
-    def _copy(self, rows: Rows) -> None:
+    def _copy(self, rows: Rows, meanwhile: Iterator[None]) -> None:
         """Copy rows at once; where some are stored already, block by block, and those one by one."""
-        if self._copied(rows):
+        if self._copied(rows, meanwhile):
             return
         for start in range(0, len(rows), BLOCK_ROWS):
             block = rows.chosen(slice(start, start + BLOCK_ROWS))
-            if not self._copied(block):
+            if not self._copied(block, meanwhile):
                 self._insert_new(block)
 
-    def _copied(self, rows: Rows) -> bool:
+    def _copied(self, rows: Rows, meanwhile: Iterator[None]) -> bool:
         columns: list[Column] = [
             (">i4", self._tenant_key),
             (">i4", rows.series_ids),
@@ -221,8 +233,9 @@ class Load:
         try:
             with self._cursor.connection.transaction(), self._cursor.copy(QUERIES["copy"]) as copy:
                 copy.write(HEADER)
-                for block in copy_blocks(columns, len(rows), BLOCK_ROWS):
+                for block in copy_blocks(columns, len(rows), _SENT_ROWS):
                     copy.write(block)
+                    next(meanwhile, None)
                 copy.write(TRAILER)
         except UniqueViolation:
             return False
@@ -255,11 +268,6 @@ def _records(rows: Rows) -> NDArray[np.void]:
     records = np.empty(len(rows), dtype=_RECORD)
     records["stamp"], records["value"] = rows.stamps, rows.values
     return records
-
-
-def _digest(rows: Rows) -> bytes:
-    """Return one series' digest, as the database makes it."""
-    return sha256(_records(rows).tobytes()).digest()
 
 
 def _differences(stored: NDArray[np.void], given: NDArray[np.void]) -> tuple[Flags, Flags]:

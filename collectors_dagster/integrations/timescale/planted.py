@@ -5,6 +5,7 @@ from datetime import datetime
 
 from collectors_dagster.integrations.timescale.database import Database
 from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.integrations.timescale.repeating import repeatable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import PlantedIncident, Window
 
@@ -18,6 +19,7 @@ class PlantedTable:
         self._database = database
         self._tenants = tenants
 
+    @repeatable
     def write(self, tenant_id: str, window: Window, planted: Sequence[PlantedIncident]) -> None:
         """Make what was planted in a window (by its beginning) be exactly this."""
         key = self._tenants.key(tenant_id)
@@ -25,6 +27,7 @@ class PlantedTable:
             cursor.execute(QUERIES["delete_window"], {"tenant_key": key, "start": window.start, "end": window.end})
             cursor.executemany(QUERIES["insert"], [_row(key, one) for one in planted])
 
+    @repeatable
     def read(self, tenant_id: str, window: Window) -> list[PlantedIncident]:
         """Return what was planted and overlaps a window, by time."""
         wanted = {"tenant_key": self._tenants.key(tenant_id), "start": window.start, "end": window.end}

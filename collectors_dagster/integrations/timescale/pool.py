@@ -1,10 +1,12 @@
-"""Connections of a process: few, made when needed, each asked whether it still lives. Knows no driver.
+"""Connections of a process: few, made when needed, none that is dead given to anybody. Knows no driver.
 
 The pool is our own, because ``psycopg_pool`` connects in a background thread with a growing back-off and
 keeps the server's answer to itself: a caller would wait for seconds to hear only "no connection", and
 wait on after the server is back. Here whoever needs a connection makes it, and hears what the server says.
 """
 
+import select
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +31,8 @@ LIMITS = {
 OPTIONS = " ".join(f"-c {name}={value}" for name, value in LIMITS.items())
 """The same as libpq wants them."""
 CONNECT_SECONDS = 5
+FRESH_SECONDS = 1.0
+"""A connection that was used a moment ago is not asked whether it lives, unless the server has said something since."""
 TCP_USER_TIMEOUT_MILLISECONDS = 15_000
 
 
@@ -48,6 +52,10 @@ class Driver(Protocol[C]):
 
     def connect(self) -> C:
         """Return a new connection; raises the driver's own errors."""
+        ...
+
+    def silent(self, connection: C) -> bool:
+        """Whether nothing has come from the server that nobody read: its farewell would have. Asks nobody."""
         ...
 
     def answers(self, connection: C) -> bool:
@@ -76,21 +84,36 @@ class Pool(Generic[C]):
         self._max = max_connections
         self._wait_seconds = wait_seconds
         self._free = BoundedSemaphore(max_connections)
-        self._idle: deque[C] = deque()
+        self._idle: deque[tuple[C, float]] = deque()
         self._closed = False
 
     @contextmanager
     def connection(self, operation: str) -> Iterator[C]:
         """Yield a living connection that nobody else uses."""
+        connection = self.take(operation)
+        try:
+            yield connection
+        finally:
+            self.give_back(connection)
+
+    def take(self, operation: str) -> C:
+        """Return a living connection that nobody else uses, until it is given back."""
         if not self._free.acquire(timeout=self._wait_seconds):
             message = f"cannot {operation}: all {self._max} connections of {self._name!r} are busy"
             raise ServiceTimeoutError(message, service=SERVICE, operation=operation)
         try:
-            connection = self._living() or self._connect()
-            try:
-                yield connection
-            finally:
-                self._give_back(connection)
+            return self._living() or self._connect()
+        except BaseException:
+            self._free.release()
+            raise
+
+    def give_back(self, connection: C) -> None:
+        """Keep a connection for the next caller, or close it if something is open or failed on it."""
+        try:
+            if self._closed or not self._driver.settled(connection):
+                connection.close()
+            else:
+                self._idle.append((connection, time.monotonic()))
         finally:
             self._free.release()
 
@@ -98,13 +121,14 @@ class Pool(Generic[C]):
         """Close all connections, for good; those in use are closed when they come back."""
         self._closed = True
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
 
     def _living(self) -> C | None:
         """Return an idle connection that still answers; close those that do not."""
         while self._idle:
-            connection = self._idle.pop()
-            if self._driver.answers(connection):
+            connection, used_at = self._idle.pop()
+            fresh = time.monotonic() - used_at < FRESH_SECONDS and self._driver.silent(connection)
+            if fresh or self._driver.answers(connection):
                 return connection
             connection.close()
         return None
@@ -114,8 +138,19 @@ class Pool(Generic[C]):
             raise StorageError(f"the store {self._name!r} is closed")
         return self._driver.connect()
 
-    def _give_back(self, connection: C) -> None:
-        if self._closed or not self._driver.settled(connection):
-            connection.close()
-        else:
-            self._idle.append(connection)
+
+def still(socket: int) -> bool:
+    """Whether a socket has nothing to be read, not even that its other end was closed.
+
+    Examples
+    --------
+    >>> import socket
+    >>> ours, theirs = socket.socketpair()
+    >>> before = still(ours.fileno())
+    >>> theirs.close()
+    >>> before, still(ours.fileno())
+    (True, False)
+    """
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return not poll.poll(0)

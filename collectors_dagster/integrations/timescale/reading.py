@@ -6,9 +6,9 @@ for: a window holds what lies in ``(start, end]``.
 """
 
 import struct
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
@@ -32,6 +32,8 @@ BLOCK_ROWS = 131_072
 """Rows of a block, at most."""
 SERIES_AT_ONCE = 2_000
 """Series of one statement: the server sorts no more than a slice of time of these."""
+MOST_NAMED = 50_000
+"""Series that a reader remembers."""
 _MEAN = (("avg", ">f8"), ("min", ">f8"), ("max", ">f8"), ("count", ">i8"))
 _QUANTILES = (("p50", ">f8"), ("p95", ">f8"), ("p99", ">f8"), ("count", ">i8"))
 
@@ -171,11 +173,20 @@ class Reading:
 
 
 class SeriesReader:
-    """``core.sample``, ``core.sample_1h`` and ``core.sample_1d``."""
+    """``core.sample``, ``core.sample_1h`` and ``core.sample_1d``.
 
-    def __init__(self, database: Database, tenants: TenantTable) -> None:
+    Parameters
+    ----------
+    most_named : int
+        Series whose names are remembered.
+    """
+
+    def __init__(self, database: Database, tenants: TenantTable, most_named: int = MOST_NAMED) -> None:
         self._database = database
         self._tenants = tenants
+        self._most_named = most_named
+        self._named: dict[int, SeriesKey] = {}
+        """Names never change, so that what was read once need not be asked for again."""
 
     def read(self, selection: Selection) -> list[SeriesRows]:
         """Return the whole selection as arrays, by host, metric, labels and collector; series without rows are absent.
@@ -187,8 +198,11 @@ class SeriesReader:
         ConfigurationError
             As :meth:`open` does.
         """
+        _refuse_broken(selection)
+        if selection.window.end - selection.window.start <= _level(selection).slice:
+            return self._read_at_once(selection)
         with self._opened(selection, patient=False) as reading:
-            return _gathered(reading, selection.columns)
+            return _gathered(list(reading.blocks), reading.series, selection.columns)
 
     @contextmanager
     def open(self, selection: Selection) -> Iterator[Reading]:
@@ -201,17 +215,43 @@ class SeriesReader:
         ConfigurationError
             If the window is empty, does not consist of whole buckets, or hours and days are asked for by their end.
         """
+        _refuse_broken(selection)
         with self._opened(selection, patient=True) as reading:
             yield reading
 
+    def _read_at_once(self, selection: Selection) -> list[SeriesRows]:
+        """Read a slice of time by one statement, which sees one state of the database and finds the series itself.
+
+        A dashboard's hour is a millisecond's work: a transaction around it, and a question for the series, would
+        take as long again.
+        """
+        key = self._tenants.key(selection.tenant_id)
+        span = _span(selection)
+        wanted = {**span.scope, **_chosen(key, selection), "start": span.window.start, "end": span.window.end}
+        with self._database.statements(f"read the series of tenant {selection.tenant_id!r}") as cursor:
+            blocks = list(_copied(cursor, _finding(span.level), wanted, span.name))
+            found = {int(series_id) for block in blocks for series_id in np.unique(block.series_id)}
+            names = self._names(cursor, key, found)
+        return _gathered(blocks, names, selection.columns)
+
+    def _names(self, cursor: Cursor, tenant_key: int, series_ids: Collection[int]) -> Mapping[int, SeriesKey]:
+        known = {series_id: self._named[series_id] for series_id in series_ids if series_id in self._named}
+        new = [series_id for series_id in series_ids if series_id not in known]
+        if new:
+            known |= _series(cursor, "named", {"tenant_key": tenant_key, "series_ids": new})
+            if len(self._named) + len(new) > self._most_named:
+                self._named = {}
+            if len(known) <= self._most_named:
+                self._named |= known
+        return known
+
     @contextmanager
     def _opened(self, selection: Selection, *, patient: bool) -> Iterator[Reading]:
-        _refuse_broken(selection)
         key = self._tenants.key(selection.tenant_id)
         with self._database.snapshot(f"read the series of tenant {selection.tenant_id!r}") as cursor:
             if patient:
                 cursor.execute(QUERIES["patience"])
-            series = _series(cursor, key, selection)
+            series = _series(cursor, "series", _chosen(key, selection))
             # Closed at the end: a COPY in the middle is cancelled before the transaction ends.
             with closing(_blocks(cursor, key, selection, sorted(series))) as blocks:
                 yield Reading(series, blocks)
@@ -242,31 +282,63 @@ def _refuse_broken(selection: Selection) -> None:
         )
 
 
-def _series(cursor: Cursor, tenant_key: int, selection: Selection) -> dict[int, SeriesKey]:
-    wanted = {
+def _chosen(tenant_key: int, selection: Selection) -> dict[str, object]:
+    return {
         "tenant_key": tenant_key,
         "metrics": None if selection.metrics is None else list(selection.metrics),
         "hosts": None if selection.hosts is None else list(selection.hosts),
     }
+
+
+def _series(cursor: Cursor, query: str, wanted: Mapping[str, object]) -> dict[int, SeriesKey]:
     return {
         series_id: SeriesKey(host, collector, metric, labels_from(labels), unit, Kind(kind))
-        for series_id, host, collector, metric, labels, unit, kind in cursor.execute(QUERIES["series"], wanted)
+        for series_id, host, collector, metric, labels, unit, kind in cursor.execute(QUERIES[query], wanted)
     }
+
+
+def _finding(level: _Level) -> _Level:
+    """Return a level whose statement finds the series by metrics and hosts, instead of being given their keys."""
+    return replace(level, query=level.query.replace(b"%(series_ids)s::integer[]", b"array(" + QUERIES["keys"] + b")"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """What the statements of a selection ask for, in the server's terms.
+
+    Attributes
+    ----------
+    window : Window
+        Its start belongs to it, its end does not.
+    name : timedelta64
+        Leads from a bucket's start to what it is called.
+    """
+
+    level: _Level
+    window: Window
+    origin: datetime
+    name: np.timedelta64
+    scope: Mapping[str, object]
+
+
+def _span(selection: Selection) -> _Span:
+    level, window, origin, name = _level(selection), selection.window, _ORIGIN, timedelta(0)
+    if selection.edge is Edge.END:  # what lies in (start, end] lies in [start, end) an instant later
+        window = Window(window.start + _INSTANT, window.end + _INSTANT)
+        origin, name = window.end, (level.width or _INSTANT) - _INSTANT
+    scope = {"origin": origin} if selection.resolution is Resolution.MINUTE else {}
+    return _Span(level, window, origin, np.timedelta64(name, "us"), scope)
 
 
 def _blocks(
     cursor: Cursor, tenant_key: int, selection: Selection, series_ids: Sequence[int]
 ) -> Generator[Block, None, None]:
-    level, window, origin, name = _level(selection), selection.window, _ORIGIN, timedelta(0)
-    if selection.edge is Edge.END:  # what lies in (start, end] lies in [start, end) an instant later
-        window = Window(window.start + _INSTANT, window.end + _INSTANT)
-        origin, name = window.end, (level.width or _INSTANT) - _INSTANT
-    scope = {"tenant_key": tenant_key} | ({"origin": origin} if selection.resolution is Resolution.MINUTE else {})
-    stretch = min(level.longest, max(1, SERIES_AT_ONCE // max(1, len(series_ids))))
-    for start, end in _slices(window, level.slice * stretch, origin):
+    span = _span(selection)
+    stretch = min(span.level.longest, max(1, SERIES_AT_ONCE // max(1, len(series_ids))))
+    for start, end in _slices(span.window, span.level.slice * stretch, span.origin):
         for i in range(0, len(series_ids), SERIES_AT_ONCE):
-            wanted = scope | {"series_ids": series_ids[i : i + SERIES_AT_ONCE], "start": start, "end": end}
-            yield from _copied(cursor, level, wanted, np.timedelta64(name, "us"))
+            several = {"tenant_key": tenant_key, "series_ids": series_ids[i : i + SERIES_AT_ONCE]}
+            yield from _copied(cursor, span.level, {**span.scope, **several, "start": start, "end": end}, span.name)
 
 
 def _slices(window: Window, length: timedelta, origin: datetime) -> Iterator[tuple[datetime, datetime]]:
@@ -326,8 +398,7 @@ def _block(pieces: Sequence[_Piece], row: np.dtype[np.void], level: _Level, name
     )
 
 
-def _gathered(reading: Reading, columns: Sequence[str]) -> list[SeriesRows]:
-    blocks = list(reading.blocks)
+def _gathered(blocks: Sequence[Block], series: Mapping[int, SeriesKey], columns: Sequence[str]) -> list[SeriesRows]:
     if not blocks:
         return []
     ids = np.concatenate([block.series_id for block in blocks])
@@ -337,7 +408,8 @@ def _gathered(reading: Reading, columns: Sequence[str]) -> list[SeriesRows]:
     found, firsts = np.unique(ids[order], return_index=True)
     parts = [slice(start, end) for start, end in pairwise([*firsts.tolist(), len(ids)])]
     rows = [
-        SeriesRows(reading.series[series_id], ts[part], {name: column[part] for name, column in numbers.items()})
+        SeriesRows(series[series_id], ts[part], {name: column[part] for name, column in numbers.items()})
         for series_id, part in zip(found.tolist(), parts, strict=True)
+        if series_id in series  # else its tenant was erased in this moment
     ]
     return sorted(rows, key=lambda one: (one.series.host, one.series.metric, one.series.labels, one.series.collector))

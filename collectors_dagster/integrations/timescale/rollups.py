@@ -12,6 +12,7 @@ from collectors_dagster.integrations.timescale.backend import Backend, FoundBack
 from collectors_dagster.integrations.timescale.database import Cursor, Database
 from collectors_dagster.integrations.timescale.ledger import book
 from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.integrations.timescale.repeating import repeatable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import Window
 
@@ -46,6 +47,7 @@ class RollupTable:
         self._tenants = tenants
         self._backend = backend
 
+    @repeatable
     def hourly(self, tenant_id: str, window: Window, run_id: str, binned: Sequence[str] = ()) -> RollupResult:
         """Bring the hours that a window touches up to date with the samples: those of tables in one transaction.
 
@@ -58,6 +60,7 @@ class RollupTable:
         """
         return self._rebuild(tenant_id, "hourly", _widened(window, HOUR), run_id, binned)
 
+    @repeatable
     def daily(self, tenant_id: str, window: Window, run_id: str, binned: Sequence[str] = ()) -> RollupResult:
         """Bring the days that a window touches up to date with the hours: those of tables in one transaction.
 

@@ -22,6 +22,7 @@ from collectors_dagster.integrations.timescale.refusals import (
     read_limits,
     rebook_refusals,
 )
+from collectors_dagster.integrations.timescale.repeating import repeatable
 from collectors_dagster.integrations.timescale.series import SeriesTable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import Window
@@ -105,6 +106,7 @@ class SampleTable:
         self._backend = backend
         self._piece_rows = piece_rows
 
+    @repeatable
     def write_window(
         self,
         tenant_id: str,
@@ -205,23 +207,27 @@ class SampleTable:
         with self._database.transaction("book what was refused") as cursor:
             rebook_refusals(cursor, job.tenant_key, job.dataset, job.window.start, tally.refusals())
 
+    @repeatable
     def hosts(self, tenant_id: str, window: Window) -> list[str]:
         """Return the hosts with samples in a window, sorted."""
         with self._database.transaction("list hosts") as cursor:
             return [row[0] for row in cursor.execute(QUERIES["hosts"], self._scope(tenant_id, window))]
 
+    @repeatable
     def latest(self, tenant_id: str) -> dict[str, datetime]:
         """Return the time of the newest sample of each host."""
         wanted = {"tenant_key": self._tenants.key(tenant_id)}
         with self._database.transaction("find the newest samples") as cursor:
             return dict(cursor.execute(QUERIES["latest"], wanted).fetchall())
 
+    @repeatable
     def newest(self, tenant_id: str, metrics: Sequence[str], since: datetime) -> dict[str, datetime]:
         """Return the time of the newest sample of each host that delivered one of `metrics` after `since`."""
         wanted = {"tenant_key": self._tenants.key(tenant_id), "metrics": list(metrics), "since": since}
         with self._database.transaction("find live hosts") as cursor:
             return dict(cursor.execute(QUERIES["newest"], wanted).fetchall())
 
+    @repeatable
     def span(self, tenant_id: str) -> Window | None:
         """Return the times of a tenant's first and last sample, or None if it has none."""
         wanted = {"tenant_key": self._tenants.key(tenant_id)}

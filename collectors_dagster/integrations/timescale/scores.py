@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from collectors_dagster.integrations.timescale.database import Database
 from collectors_dagster.integrations.timescale.documents import contribution_documents, contributions_from
 from collectors_dagster.integrations.timescale.queries import load_queries
+from collectors_dagster.integrations.timescale.repeating import repeatable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import ModelState, ScoredMinute, Window
 
@@ -19,6 +20,7 @@ class ScoreTable:
         self._database = database
         self._tenants = tenants
 
+    @repeatable
     def write(self, tenant_id: str, source: str, minutes: Sequence[ScoredMinute]) -> int:
         """Write minutes, replacing those that are there; return how many."""
         key = self._tenants.key(tenant_id)
@@ -26,6 +28,7 @@ class ScoreTable:
             cursor.execute(QUERIES["upsert"], _columns(key, source, minutes))
             return cursor.rowcount
 
+    @repeatable
     def replace(self, tenant_id: str, source: str, window: Window, minutes: Sequence[ScoredMinute]) -> int:
         """Make the scores of a window (start excluded, end included) be exactly these; return how many."""
         key = self._tenants.key(tenant_id)
@@ -35,6 +38,7 @@ class ScoreTable:
             cursor.execute(QUERIES["upsert"], _columns(key, source, minutes))
             return cursor.rowcount
 
+    @repeatable
     def read(self, tenant_id: str, source: str, window: Window, host: str | None = None) -> list[ScoredMinute]:
         """Return the scores of a window (start excluded, end included), by host and time."""
         wanted = {

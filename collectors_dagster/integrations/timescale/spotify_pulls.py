@@ -198,9 +198,9 @@ class SpotifyPulls:
 
     def states(self, tenant_id: str) -> list[PullState]:
         """Return how all datasets of a tenant stand."""
+        wanted = {"tenant_key": self._tenants.key(tenant_id)}
         with self._database.transaction("read the pulls") as cursor:
-            found = cursor.execute(QUERIES["states"], {"tenant_key": self._tenants.key(tenant_id)})
-            return [PullState(*row) for row in found]
+            return [PullState(*row) for row in cursor.execute(QUERIES["states"], wanted)]
 
     def waiting(self) -> list[PutOff]:
         """Return all pulls of active tenants that were put off, the next one first."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collectors_dagster.integrations.timescale.failures import FailureLedger
     from collectors_dagster.integrations.timescale.features import FeatureTable
     from collectors_dagster.integrations.timescale.forecasts import ForecastTable
+    from collectors_dagster.integrations.timescale.guard import DatabaseGuard
     from collectors_dagster.integrations.timescale.health import HealthTable
     from collectors_dagster.integrations.timescale.incidents import IncidentTable
     from collectors_dagster.integrations.timescale.ledger import LoadLedger
@@ -46,6 +47,8 @@ class Store:
         Shown in ``pg_stat_activity``: the component that asks.
     max_connections : int
         At most so many connections at once.
+    guard : DatabaseGuard, optional
+        The policies to call the database under.
     """
 
     def __init__(
@@ -54,10 +57,11 @@ class Store:
         *,
         application_name: str,
         max_connections: int = 4,
+        guard: "DatabaseGuard | None" = None,
     ) -> None:
         from collectors_dagster.integrations.timescale.database import Database  # noqa: PLC0415  # psycopg
 
-        database = Database(conninfo, application_name=application_name, max_connections=max_connections)
+        database = Database(conninfo, application_name=application_name, max_connections=max_connections, guard=guard)
         backend = FoundBackend()
         tenants = TenantTable(database)
         self._conninfo = conninfo

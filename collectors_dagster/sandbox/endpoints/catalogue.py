@@ -30,6 +30,15 @@ def artist_albums(call: Call) -> Json:
     return call.page(albums, lambda each: renderer.discography_album(each, chosen), default=default, most=most)
 
 
+def top_tracks(call: Call) -> Json:
+    """Return an artist's ten most popular tracks in a market."""
+    call.text("market", "Missing required field: market")
+    renderer, world, today = call.renderer(), call.everything.world, call.now.date()
+    tracks = [track for each in world.albums_of(_artist(call), today) for track in world.tracks_of(each)]
+    tracks.sort(key=lambda track: (-world.popularity(track, today), track.id))
+    return {"tracks": [renderer.track(track) for track in tracks[:10]]}
+
+
 def album(call: Call) -> Json:
     """Return one album."""
     return call.renderer().album(_album(call))
@@ -87,6 +96,7 @@ ROUTES = (
     Route("/v1/artists", artists, in_development=False),
     Route("/v1/artists/{id}", artist),
     Route("/v1/artists/{id}/albums", artist_albums),
+    Route("/v1/artists/{id}/top-tracks", top_tracks, in_development=False),
     Route("/v1/albums", albums, in_development=False),
     Route("/v1/albums/{id}", album),
     Route("/v1/albums/{id}/tracks", album_tracks),

@@ -10,10 +10,12 @@ import structlog
 from pydantic import SecretStr
 
 from collectors_dagster.clock import ManualClock, SystemClock
-from collectors_dagster.config.sections import CircuitBreaker, Patterns, RateLimiter
+from collectors_dagster.config.policy_sections import CircuitBreaker, RateLimiter
+from collectors_dagster.config.sections import Patterns
 from collectors_dagster.integrations.notify import Notifier
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.monitoring.alerting import AlertingReport, deliver_alerts, deliver_failure
+from collectors_dagster.patterns.policies import Policies
 from collectors_dagster.records import Contribution, Incident, IncidentEventKind, RunFailure, Severity
 from collectors_dagster.tenants import AlertTarget, Tenant
 from tests.support.webhooks import WebhookServer, running_webhooks
@@ -38,7 +40,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def notifier(clock: ManualClock) -> Iterator[Notifier]:
-    with Notifier(PATTERNS, clock=clock, random=lambda: 0.5, timeout_seconds=0.3) as made:
+    with Notifier(Policies(PATTERNS, clock=clock, random=lambda: 0.5), clock=clock, timeout_seconds=0.3) as made:
         yield made
 
 

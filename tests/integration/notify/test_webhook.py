@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from collectors_dagster.clock import ManualClock
-from collectors_dagster.config.sections import CircuitBreaker, Patterns, RateLimiter
+from collectors_dagster.config.policy_sections import CircuitBreaker, RateLimiter
+from collectors_dagster.config.sections import Patterns
 from collectors_dagster.errors import (
     CircuitOpenError,
     CollectorsError,
@@ -21,6 +22,8 @@ from collectors_dagster.errors import (
 from collectors_dagster.integrations.notify import AlertMessage, Notifier
 from collectors_dagster.integrations.notify.message import AlertKind, TenantPart
 from collectors_dagster.integrations.retry_after import retry_after_seconds
+from collectors_dagster.patterns.policies import Policies
+from collectors_dagster.patterns.shared_state import SharedStore
 from collectors_dagster.tenants import AlertTarget
 from tests.support.shared_stores import PATIENT, redis_store
 from tests.support.webhooks import WebhookServer, running_webhooks
@@ -51,9 +54,13 @@ def clock() -> ManualClock:
     return ManualClock(NOW)
 
 
+def policies(clock: ManualClock, store: SharedStore | None = None) -> Policies:
+    return Policies(PATTERNS, clock=clock, random=lambda: 0.5, store=store)
+
+
 @pytest.fixture
 def notifier(clock: ManualClock) -> Iterator[Notifier]:
-    with Notifier(PATTERNS, clock=clock, random=lambda: 0.5, timeout_seconds=0.3) as made:
+    with Notifier(policies(clock), clock=clock, timeout_seconds=0.3) as made:
         yield made
 
 
@@ -84,7 +91,7 @@ def test_429_makes_every_process_wait_as_told(webhooks: WebhookServer, redis_url
     with redis_store(redis_url, PATIENT) as store:
         for expected in (RateLimitedError, RateLimitExceededError, RateLimitExceededError):
             with (
-                Notifier(PATTERNS, clock=clock, random=lambda: 0.5, timeout_seconds=0.3, store=store) as each,
+                Notifier(policies(clock, store), clock=clock, timeout_seconds=0.3) as each,
                 pytest.raises(expected),
             ):
                 each.send(target(webhooks.url()), MESSAGE)

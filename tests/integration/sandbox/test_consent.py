@@ -18,6 +18,7 @@ from collectors_dagster.errors import SecurityError, ServiceUnreachableError
 from collectors_dagster.integrations.spotify.oauth.connecting import Connected
 from collectors_dagster.integrations.spotify.oauth.sandbox_consent import connect_sandbox_users
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.timescale.spotify_accounts import TokenOwner
 from collectors_dagster.sandbox import SandboxApp
 from collectors_dagster.tenants import SpotifySource, Tenant
 from tests.support.postgres import free_port
@@ -56,6 +57,21 @@ def test_each_tenant_gets_users_of_its_own_once(
     asked = sandbox.counts().total
     assert connect(settings, AURORA, 0, store, manual_clock) == []
     assert sandbox.counts().total == asked
+
+
+def test_users_whose_consents_are_gone_consent_again(
+    sandbox: SpotifySandbox, settings: Settings, store: Store, manual_clock: ManualClock
+) -> None:
+    first = connect(settings, AURORA, 0, store, manual_clock)
+    for each in first:
+        owner = TokenOwner("aurora", each.user_id)
+        account = store.spotify_accounts.read(owner)
+        assert account is not None
+        assert store.spotify_accounts.expire(owner, account.version, "the sandbox forgot it")
+    assert all(account.needs_consent for account in store.spotify_accounts.of_tenant("aurora"))
+    again = connect(settings, AURORA, 0, store, manual_clock)
+    assert [each.user_id for each in again] == [each.user_id for each in first]
+    assert not any(account.needs_consent for account in store.spotify_accounts.of_tenant("aurora"))
 
 
 def test_nobody_consents_to_the_real_service(settings: Settings, store: Store, manual_clock: ManualClock) -> None:

@@ -203,6 +203,22 @@ def test_development_mode_has_no_batches_and_no_new_releases(
     assert message(development(asked, 403)) == "Forbidden"
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/audio-features?ids=x", "/recommendations?seed_genres=x", "/artists/x/related-artists", "/audio-analysis/x"],
+)
+def test_what_was_closed_in_2024_is_closed_in_both_modes(user: Caller, development: Caller, path: str) -> None:
+    assert message(user(path, 403)) == message(development(path, 403)) == "Forbidden"
+
+
+def test_an_artists_top_tracks_are_ranked_and_need_a_market(user: Caller, sandbox: SpotifySandbox) -> None:
+    path = f"/artists/{sandbox.world.artist_ids(1)[0]}/top-tracks"
+    popularity = [track["popularity"] for track in user(f"{path}?market=SE")["tracks"]]
+    assert len(popularity) == 10
+    assert popularity == sorted(popularity, reverse=True)
+    assert message(user(path, 400)) == "Missing required field: market"
+
+
 def test_development_mode_pages_albums_and_search_by_ten(development: Caller, sandbox: SpotifySandbox) -> None:
     path = f"/artists/{sandbox.world.artist_ids(1)[0]}/albums"
     assert development(path)["limit"] == 5

@@ -113,8 +113,8 @@ def connecting(environment: dict[str, str]) -> Iterator[Callable[..., Connecting
     """Return a way to start `connect` as a process that waits for its user."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str, **variables: str) -> Connecting:
-        command = [sys.executable, "-m", "collectors_dagster.cli", "spotify", "connect", "--tenant", "acme", *arguments]
+    def start(*arguments: str, tenant: str = "acme", **variables: str) -> Connecting:
+        command = [sys.executable, "-m", "collectors_dagster.cli", "spotify", "connect", "--tenant", tenant, *arguments]
         process = subprocess.Popen(
             command,
             cwd=PROJECT_ROOT,
@@ -248,16 +248,35 @@ def test_redirect_uri_elsewhere_points_to_manual(run: Run, monkeypatch: pytest.M
     assert (done.code, "--manual" in done.err) == (1, True)
 
 
-def test_several_users_are_connected_and_one_is_disconnected(
-    connecting: Callable[..., Connecting], server: TokenServer, run: Run
+def test_commands_of_the_page_do_what_it_says(
+    connecting: Callable[..., Connecting], server: TokenServer, run: Run, environment: dict[str, str]
 ) -> None:
-    for user in ("first", "second", "first"):
-        server.profile = {"id": user, "display_name": "Somebody"}
-        command = connecting()
-        httpx.get(command.consent(), trust_env=False)
-        assert command.end().code == 0
-    assert {each["user"] for each in run("accounts --json").json["accounts"]} == {"first", "second"}
-    wrong = run("disconnect --tenant acme --user third --yes")
-    assert (wrong.code, "connected are:" in wrong.err) == (1, True)
-    assert run("disconnect --tenant acme --user first --yes --json").json["user"] == "first"
-    assert [each["user"] for each in run("accounts --json").json["accounts"]] == ["second"]
+    """Each line of the page's block, in its order; its tenant is `aurora`."""
+    tenants = Path(environment["COLLECTORS_CONFIG_DIR"]) / "tenants"
+    (tenants / "aurora.yml").write_text(ACME.replace("acme", "aurora"))
+    section = (
+        (PROJECT_ROOT / "docs/spotify.md").read_text().partition("## Connecting an account")[2].partition("\n## ")[0]
+    )
+    block = section.partition("```sh\n")[2].partition("```")[0]
+    lines = [line.partition("#")[0].split()[1:] for line in block.splitlines() if line.strip()]
+    assert [line[:2] for line in lines] == [["spotify", "connect"]] * 3 + [
+        ["spotify", "accounts"],
+        ["spotify", "disconnect"],
+    ]
+    for number, (_, _, tenant, name, *options) in enumerate(lines[:3]):
+        assert (tenant, name) == ("--tenant", "aurora")
+        server.profile = {"id": f"user-{number}", "display_name": "Somebody"}
+        command = connecting(*options, tenant="aurora")
+        assert ("show_dialog=true" in command.url) == ("--choose" in options)
+        back = command.consent()
+        if "--manual" in options:
+            command.process.communicate(back + "\n", timeout=60)
+        else:
+            httpx.get(back, trust_env=False)
+        assert command.process.wait(60) == 0
+    assert all(f"user-{number}" in run(" ".join(lines[3][1:])).out for number in range(3))
+    wrong = run("disconnect --tenant aurora --user nobody --yes")
+    assert (wrong.code, "connected are: user-0, user-1, user-2" in wrong.err) == (1, True)
+    done = run(" ".join(lines[4][1:]).replace("ID", "user-1") + " --yes")
+    assert (done.code, "disconnected user-1 from tenant aurora; 0 rows" in done.out) == (0, True)
+    assert [each["user"] for each in run("accounts --json").json["accounts"]] == ["user-0", "user-2"]

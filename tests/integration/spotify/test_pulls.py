@@ -244,6 +244,17 @@ def test_a_broken_page_loses_nothing(listening: Listening, database: SecretStr) 
         listening.sandbox.clear_faults()
 
 
+def test_artists_within_their_max_age_cost_no_request(listening: Listening, database: SecretStr) -> None:
+    listening.pull_all(["followed_artists", "top_items"])
+    first = listening.pull("artists")
+    forget(database, "artists")
+    listening.clock.move(600)
+    again = listening.pull("artists")
+    assert first.usage["requests"] > 0
+    assert (again.usage["requests"], again.pulled.new) == (0, first.pulled.new)
+    assert again.usage["cache_hits"] > 0
+
+
 def test_who_revoked_consent_is_named_and_others_are_pulled(listening: Listening, database: SecretStr) -> None:
     other = listening.connect(listening.sandbox.users[1])
     with psycopg.connect(database.get_secret_value()) as connection:

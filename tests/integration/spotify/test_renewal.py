@@ -19,8 +19,8 @@ from collectors_dagster.errors import (
     ServiceTimeoutError,
     UnexpectedResponseError,
 )
-from collectors_dagster.integrations.spotify.oauth.renewal import PATIENCE_SECONDS
-from collectors_dagster.integrations.spotify.oauth.vault import AccountState, Stored, TokenOwner
+from collectors_dagster.integrations.spotify.oauth.renewal import LATE_SECONDS, PATIENCE_SECONDS
+from collectors_dagster.integrations.spotify.oauth.vault import AccountState, Claim, Stored, TokenOwner
 from collectors_dagster.integrations.timescale import Store
 from tests.support.spotify_tokens import APP, OWNER, connect, open_vault, renewal
 from tests.support.store_data import AURORA
@@ -279,6 +279,30 @@ def test_nobody_asks_while_another_request_may_be_under_way(case: Case) -> None:
         case.renewal.run()
     assert case.clock.monotonic() >= PATIENCE_SECONDS
     assert case.server.requests == 0
+
+
+def test_process_that_was_stopped_since_it_claimed_asks_nothing_with_what_it_read(case: Case) -> None:
+    """A machine that slept between claim and question would send a token that others have replaced meanwhile."""
+
+    class Slow:
+        """A vault whose first claim takes as long as somebody else's whole renewal."""
+
+        slept = False
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(case.vault, name)
+
+        def claim(self, owner: TokenOwner, version: int, seconds: float) -> Claim | None:
+            claim = case.vault.claim(owner, version, 0.0)
+            if not self.slept:
+                self.slept = True
+                renewal(case.vault, case.server.url, clock=case.clock).run()
+                case.clock.suspend(LATE_SECONDS + 1)
+            return claim
+
+    stopped = renewal(Slow(), case.server.url, clock=case.clock)  # type: ignore[arg-type]  # all of it is there
+    assert stopped.run().token == case.stored().access_token
+    assert (case.server.requests, case.server.reused) == (1, 0)
 
 
 def test_application_gets_one_token_for_all_and_another_after_the_application_is_changed(case: Case) -> None:

@@ -371,7 +371,8 @@ def test_a_limit_that_falls_is_followed(manual_clock: ManualClock) -> None:
             sandbox.set_limit(RateLimit(16, 30.0))
             manual_clock.move(60)
             await _ask(asking, ids)
-            return (await asking.status()).knowledge.limit
+            limit: int = (await asking.status()).knowledge.limit
+            return limit
 
     with running_spotify_sandbox(replace(UNLIMITED, limit=RateLimit(20, 30.0)), clock=manual_clock) as sandbox:
         assert asyncio.run(read(sandbox)) == 16

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from collectors_dagster.errors import ConfigurationError
 from collectors_dagster.frames import SeriesRows
 from collectors_dagster.integrations.timescale import Store
-from collectors_dagster.integrations.timescale.reading import Edge, Resolution, Selection
+from collectors_dagster.integrations.timescale.database import Database
+from collectors_dagster.integrations.timescale.reading import Edge, Resolution, Selection, SeriesReader
+from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import Window
 from collectors_dagster.samples import SeriesKey
 from tests.support.store_data import AURORA, BOREALIS, DAY, LOAD1, NOON, after, axis, day_of_samples, expected_minutes
@@ -109,34 +112,72 @@ def test_minutes_by_their_end_are_whole(tenants: Store) -> None:
         tenants.reader.read(replace(LOADS, window=Window(after(1), after(90))))
 
 
+THREE_DAYS = Window(DAY.start, DAY.end + timedelta(days=2))
+ONE_STATEMENT = Window(DAY.start + timedelta(hours=12), DAY.end + timedelta(hours=12))
+Lines = dict[str, list[tuple[object, ...]]]
+
+
+@pytest.mark.parametrize("metrics", [None, ["metric1", "metric3"]])
 @pytest.mark.parametrize(
-    ("resolution", "edge"),
-    [*((one, Edge.START) for one in Resolution), (Resolution.RAW, Edge.END), (Resolution.MINUTE, Edge.END)],
+    ("resolution", "edge", "window"),
+    [
+        *((one, Edge.START, THREE_DAYS) for one in Resolution),
+        *(
+            (one, edge, window)
+            for one in (Resolution.RAW, Resolution.MINUTE)
+            for edge, window in ((Edge.END, THREE_DAYS), (Edge.START, ONE_STATEMENT), (Edge.END, ONE_STATEMENT))
+        ),
+    ],
 )
 def test_arrays_hold_the_rows_of_the_blocks_series_by_series(
-    tenants: Store, resolution: Resolution, edge: Edge
+    tenants: Store, resolution: Resolution, edge: Edge, window: Window, metrics: list[str] | None
 ) -> None:
-    window = Window(DAY.start, DAY.end + timedelta(days=2))
     for day in ("2026-01-05", "2026-01-06"):
         loaded = Window.of_day(day)
         tenants.samples.write_window("aurora", "demo", loaded, **day_of_samples(loaded, series=4))  # type: ignore[arg-type]  # **: no types per name
-    tenants.rollups.hourly("aurora", window, "run-1")
-    tenants.rollups.daily("aurora", window, "run-1")
-    wanted = Selection("aurora", window, resolution, edge=edge)
-    streamed: dict[str, list[tuple[object, ...]]] = {}
-    with tenants.reader.open(wanted) as reading:
+    tenants.rollups.hourly("aurora", THREE_DAYS, "run-1")
+    tenants.rollups.daily("aurora", THREE_DAYS, "run-1")
+    wanted = Selection("aurora", window, resolution, metrics, edge=edge)
+    found = {one.series.metric: lines(one, resolution) for one in tenants.reader.read(wanted)}
+    assert len(found) == len(metrics or range(4))
+    assert found == streamed(tenants, wanted)
+
+
+def lines(one: SeriesRows, resolution: Resolution) -> list[tuple[object, ...]]:
+    return list(zip(names(one), *(one.numbers[name].tolist() for name in resolution.columns), strict=True))
+
+
+def streamed(store: Store, wanted: Selection) -> Lines:
+    """Return the rows of all blocks by metric."""
+    found: Lines = {}
+    with store.reader.open(wanted) as reading:
         for block in reading.blocks:
-            columns = [block.numbers[name].tolist() for name in resolution.columns]
+            columns = [block.numbers[name].tolist() for name in wanted.resolution.columns]
             for series_id, *row in zip(block.series_id.tolist(), block.ts.tolist(), *columns, strict=True):
-                streamed.setdefault(reading.series[series_id].metric, []).append(tuple(row))
-    whole = {
-        one.series.metric: list(
-            zip(names(one), *(one.numbers[name].tolist() for name in resolution.columns), strict=True)
-        )
-        for one in tenants.reader.read(wanted)
-    }
-    assert len(whole) == 4
-    assert whole == streamed
+                found.setdefault(reading.series[series_id].metric, []).append(tuple(row))
+    return found
+
+
+def test_a_series_that_came_since_the_last_reading_is_read_with_its_name(tenants: Store) -> None:
+    write(tenants)
+    assert [one.series for one in tenants.reader.read(LOADS)] == [LOAD1]
+    second = replace(LOAD1, host="host-2")
+    write(tenants, series=second)
+    assert [one.series for one in tenants.reader.read(LOADS)] == [LOAD1, second]
+
+
+def test_a_reader_that_remembers_one_name_reads_them_all(tenants: Store, database: SecretStr) -> None:
+    hosts = [replace(LOAD1, host=f"host-{n}") for n in range(3)]
+    for series in hosts:
+        write(tenants, series=series)
+    connections = Database(database, application_name="tests", max_connections=1)
+    reader = SeriesReader(connections, TenantTable(connections), most_named=1)
+    try:
+        for chosen in (hosts, hosts[:1], hosts[1:2], hosts):
+            wanted = replace(LOADS, hosts=[one.host for one in chosen])
+            assert [one.series for one in reader.read(wanted)] == chosen
+    finally:
+        connections.close()
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

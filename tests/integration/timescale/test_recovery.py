@@ -10,7 +10,7 @@ import pytest
 
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.errors import CollectorsError, ServiceFailedError, ServiceTimeoutError, ServiceUnreachableError
-from collectors_dagster.integrations.timescale import DeliveryStore, migrate
+from collectors_dagster.integrations.timescale import DeliveryStore, Store, migrate
 from tests.support.postgres import PostgresServer, restarted, running_postgres
 from tests.support.store_data import AURORA, after, batch
 from tests.support.waiting import wait_until
@@ -42,6 +42,19 @@ def test_deliveries_go_on_within_seconds_after_the_database_is_back(server: Post
                 return False
 
         wait_until(delivered, seconds=3, what="the delivery")
+
+
+@pytest.mark.parametrize("kind", [Store, DeliveryStore])
+def test_a_connection_that_the_server_ended_a_moment_ago_is_given_to_nobody(
+    server: PostgresServer, kind: type[Store] | type[DeliveryStore]
+) -> None:
+    everybody = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'tests'"
+    with kind(server.conninfo("mine"), application_name="tests") as store:
+        for _ in range(5):
+            store.tenants.introduce(AURORA)
+            server.execute(everybody)
+    with psycopg.connect(server.conninfo("mine").get_secret_value()) as connection:
+        assert connection.execute("select count(*) from core.tenant").fetchone() == (1,)
 
 
 def test_a_spool_delivered_over_restarts_is_in_the_table_exactly_once(server: PostgresServer) -> None:

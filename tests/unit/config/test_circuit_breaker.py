@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from collectors_dagster.config.sections import CircuitBreaker
+from collectors_dagster.config.policy_sections import CircuitBreaker
 from collectors_dagster.patterns.breaker_policy import BreakerPolicy, configured
 
 

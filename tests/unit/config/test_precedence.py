@@ -7,6 +7,7 @@ import pytest
 from collectors_dagster.config import load_settings
 from collectors_dagster.config.environment import DOCUMENT_NAMES, variable_for
 from collectors_dagster.config.fields import allowed, bare_type, leaves, unit_of
+from collectors_dagster.config.policy_sections import ServiceOverrides
 from collectors_dagster.config.settings import PROJECT_ROOT, Settings
 from collectors_dagster.errors import ConfigurationError
 from tests.support.project import Project
@@ -62,7 +63,7 @@ def test_every_name_of_the_original_document_works(
 def test_every_setting_can_be_set_by_its_variable(
     project: Project, monkeypatch: pytest.MonkeyPatch, path: tuple[str, ...]
 ) -> None:
-    path = tuple("agent" if step == "<name>" else step for step in path)
+    path = tuple({"<name>": "timescaledb" if "services" in path else "agent"}.get(step, step) for step in path)
     default = _value(load_settings(), path)
     monkeypatch.setenv(variable_for(path), ",".join(default) if isinstance(default, tuple) else str(default))
     assert _value(load_settings(), path) == default
@@ -74,7 +75,12 @@ def test_every_setting_can_be_set_by_its_variable(
 def _value(settings: Settings, path: tuple[str, ...]) -> object:
     found: Any = settings
     for step in path:
-        found = settings.debug.of(step) if found is settings.debug.components else getattr(found, step)
+        if found is settings.debug.components:
+            found = settings.debug.of(step)
+        elif found is settings.patterns.services:
+            found = settings.patterns.services.get("timescaledb", ServiceOverrides())
+        else:
+            found = getattr(found, step)
     return found
 
 

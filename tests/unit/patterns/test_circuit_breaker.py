@@ -5,6 +5,7 @@ import inspect
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -419,3 +420,101 @@ def test_a_policy_that_cannot_work_is_refused_with_key_and_reason(wrong: dict[st
     terms = {"failure_threshold": 5, "recovery_seconds": 1.0} | wrong
     with pytest.raises(ValueError, match=reason):
         BreakerPolicy(**terms)  # type: ignore[arg-type]  # floats stand for integers on purpose
+
+
+def test_a_circuit_of_this_process_alone_knows_its_calls_in_order_however_many_and_however_long_ago(
+    manual_clock: ManualClock,
+) -> None:
+    circuit = breaker(manual_clock)  # three failures of the last five calls
+
+    @circuit
+    def call(error: Exception | None = None) -> None:
+        if error is not None:
+            raise error
+
+    broken = ServiceFailedError("502", service="hook", operation="post")
+    for _ in range(3):
+        for _ in range(10_000):
+            call()
+        for _ in range(2):
+            with pytest.raises(ServiceFailedError):
+                call(broken)
+    manual_clock.move(7 * 86_400)
+    report = circuit.report()
+    assert (report.phase, report.calls, report.failures) == (Phase.CLOSED, 5, 2)
+    call()
+    with pytest.raises(ServiceFailedError):
+        call(error=broken)
+    assert phase(circuit) is Phase.OPEN
+    manual_clock.move(30)
+    for _ in range(2):
+        call()
+    assert phase(circuit) is Phase.CLOSED
+
+
+@pytest.mark.parametrize("policy", [POLICY, replace(POLICY, slow_seconds=1.0)], ids=["plain", "timed"])
+@pytest.mark.parametrize("where", ["own", "shared"])
+def test_no_decorated_call_begins_after_the_deadline(
+    manual_clock: ManualClock, policy: BreakerPolicy, where: str
+) -> None:
+    store = MemoryStore(manual_clock) if where == "shared" else None
+    circuit = CircuitBreaker("hook", policy, classify=failed_if_transient, clock=manual_clock, store=store)
+    called: list[str] = []
+
+    @circuit
+    def call() -> None:
+        called.append("call")
+
+    @circuit
+    async def acall() -> None:
+        called.append("acall")
+
+    call()
+    with deadline(0.01, clock=manual_clock):
+        call()
+        asyncio.run(acall())
+        manual_clock.move(0.01)
+        with pytest.raises(DeadlineExceededError):
+            call()
+        with pytest.raises(DeadlineExceededError):
+            asyncio.run(acall())
+    assert called == ["call", "call", "acall"]
+
+
+@pytest.mark.parametrize("policy", [POLICY, replace(POLICY, slow_seconds=1.0)], ids=["plain", "timed"])
+def test_decorated_coroutines_open_the_circuit_and_pass_on_what_they_are_given(
+    manual_clock: ManualClock, policy: BreakerPolicy
+) -> None:
+    circuit = breaker(manual_clock, policy)
+
+    @circuit
+    async def call(word: str, *, fails: bool = False) -> str:
+        if fails:
+            raise ServiceFailedError("502", service="hook", operation="post")
+        return word
+
+    async def all_calls() -> None:
+        assert [await call("a"), await call(word="b"), await call("c", fails=False)] == ["a", "b", "c"]
+        for _ in range(3):
+            with pytest.raises(ServiceFailedError):
+                await call("d", fails=True)
+        with pytest.raises(CircuitOpenError):
+            await call("e")
+
+    asyncio.run(all_calls())
+
+
+def test_a_decorated_coroutine_that_is_slow_counts_as_slow(manual_clock: ManualClock) -> None:
+    policy = BreakerPolicy(0, 30.0, slow_ratio=0.5, slow_seconds=1.0, minimum_calls=2)
+    circuit = breaker(manual_clock, policy)
+
+    @circuit
+    async def call(seconds: float) -> None:
+        manual_clock.move(seconds)
+
+    async def both() -> None:
+        await call(0.5)
+        await call(1.5)
+
+    asyncio.run(both())
+    assert phase(circuit) is Phase.OPEN

@@ -146,7 +146,7 @@ elseif operation == 'record' then
     if phase == CLOSED and reason then open(reason) end
   end
 elseif operation == 'force' then
-  enter(tonumber(ARGV[12]), 'by hand')
+  enter(tonumber(ARGV[12]), ARGV[13] or 'by hand')
   admitted = 1
 end
 

@@ -28,7 +28,7 @@ _SHORTEST_SECONDS, _LONGEST_SECONDS = 1.0, 86_400.0
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 """VSCHAR without blanks: what may stand in a header."""
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
-_MOST_WORDS = 200
+_MOST_WORDS, _MOST_TEXT = 200, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def refusal(
         return RequestRejectedError(text + "check spotify.accounts_url", service=SERVICE, operation=operation)
     code, words = _reason(body, sent)
     remedy = _REMEDIES.get(code, "")
-    said = f"{code}: {words}" if words else code
+    said = ": ".join(part for part in (code, words) if part)
     text = f"{SERVICE}: refused {operation} ({status}, {said or 'without a reason'}){'; ' + remedy if remedy else ''}"
     return TokenRefusedError(text, operation=operation, error=code)
 
@@ -108,11 +108,12 @@ _REMEDIES = {
 
 
 def _reason(body: bytes, sent: Sequence[SecretStr]) -> tuple[str, str]:
-    """Return the code and the words of an error; the API's own shape is understood too."""
+    """Return the code and the words of an error; the API's own shape is understood too, and plain text."""
     try:
         values = _object(body)
     except UnexpectedResponseError:
-        return "", ""
+        text = body[:_MOST_TEXT].decode("utf-8", "replace")
+        return "", "" if "<" in text or "{" in text else _harmless(text, sent)
     found: Any = values.get("error")
     words: Any = values.get("error_description")
     if isinstance(found, dict):

@@ -8,6 +8,7 @@ from collectors_dagster.config import Settings
 from collectors_dagster.config.spotify import SpotifyApplication, spotify_application
 from collectors_dagster.integrations.spotify.oauth.connecting import Connecting
 from collectors_dagster.integrations.spotify.oauth.endpoint import TokenEndpoint
+from collectors_dagster.integrations.spotify.oauth.journal import TokenJournal
 from collectors_dagster.integrations.spotify.oauth.keys import token_sealer
 from collectors_dagster.integrations.spotify.oauth.renewal import Renewal
 from collectors_dagster.integrations.spotify.oauth.sealed_vault import SealedVault
@@ -53,14 +54,16 @@ def open_tokens(
         If the tenant has no application, or tokens cannot be sealed.
     """
     application = spotify_application(settings, tenant)
+    sealer = token_sealer(settings)
     renewal = Renewal(
         TokenOwner(tenant.id, user_id or ""),
         application.client_id,
-        vault=SealedVault(store.spotify_accounts, token_sealer(settings)),
+        vault=SealedVault(store.spotify_accounts, sealer),
         endpoint=TokenEndpoint(application, clock),
         breaker=_breaker(settings, application, clock),
         clock=clock,
         random=random,
+        journal=TokenJournal(settings.home / "run" / "spotify-tokens", sealer),
     )
     return SharedTokens(renewal, account=application.account, clock=clock)
 

@@ -9,9 +9,11 @@ The rule, for one owner of tokens:
 4. Store the answer under the version that was read; only then hand it out.
 
 A process that dies before 3 leaves nothing behind but a claim that ends. One that dies after 4 has stored everything.
-In between, the service may have replaced the refresh token in an answer that nobody has: the next process tries the
-one it knows, which some services take for a while yet, and otherwise says that the user has to consent again, and why.
-An answer that arrives while the database is away is kept, and stored when it is back.
+An answer that has arrived is written to this machine's disk (:mod:`.journal`) before the database is asked to take it:
+what dies, or stays away, between 3 and 4 costs nothing, if a process of the same data directory comes after it. What
+is left is an answer that is still on its way when the process dies: the next process tries the refresh token that it
+knows, which some services take for a while yet, and otherwise says that the user has to consent again, and why. Such
+a conclusion is undone by an answer that comes to light later.
 """
 
 import contextlib
@@ -35,6 +37,7 @@ from collectors_dagster.integrations.spotify.oauth.answers import TokenAnswer, T
 from collectors_dagster.integrations.spotify.oauth.asking import TIMEOUT_SECONDS
 from collectors_dagster.integrations.spotify.oauth.consent import ConsentPhase, consent_ends, consent_phase
 from collectors_dagster.integrations.spotify.oauth.endpoint import TokenEndpoint
+from collectors_dagster.integrations.spotify.oauth.journal import TokenJournal
 from collectors_dagster.integrations.spotify.oauth.vault import (
     AccountState,
     Claim,
@@ -51,6 +54,8 @@ MARGIN_SHARE = 0.25
 """Of a token's life: one that lives for less than four margins is used for three quarters of it."""
 CLAIM_SECONDS = TIMEOUT_SECONDS + 5.0
 """Longer than a request can last: what a killed process sent has been answered by then, or never will be."""
+LATE_SECONDS = 3.0
+"""A process that was stopped for so long since it claimed asks nothing: somebody else may soon."""
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 30.0
 """How long to wait for others who ask."""
@@ -81,6 +86,8 @@ class Renewal:
         Like ``random.Random().random``.
     claim_seconds : float
         Longer than a request can last.
+    journal : TokenJournal, optional
+        Where an answer is written down until the vault has it.
     """
 
     def __init__(
@@ -94,6 +101,7 @@ class Renewal:
         clock: Clock,
         random: Callable[[], float],
         claim_seconds: float = CLAIM_SECONDS,
+        journal: TokenJournal | None = None,
     ) -> None:
         self._owner = owner
         self._client_id = client_id
@@ -103,6 +111,7 @@ class Renewal:
         self._clock = clock
         self._random = random
         self._claim_seconds = claim_seconds
+        self._journal = journal
         self._asking = Retry(_ASKING, retry_on=_worth_asking_again, clock=clock, random=random)
         self._storing = Retry(_STORING, retry_on=_is_transient, clock=clock, random=random)
         self._unsaved: tuple[Claim, Tokens] | None = None
@@ -127,15 +136,19 @@ class Renewal:
     def _once(self, refused: SecretStr | None) -> Held:
         """Return a token, with at most one request for it."""
         patience = self._clock.monotonic() + PATIENCE_SECONDS
+        self._save()
+        self._recover()
         while True:
-            self._save()
             stored = self._stored()
             held = self._held(stored, refused)
             if held is not None:
                 return held
             self._check(stored)
+            claimed_at = self._clock.boottime()
             claim = self._vault.claim(self._owner, stored.version, self._claim_seconds)
-            if claim is not None:
+            if claim is not None and self._clock.boottime() - claimed_at > LATE_SECONDS:
+                self._vault.end(self._owner, claim, answered=not claim.interrupted)
+            elif claim is not None:
                 held = self._ask(stored, claim)
                 if held is not None:
                     return held
@@ -204,6 +217,8 @@ class Renewal:
             raise
         tokens = _tokens(answer, asked_at)
         self._unsaved = (claim, tokens)
+        if self._journal is not None:
+            self._journal.keep(self._owner, claim, tokens)
         if not self._save():
             return None
         return Held(tokens.access_token, self._use_until(tokens.issued_at, tokens.expires_at))
@@ -232,8 +247,20 @@ class Renewal:
         if self._unsaved is None:
             return False
         claim, tokens = self._unsaved
+        stored = self._into_vault(claim, tokens)
+        self._unsaved = None
+        return stored
+
+    def _recover(self) -> None:
+        """Store what processes before this one had written down and could not store any more."""
+        for claim, tokens in () if self._journal is None else self._journal.pending(self._owner):
+            self._into_vault(claim, tokens)
+
+    def _into_vault(self, claim: Claim, tokens: Tokens) -> bool:
+        """Store an answer; False if it is older than what is there. Either way it need not be kept elsewhere."""
         stored = self._storing.call(self._vault.store, self._owner, claim, tokens)
-        self._unsaved = None  # stored, or older than what is there
+        if self._journal is not None:
+            self._journal.drop(self._owner, claim)
         return stored
 
     def _end(self, claim: Claim, error: CollectorsError) -> None:

@@ -7,7 +7,7 @@ from collectors_dagster.clock import Clock
 from collectors_dagster.config import Settings
 from collectors_dagster.config.spotify import SpotifyApplication, spotify_application
 from collectors_dagster.errors import SecurityError, UnexpectedResponseError
-from collectors_dagster.integrations.spotify.oauth.access import SERVICE
+from collectors_dagster.integrations.spotify.oauth import SERVICE
 from collectors_dagster.integrations.spotify.oauth.asking import ask
 from collectors_dagster.integrations.spotify.oauth.authorization import ask_for_consent
 from collectors_dagster.integrations.spotify.oauth.connecting import Connected
@@ -21,7 +21,7 @@ USERS_OF_A_TENANT = 2
 def connect_sandbox_users(
     settings: Settings, tenant: Tenant, place: int, *, store: Store, clock: Clock, random: Callable[[], float]
 ) -> Iterator[Connected]:
-    """Let the sandbox's users consent for a tenant, unless somebody did before; yield who is connected now.
+    """Let the sandbox's users consent for a tenant that has no consent that lives; yield who is connected now.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def connect_sandbox_users(
     if not application.sandbox:
         raise SecurityError(f"tenant {tenant.id}: its Spotify is not the sandbox; use `collectors spotify connect`")
     store.tenants.introduce(tenant)
-    if store.spotify_accounts.of_tenant(tenant.id):
+    if not all(account.needs_consent for account in store.spotify_accounts.of_tenant(tenant.id)):
         return
     connecting = open_connecting(settings, tenant, store=store, clock=clock, random=random)
     users = _users(application)

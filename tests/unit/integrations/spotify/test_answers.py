@@ -72,6 +72,7 @@ def test_any_refusal_is_one_of_our_errors_in_one_line(status: int, body: bytes) 
             "401: The access token",
         ),
         (403, b"<html>", TokenRefusedError, "without a reason"),
+        (403, b"User not registered in the Developer Dashboard", TokenRefusedError, "403, User not registered in"),
         (301, b"", RequestRejectedError, "not followed"),
         (429, b"Too many requests", RateLimitedError, "come back later"),
         (502, b"<html>", ServiceFailedError, "failed \\(502\\)"),
@@ -88,6 +89,8 @@ def test_known_refusals_are_told_apart(status: int, body: bytes, kind: type[Exce
 def test_what_was_sent_does_not_come_back_in_a_message(form: str) -> None:
     words = form.format(SENT.get_secret_value())
     body = json.dumps({"error": "invalid_request", "error_description": words}).encode()
+    plain = refusal(400, words.encode(), "a test", retry_after=None, sent=(SENT,))
+    assert SENT.get_secret_value() not in str(plain)
     error = refusal(400, body, "a test", retry_after=None, sent=(SENT,))
     assert SENT.get_secret_value() not in str(error)
     assert "invalid_request" in str(error)

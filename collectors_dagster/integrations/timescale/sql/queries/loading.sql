@@ -17,19 +17,8 @@ delete from core.sample
 where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
   and ts > %(start)s::timestamptz and ts <= %(end)s::timestamptz;
 
--- name: digests
--- A digest per series of what a window holds of these series: SHA-256 of time and value, in the order of time.
-select series_id, sha256(string_agg(timestamptz_send(ts) || float8send(value), ''::bytea))
-from (
-    select series_id, ts, value from core.sample
-    where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
-      and ts > %(start)s::timestamptz and ts <= %(end)s::timestamptz
-    order by series_id, ts
-) ordered
-group by series_id;
-
 -- name: contents
--- What the digests are of.
+-- What a window holds of these series, packed by series: time and value in the order of time, 16 bytes each.
 select series_id, string_agg(timestamptz_send(ts) || float8send(value), ''::bytea)
 from (
     select series_id, ts, value from core.sample

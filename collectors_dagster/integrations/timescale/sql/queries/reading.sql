@@ -11,20 +11,36 @@ where tenant_key = %(tenant_key)s::integer
   and (%(hosts)s::text[] is null or host = any (%(hosts)s::text[]))
 order by series_id;
 
+-- name: keys
+-- The keys of these series, within the statements below where nobody knows them yet.
+select series_id
+from core.series
+where tenant_key = %(tenant_key)s::integer
+  and (%(metrics)s::text[] is null or metric = any (%(metrics)s::text[]))
+  and (%(hosts)s::text[] is null or host = any (%(hosts)s::text[]));
+
+-- name: named
+-- Series by their keys.
+select series_id, host, collector, metric, labels, unit, kind
+from core.series
+where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[]);
+
 -- name: raw
 -- Samples as they were delivered, packed by series: a row of the answer is a day's, of 16 bytes each (time, value).
-select series_id, string_agg(timestamptz_send(ts) || float8send(value), ''::bytea order by ts)
-from core.sample
-where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
-  and ts >= %(start)s::timestamptz and ts < %(end)s::timestamptz
+select series_id, string_agg(timestamptz_send(ts) || float8send(value), ''::bytea)
+from (
+    select series_id, ts, value from core.sample
+    where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
+      and ts >= %(start)s::timestamptz and ts < %(end)s::timestamptz
+    order by series_id, ts
+) ordered
 group by series_id
 order by series_id;
 
 -- name: minute
 -- Minutes computed from the samples and counted from an origin, packed by series: start, mean, least, greatest, count.
 select series_id, string_agg(
-    timestamptz_send(bucket) || float8send(mean) || float8send(min) || float8send(max) || int8send(n), ''::bytea
-    order by bucket)
+    timestamptz_send(bucket) || float8send(mean) || float8send(min) || float8send(max) || int8send(n), ''::bytea)
 from (
     select series_id, date_bin('1 minute', ts, %(origin)s::timestamptz) as bucket,
            avg(value) as mean, min(value) as min, max(value) as max, count(*) as n
@@ -32,6 +48,7 @@ from (
     where tenant_key = %(tenant_key)s::integer and series_id = any (%(series_ids)s::integer[])
       and ts >= %(start)s::timestamptz and ts < %(end)s::timestamptz
     group by series_id, bucket
+    order by series_id, bucket
 ) minutes
 group by series_id
 order by series_id;

@@ -13,18 +13,24 @@ where tenant_key = %(tenant_key)s::integer
   and bucket >= %(start)s::timestamptz and bucket < %(end)s::timestamptz;
 
 -- name: insert_hourly
--- Adds up samples per series and hour, in the order of time: the same samples give the same bits.
+-- Adds up samples per series and hour, in the order of time: the same samples give the same bits. One series after the
+-- other: the index has them in this order, where all together would be sorted on the disk.
 with hours as (
-    select series_id, date_bin('1 hour', ts, '2000-01-01 00:00+00') as bucket, count(*) as n, sum(value) as sum,
-           min(value) as min, max(value) as max,
-           sum(case when abs(value) < '1e-150' then 0 else value * value end) as sumsq, max(ts) as last_ts
-    from (
-        select series_id, ts, value from core.sample
-        where tenant_key = %(tenant_key)s::integer
-          and ts >= %(start)s::timestamptz and ts < %(end)s::timestamptz
-        order by series_id, ts
-    ) ordered
-    group by 1, 2
+    select s.series_id, h.*
+    from core.series s
+    cross join lateral (
+        select date_bin('1 hour', ts, '2000-01-01 00:00+00') as bucket, count(*) as n, sum(value) as sum,
+               min(value) as min, max(value) as max,
+               sum(case when abs(value) < '1e-150' then 0 else value * value end) as sumsq, max(ts) as last_ts
+        from (
+            select p.ts, p.value from core.sample p
+            where p.tenant_key = %(tenant_key)s::integer and p.series_id = s.series_id
+              and p.ts >= %(start)s::timestamptz and p.ts < %(end)s::timestamptz
+            order by p.ts
+        ) ordered
+        group by 1
+    ) h
+    where s.tenant_key = %(tenant_key)s::integer
 ),
 added as (
     insert into core.sample_1h (tenant_key, series_id, bucket, n, sum, min, max, sumsq, last)
