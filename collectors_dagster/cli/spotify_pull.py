@@ -38,6 +38,7 @@ def pull(
 ) -> None:
     """Pull now, from where the last pull stopped. Exits with 75 if Spotify asked for a pause, naming its end."""
     datasets = _chosen(asset)
+    log_to_standard_error()
     settings, clock = load_settings(), SystemClock()
     found = source_of(settings, tenant)
     with _puller(settings, found, clock, whole=whole, quiet=as_json) as puller:
@@ -69,6 +70,13 @@ def source_of(settings: Settings, tenant_id: str) -> "Tenant":
             "`sandbox: true` for invented data"
         )
     return tenant
+
+
+def log_to_standard_error() -> None:
+    """Keep standard output for the answer: scripts read it."""
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 def as_document(outcome: "Outcome", tenant: "Tenant") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from collectors_dagster.cli.spotify_pull import AsJson, TenantOption, source_of
+from collectors_dagster.cli.spotify_pull import AsJson, TenantOption, log_to_standard_error, source_of
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.config import load_settings
 from collectors_dagster.strategies.spotify_datasets import DATASETS
@@ -61,6 +61,7 @@ def capabilities(
     from collectors_dagster.integrations.redis import shared_store
     from collectors_dagster.integrations.timescale import Store
 
+    log_to_standard_error()
     settings, clock = load_settings(), SystemClock()
     found = source_of(settings, tenant)
     with Store(settings.database_conninfo(), application_name="collectors-cli", max_connections=2) as store:

@@ -145,8 +145,15 @@ def _limit(record: Record, configured: int) -> int:
 
 
 def _proven(record: Record, now: int, wish: _Take, limit: int) -> int:
-    """Return up to how many slots requests go side by side; none in the window after the store was emptied."""
+    """Return up to how many slots requests go side by side.
+
+    None in the window after the store was emptied, and none before one was accepted that is not older than a window and
+    came after the last refusal: if the account is banned, one request learns it.
+    """
     if record.get("limit") and now < record.get("emptied", -wish.window) + wish.window:
+        return 0
+    good: int = record.get("good", -1)
+    if good < record.get("bad", 0) or good <= now - wish.window:
         return 0
     return limit if wish.configured else min(limit, record.get("proven", 0))
 
@@ -198,7 +205,7 @@ def _settle(record: Record, now: int, arguments: Sequence[Argument]) -> tuple[Re
     elif outcome == Outcome.UNCERTAIN:
         log["!" + name] = now
     elif outcome == Outcome.REJECTED:
-        log["!" + name] = now
+        log["!" + name] = record["bad"] = now
         if reason == Reason.RATE and _sent(name) > record.get("event", -1):
             learned = _learn(record, now, window, configured)
             record["event"] = now
@@ -208,6 +215,7 @@ def _settle(record: Record, now: int, arguments: Sequence[Argument]) -> tuple[Re
 
 def _went_well(record: Record, now: int, window: int, configured: int) -> None:
     """Note how much one window has taken, and let a limit grow that has proved too careful."""
+    record["good"] = now
     if record.get("ban", 0) <= now:
         record["strikes"] = 0
     limit = _limit(record, configured)

@@ -23,7 +23,6 @@ class Absent:
     def __init__(self, clock: ManualClock) -> None:
         self.store = MemoryStore(clock)
         self.away = False
-        self.name = ""
 
     def run(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
         if self.away:
@@ -160,3 +159,24 @@ def test_a_name_that_would_break_keys_is_refused(name: str, manual_clock: Manual
 def test_a_policy_that_could_not_work_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         WindowPolicy(**{"window_seconds": 1.0, **wrong})  # type: ignore[arg-type]  # what is given wrongly
+
+
+def test_the_first_request_after_an_idle_window_or_a_refusal_goes_alone(manual_clock: ManualClock) -> None:
+    async def use() -> None:
+        store = MemoryStore(manual_clock)
+        limiter, other = (WindowLimiter("one", POLICY, store=store, clock=manual_clock) for _ in range(2))
+
+        async def goes_alone() -> None:
+            slot = await limiter.take()
+            began = manual_clock.monotonic()
+            await other.take()  # only when the first one's lease is over: nobody settles it here
+            assert manual_clock.monotonic() >= began + POLICY.lease_seconds
+            await limiter.settle(slot, Outcome.ACCEPTED)
+
+        await goes_alone()
+        await limiter.take()
+        await limiter.take()  # one was accepted: side by side
+        manual_clock.move(60.0)
+        await goes_alone()
+
+    asyncio.run(use())

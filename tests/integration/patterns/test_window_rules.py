@@ -14,7 +14,7 @@ from tests.support.timed_redis import TimedRedis, Wall
 WINDOW = 1_000_000
 LEASE = 400_000
 names = count()
-SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ class Service:
             st.integers(0, 1),
         ),
         min_size=50,
-        max_size=300,
+        max_size=200,
     ),
 )
 @SETTINGS

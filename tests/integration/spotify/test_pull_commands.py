@@ -16,6 +16,7 @@ from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.sandbox import SandboxOptions, WorldOptions
 from tests.support.environment import clean_environment
+from tests.support.postgres import free_port
 from tests.support.spotify import SpotifySandbox, running_spotify_sandbox
 from tests.support.spotify_pulls import KEY, Listening, spotify_settings
 
@@ -33,11 +34,11 @@ class Desk:
         self.sandbox = sandbox
         self._environment = environment
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "collectors_dagster.cli", *words],
             cwd=PROJECT_ROOT,
-            env=self._environment,
+            env={**self._environment, **variables},
             capture_output=True,
             text=True,
             check=False,
@@ -91,6 +92,15 @@ def test_a_pull_tells_scripts_what_it_stored_and_what_it_cost(desk: Desk) -> Non
     status = json.loads(desk.run("spotify", "status", "--tenant", "aurora", "--json").stdout)
     assert [one["dataset"] for one in status["datasets"]] == ["recently_played"]
     assert status["datasets"][0]["purpose"]
+
+
+def test_without_redis_a_pull_still_answers_scripts_in_json_and_nothing_else(desk: Desk) -> None:
+    away = f"redis://127.0.0.1:{free_port()}/0"
+    words = ("spotify", "pull", "profile", "--tenant", "aurora", "--json")
+    done = desk.run(*words, COLLECTORS__REDIS__URL=away)
+    assert done.returncode == 0, done.stderr
+    assert [one["ended"] for one in json.loads(done.stdout)] == ["stored"]
+    assert "shared_state_away" in done.stderr
 
 
 def test_a_pull_that_is_put_off_exits_with_the_reason_and_the_time(desk: Desk) -> None:

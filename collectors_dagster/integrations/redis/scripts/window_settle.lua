@@ -42,6 +42,7 @@ redis.call('ZREM', KEYS[1], name)
 local learned_now = 0
 if outcome == 1 then
   redis.call('ZADD', KEYS[1], whole(now), name)
+  set('good', now)
   if of('ban') <= now and of('strikes') > 0 then set('strikes', 0) end
   local limit = limit_now()
   if configured == 0 and of('proven') < limit then
@@ -60,6 +61,7 @@ elseif outcome == 2 then
   redis.call('ZADD', KEYS[1], whole(now), '!' .. name)
 elseif outcome == 3 then
   redis.call('ZADD', KEYS[1], whole(now), '!' .. name)
+  set('bad', now)
   if reason == 1 and sent(name) > (state['event'] or -1) then
     local count, before = accepted(), limit_now()
     local known = before

@@ -64,6 +64,8 @@ local function wait_for()
   local proven = math.min(limit, of('proven'))
   if configured > 0 then proven = limit end
   if of('limit') > 0 and now < (state['emptied'] or -window) + window then proven = 0 end
+  local good = state['good'] or -1
+  if good < of('bad') or good <= now - window then proven = 0 end
   local kept = 0
   if urgent == 0 and of('urgent_until') > now and limit < unlimited then
     kept = math.min(limit - 1, math.ceil(limit * reserve / 1000))
