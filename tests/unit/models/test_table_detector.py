@@ -16,9 +16,8 @@ def host(rows: int = ROWS, seed: int = 3) -> Floats:
     generator = np.random.default_rng(seed)
     smooth: Floats = np.convolve(generator.normal(0, 1, rows + 19), np.ones(20) / 20, "valid")
     load = 5.0 + 4 * smooth
-    columns = (load, 2 * load + generator.normal(0, 0.1, rows), generator.normal(5, 1, rows), np.full(rows, 3.0))
-    table: Floats = np.column_stack(columns).astype(np.float64)
-    return table
+    columns = [load, 2 * load + generator.normal(0, 0.1, rows), generator.normal(5, 1, rows), np.full(rows, 3.0)]
+    return np.array(columns, dtype=np.float64).T
 
 
 def minutes(rows: int) -> Floats:
