@@ -21,7 +21,7 @@ def host(rows: int = ROWS, seed: int = 3) -> Floats:
 
 
 def minutes(rows: int) -> Floats:
-    return np.arange(rows) * 60.0
+    return 60.0 * np.arange(rows, dtype=np.float64)
 
 
 def surprise_of(values: Floats) -> Floats:
