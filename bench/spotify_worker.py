@@ -74,7 +74,7 @@ async def ours(told: dict[str, Any]) -> dict[str, Any]:
             random=random.random,
             store=store,
             options=options,
-            cache=Kept(),
+            cache=None if "playlist" in told else Kept(),  # as in a pull: lists of users are not kept
         )
         ready()
         began = time.monotonic()

@@ -52,7 +52,7 @@ MOST_REFUSALS = 4
 """So often one request waits after a 429 before it is put off."""
 CLOSED_AFTER = 2
 """So many 429s of an endpoint that has never answered mean that it is closed, where nothing else was refused."""
-_CIRCUIT_WAITS = 3
+_CIRCUIT_WAITS = 6
 _WORTH_REPEATING = (ServiceFailedError, ServiceTimeoutError, ServiceUnreachableError, IncompleteResponseError)
 
 
