@@ -10,7 +10,7 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
         ["config/base.yml:5: patterns.rate_limiter.burst_sise", "did you mean burst_size?", "requests_per_second"],
     ),
     "unknown section": ("\ncollector: {}\n", ["config/base.yml:2: collector ", "did you mean collectors?", "ports"]),
-    "unknown key unlike any": ("ports: {xyzzy: 1}", ["config/base.yml:1: ports.xyzzy", "code_server, mlflow"]),
+    "unknown key unlike any": ("ports: {xyzzy: 1}", ["config/base.yml:1: ports.xyzzy", "code_server, metrics, mlflow"]),
     "negative interval": (
         "collectors:\n  system_performance:\n    collection_interval: -5\n",
         [

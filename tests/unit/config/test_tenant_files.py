@@ -42,7 +42,7 @@ def test_everything_a_tenant_file_says_is_served(project: Project) -> None:
         anomaly_threshold=0.95,
     )
     assert tenant.retention == Retention(2, 20)
-    assert tenant.spotify == SpotifySource(account="acme-main")
+    assert tenant.spotify == SpotifySource(account="acme-main", enabled=True)
     assert tenant.alerts == (
         AlertTarget("log", "log"),
         AlertTarget("webhook", "ops", "https://hooks.example/T0/secret"),
