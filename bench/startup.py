@@ -30,7 +30,7 @@ COMMANDS = {
     "collectors --help": [str(BIN / "collectors"), "--help"],
     "dagster --help": [str(BIN / "dagster"), "--help"],
 }
-PORTS = ("POSTGRES", "REDIS", "CODE_SERVER", "WEBSERVER", "MLFLOW", "AGENT")
+PORTS = ("POSTGRES", "REDIS", "CODE_SERVER", "WEBSERVER", "MLFLOW", "AGENT", "METRICS", "SPOTIFY_SANDBOX")
 PEER_SECONDS = 180.0
 CLOCK = SystemClock()
 

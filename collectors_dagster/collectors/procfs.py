@@ -256,7 +256,7 @@ class _Row:
         self._group = group
         self._width = width
         self._pick = picker(positions)
-        self._line = b""
+        self._line: bytes | None = None  # not b"": a line can be empty, and is no row of numbers
         self._values: list[int] = []
 
     def numbers(self, lines: list[bytes]) -> list[int]:

@@ -195,7 +195,7 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.phase >= FORCED_OPEN or self.model.generation % 7 == 3)
     @rule(phase=st.sampled_from([CLOSED, FORCED_OPEN, DISABLED, METRICS_ONLY, CLOSED]))
     def order(self, phase: int) -> None:
-        self.both("force", phase)
+        self.both("force", phase, "by hand")
         self.model.enter(phase)
 
     @rule(seconds=st.sampled_from([0.000001, 0.05, 0.5, 1.0, 10.0, 30.0]))

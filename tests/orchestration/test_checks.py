@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from assets.checks import CHECKS
+from assets.spotify_checks import SPOTIFY_CHECKS
 from assets.verdicts import Verdict, judged
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.definitions import composed
@@ -175,4 +176,4 @@ def test_the_scheduled_job_runs_every_check_and_none_blocks(
     resources = {"store": store, "deployment": deployment, "registry": None, "outbox": None}
     result = composed(resources).resolve_job_def("checks").execute_in_process(instance=instance)
     assert result.success
-    assert len(result.get_asset_check_evaluations()) == len(CHECKS)
+    assert len(result.get_asset_check_evaluations()) == len(CHECKS) + len(SPOTIFY_CHECKS)

@@ -32,7 +32,7 @@ FIRST_DAY = (
 LAUNCH = """mutation {launchRun(executionParams: {selector: {
     repositoryLocationName: "collectors_dagster", repositoryName: "__repository__", jobName: "chunk_compression"
 }}) {__typename ... on LaunchRunSuccess {run {runId}} ... on PythonError {message}}}"""
-PORTS = ("REDIS", "CODE_SERVER", "WEBSERVER", "MLFLOW", "AGENT")
+PORTS = ("REDIS", "CODE_SERVER", "WEBSERVER", "MLFLOW", "AGENT", "METRICS", "SPOTIFY_SANDBOX")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = Path(sys.prefix)
 COMPONENTS = {
     *("supervisor", "postgres", "redis", "migrations", "mlflow", "code-server"),
-    *("webserver", "daemon", "agent", "scorer"),
+    *("webserver", "daemon", "agent", "scorer", "spotify-sandbox", "spotify-consent"),
 }
 DAILY = {
     *("collection_run", "metrics_hourly", "metrics_daily", "feature_table"),
@@ -66,7 +66,8 @@ class Stack:
 
 def own_environment(home: Path) -> dict[str, str]:
     """Return an environment with a home, a configuration and ports of its own."""
-    names = ("POSTGRES", "REDIS", "CODE_SERVER", "WEBSERVER", "MLFLOW", "AGENT")
+    servers = ("POSTGRES", "REDIS", "CODE_SERVER", "WEBSERVER", "MLFLOW")
+    names = (*servers, "AGENT", "METRICS", "SPOTIFY_SANDBOX")
     ports = {f"COLLECTORS__PORTS__{name}": str(free_port()) for name in names}
     return clean_environment(COLLECTORS_HOME=str(home), COLLECTORS_CONFIG_DIR=str(home.parent / "config"), **ports)
 

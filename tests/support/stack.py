@@ -17,7 +17,7 @@ from collectors_dagster.config.surroundings import process_environment
 from tests.support.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-PORTS = ("postgres", "redis", "code_server", "webserver", "mlflow", "agent", "spotify_sandbox")
+PORTS = ("postgres", "redis", "code_server", "webserver", "mlflow", "agent", "spotify_sandbox", "metrics")
 BASE = "postgres,redis,migrations"
 
 

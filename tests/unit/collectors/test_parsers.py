@@ -107,6 +107,11 @@ def test_a_core_whose_row_was_cut_by_damage_is_read_anew_when_it_is_whole() -> N
         assert parse_stat(whole, layout) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 77]
 
 
+def test_names_over_an_empty_line_are_refused() -> None:
+    with pytest.raises(ValueError, match="do not stand under their names"):
+        HeadedFile((b"IpExt:InOctets",)).pick(b"IpExt: InOctets\n\nIpExt: 50000\n")
+
+
 @given(st.sampled_from(sorted(LAYOUTS)), st.data())
 def test_what_a_layout_remembers_never_shows_in_what_it_reads_next(source: str, data: st.DataObject) -> None:
     """Whole, damaged and foreign files in any order: what is read is what a layout reads that has seen none before.
