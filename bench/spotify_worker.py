@@ -125,7 +125,8 @@ def with_spotipy(told: dict[str, Any]) -> dict[str, Any]:
 
 async def with_tekore(told: dict[str, Any]) -> dict[str, Any]:
     """Pull with tekore's asynchronous client that repeats."""
-    tekore, base = import_module("tekore"), import_module("tekore._client.base")
+    tekore: Any = import_module("tekore")
+    base: Any = import_module("tekore._client.base")
     base.prefix = told["api_url"] + "/"  # it knows no other address
     sender = tekore.RetryingSender(retries=100, sender=tekore.AsyncSender())
     client = tekore.Spotify(told["token"], sender=sender, asynchronous=True)
