@@ -238,10 +238,10 @@ def test_registry_is_asked_soon_after_a_tenant_is_first_scored(
     follower = Thread(target=stage.champions.run, args=(stop,))
     follower.start()
     try:
-        wait_until(lambda: stage.champions.detector("aurora").version == "7", 10, "the champion")
+        wait_until(lambda: stage.champions.detector("aurora").version == "7", 60, "the champion")
         stage.registry.bundle = replace(stage.registry.bundle, version="8")
         clock.move(61)
-        wait_until(lambda: stage.champions.detector("aurora").version == "8", 10, "the next champion")
+        wait_until(lambda: stage.champions.detector("aurora").version == "8", 60, "the next champion")
     finally:
         stop.set()
         follower.join(10)
