@@ -5,6 +5,9 @@ import random
 import tempfile
 from array import array
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from time import process_time
 
@@ -73,19 +76,36 @@ def append_hour(spool: Spool, clock: ManualClock, columns: tuple[Column, ...], h
     return longest
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its memory from Linux")
-def test_a_day_fits_on_the_disk_and_in_memory_and_never_holds_up_a_sweep(
-    directory: Path, manual_clock: ManualClock
-) -> None:
+@dataclass(frozen=True)
+class Day:
+    """What a day took."""
+
+    growth_bytes: int
+    upkeep_seconds: float
+    segments: int
+
+
+def a_day(directory: Path) -> Day:
+    """Append a day of sweeps in this process; say what came after its first two hours."""
+    clock = ManualClock()
     noise, counters = random.Random(SEED), [1e6 + n for n in range(SERIES)]
     hour = [values for _ in range(10) for values in minute_of_host(counters, noise)] * 6
     columns = host_columns()
-    spool = open_spool(directory, manual_clock)
-    longest = [append_hour(spool, manual_clock, columns, hour) for _ in range(2)]
+    spool = open_spool(directory, clock)
+    longest = [append_hour(spool, clock, columns, hour) for _ in range(2)]
     early = resident_bytes()
-    longest += [append_hour(spool, manual_clock, columns, hour) for _ in range(HOURS - 2)]
-    assert resident_bytes() - early < 2 * 1024**2
-    assert math.isclose(spool.statistics.recorder_segments, 60 * HOURS, abs_tol=2)
-    assert sum(path.stat().st_size for path in directory.glob("*.seg*")) < 40 * 1024**2
-    assert sorted(longest)[HOURS // 2] < 0.1
+    longest += [append_hour(spool, clock, columns, hour) for _ in range(HOURS - 2)]
+    day = Day(resident_bytes() - early, sorted(longest)[HOURS // 2], spool.statistics.recorder_segments)
     spool.close()
+    return day
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its memory from Linux")
+def test_a_day_fits_on_the_disk_and_in_memory_and_never_holds_up_a_sweep(directory: Path) -> None:
+    """In a process of its own, as the agent is one: in that of many tests memory grows for other reasons."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        day = pool.submit(a_day, directory).result()
+    assert day.growth_bytes < 2 * 1024**2
+    assert math.isclose(day.segments, 60 * HOURS, abs_tol=2)
+    assert sum(path.stat().st_size for path in directory.glob("*.seg*")) < 40 * 1024**2
+    assert day.upkeep_seconds < 0.1
