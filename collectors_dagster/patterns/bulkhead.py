@@ -240,13 +240,13 @@ class _Place:
         try:
             self._bulkhead._enter(self._call)  # noqa: SLF001 - a part of the bulkhead
         except BaseException:
-            self._bulkhead._leave(self._call)  # noqa: SLF001
+            self._bulkhead._leave(self._call)  # noqa: SLF001  # its other half, in this file
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bulkhead._leave(self._call)  # noqa: SLF001
+        self._bulkhead._leave(self._call)  # noqa: SLF001  # its other half, in this file
 
 
 class SharedBulkhead:

@@ -43,7 +43,7 @@ class Opener:
         from collectors_dagster.config.spotify import spotify_application  # noqa: PLC0415 - pydantic
         from collectors_dagster.integrations.spotify.client import SpotifyClient  # noqa: PLC0415  # httpx
         from collectors_dagster.integrations.spotify.oauth.opening import open_tokens  # noqa: PLC0415  # httpx
-        from collectors_dagster.integrations.spotify.options import client_options  # noqa: PLC0415
+        from collectors_dagster.integrations.spotify.options import client_options  # noqa: PLC0415  # loaded with the first pull
 
         application = spotify_application(self.settings, tenant)
         whose = user_id if user_id or application.client_secret else self._somebody(tenant)
@@ -62,10 +62,10 @@ class Opener:
         )
 
     def _replies(self, tenant: Tenant) -> "KeptReplies":
-        from collectors_dagster.integrations.spotify.kept_replies import KeptReplies  # noqa: PLC0415
-        from collectors_dagster.patterns.byte_cache import ByteCache  # noqa: PLC0415
-        from collectors_dagster.patterns.cache_policy import cache_limits  # noqa: PLC0415
-        from collectors_dagster.patterns.metrics import process_metrics  # noqa: PLC0415
+        from collectors_dagster.integrations.spotify.kept_replies import KeptReplies  # noqa: PLC0415  # loaded with the first pull
+        from collectors_dagster.patterns.byte_cache import ByteCache  # noqa: PLC0415  # loaded with the first pull
+        from collectors_dagster.patterns.cache_policy import cache_limits  # noqa: PLC0415  # loaded with the first pull
+        from collectors_dagster.patterns.metrics import process_metrics  # noqa: PLC0415  # loaded with the first pull
 
         limits = cache_limits(self.settings.patterns.cache)
         cache = ByteCache(

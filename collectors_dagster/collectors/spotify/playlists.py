@@ -51,7 +51,7 @@ async def pull(work: Pulling) -> Pulled:
 async def _list(work: Pulling, position: dict[str, Any]) -> tuple[int, int]:
     """Store the list; return how many playlists are new, and how many are gone."""
     from collectors_dagster.integrations.spotify.consistency import list_read  # noqa: PLC0415  # httpx
-    from collectors_dagster.integrations.spotify.paging import Position  # noqa: PLC0415
+    from collectors_dagster.integrations.spotify.paging import Position  # noqa: PLC0415  # loaded with the first pull
 
     sweep, store = work.sweep_of(position), work.store.playlists
     kept = {"day": position["day"], "sweep": sweep.isoformat()}
@@ -85,7 +85,7 @@ async def _read(work: Pulling, wanted: _Wanted, counts: Counts) -> str | None:
 
 async def _read_items(work: Pulling, wanted: _Wanted, counts: Counts) -> str | None:
     from collectors_dagster.integrations.spotify.consistency import playlist_read  # noqa: PLC0415  # httpx
-    from collectors_dagster.integrations.spotify.paging import Position  # noqa: PLC0415
+    from collectors_dagster.integrations.spotify.paging import Position  # noqa: PLC0415  # loaded with the first pull
 
     store, kept = work.store.playlists, wanted.kept
     started = {**kept, "playlist": wanted.playlist_id}

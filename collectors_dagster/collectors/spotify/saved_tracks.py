@@ -29,7 +29,7 @@ def _is_due(work: Pulling, position: dict[str, Any]) -> bool:
 async def _sweep(work: Pulling, position: dict[str, Any]) -> Pulled:
     """Read all; if nobody changed the list meanwhile, what was not met was removed."""
     from collectors_dagster.integrations.spotify.consistency import list_read  # noqa: PLC0415  # httpx
-    from collectors_dagster.integrations.spotify.paging import Position  # noqa: PLC0415
+    from collectors_dagster.integrations.spotify.paging import Position  # noqa: PLC0415  # loaded with the first pull
 
     sweep, library = work.sweep_of(position), work.store.library
     start = Position.from_dict(position["page"]) if "page" in position else None

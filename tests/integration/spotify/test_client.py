@@ -402,7 +402,7 @@ IDS = [f"a{number}" for number in range(120)] + ["gone"]
 
 
 @pytest.mark.parametrize(("batches", "first", "later"), [(True, 3, 3), (False, 122, 121)])
-def test_several_ids_are_asked_for_as_the_mode_allows(batches: bool, first: int, later: int) -> None:  # noqa: FBT001
+def test_several_ids_are_asked_for_as_the_mode_allows(batches: bool, first: int, later: int) -> None:  # noqa: FBT001  # a case of the parametrised test
     memory = RememberedHere()
 
     async def read() -> tuple[list[str | None], int]:

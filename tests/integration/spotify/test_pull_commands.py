@@ -69,7 +69,7 @@ def desk(store: Store, database: SecretStr, redis_url: str, tmp_path: Path) -> I
             COLLECTORS__SPOTIFY__API_URL=sandbox.api_url,
             COLLECTORS__SPOTIFY__TOKEN_KEYS=KEY,
         )
-        Listening(sandbox, store, clock, spotify_settings(sandbox)).connect(sandbox.users[0])  # type: ignore[arg-type]
+        Listening(sandbox, store, clock, spotify_settings(sandbox)).connect(sandbox.users[0])  # type: ignore[arg-type]  # a stand-in, or rows that are wrong on purpose
         yield Desk(sandbox, environment)
 
 

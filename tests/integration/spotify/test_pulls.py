@@ -128,7 +128,7 @@ def undisturbed(listening: Listening, database: SecretStr, dataset: str) -> tupl
 
 def killed_once(listening: Listening, dataset: str, pages: int) -> bool:
     try:
-        listening.pull(dataset, progress=killed_after(pages))  # type: ignore[arg-type]
+        listening.pull(dataset, progress=killed_after(pages))  # type: ignore[arg-type]  # a stand-in, or rows that are wrong on purpose
     except StopError:
         return True
     return False

@@ -276,7 +276,7 @@ def test_artists_cost_as_many_requests_as_the_mode_demands(
 
 
 @pytest.mark.parametrize(("mode", "known"), [("extended", True), ("development", False)])
-def test_the_mode_is_found_by_single_requests_once_a_day(mode: Any, known: bool, manual_clock: ManualClock) -> None:  # noqa: FBT001
+def test_the_mode_is_found_by_single_requests_once_a_day(mode: Any, known: bool, manual_clock: ManualClock) -> None:  # noqa: FBT001  # a case of the parametrised test
     memory = RememberedHere()
 
     async def probe(sandbox: SpotifySandbox) -> None:

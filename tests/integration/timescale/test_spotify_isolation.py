@@ -55,14 +55,14 @@ def fill(store: Store, tenant_id: str, word: str) -> None:
     spotify.library.write_saved(mark("saved_tracks"), [], [{"track_uri": uri, "added_at": AT}], sweep=NOW)
     spotify.library.write_followed(mark("followed_artists"), [{"artist_id": word, "name": word}], sweep=NOW)
     artist = {"artist_id": word, "name": word, "genres": [word], "popularity": 1, "followers": 1}
-    spotify.artists.write(mark("artists"), [artist], day=DAY)  # type: ignore[list-item]
+    spotify.artists.write(mark("artists"), [artist], day=DAY)  # type: ignore[list-item]  # a stand-in, or rows that are wrong on purpose
     album = {"album_id": word, "name": word, "album_type": word, "release_date": "2026", "total_tracks": 1}
-    spotify.artists.write_albums(mark("artist_albums"), word, [album])  # type: ignore[list-item]
+    spotify.artists.write_albums(mark("artist_albums"), word, [album])  # type: ignore[list-item]  # a stand-in, or rows that are wrong on purpose
     spotify.profiles.write_top(
         mark("top_items"), DAY, "artists", "short_term", [{"rank": 1, "item_uri": uri, "name": word}]
     )
     names = {"account_id": word, "display_name": word, "country": word, "product": word, "followers": 1}
-    spotify.profiles.write_profile(mark("profile"), DAY, names)  # type: ignore[arg-type]
+    spotify.profiles.write_profile(mark("profile"), DAY, names)  # type: ignore[arg-type]  # a stand-in, or rows that are wrong on purpose
     for snapshot, count in ((f"{word}-1", 1), (f"{word}-2", 2)):
         listed = {
             "playlist_id": word,
@@ -74,10 +74,10 @@ def fill(store: Store, tenant_id: str, word: str) -> None:
             "snapshot_id": snapshot,
         }
         at = mark("playlists")
-        spotify.playlists.write_listed(at, [listed], sweep=NOW)  # type: ignore[list-item]
+        spotify.playlists.write_listed(at, [listed], sweep=NOW)  # type: ignore[list-item]  # a stand-in, or rows that are wrong on purpose
         reading = spotify.playlists.start(at, word, snapshot, anew=True)
         items = [{"position": n, "track_uri": uri, "added_at": AT, "added_by": word} for n in range(count)]
-        spotify.playlists.write_items(at, reading, [], items)  # type: ignore[arg-type]
+        spotify.playlists.write_items(at, reading, [], items)  # type: ignore[arg-type]  # a stand-in, or rows that are wrong on purpose
         spotify.playlists.finish(at, reading, snapshot, items=count)
 
 

@@ -105,7 +105,7 @@ def test_a_page_and_its_position_are_stored_together_or_not_at_all(spotify: Stor
     before = spotify_tables(database)
     broken = [{"track_uri": "spotify:track:2", "added_at": "no time"}]
     with pytest.raises(Exception, match="no time"):
-        library.write_saved(Mark(scope, {"page": 2}, NOW), [track(2)], broken, sweep=NOW)  # type: ignore[arg-type]
+        library.write_saved(Mark(scope, {"page": 2}, NOW), [track(2)], broken, sweep=NOW)  # type: ignore[arg-type]  # a stand-in, or rows that are wrong on purpose
     assert spotify_tables(database) == before
     assert position(spotify, scope) == {"page": 1}
 
@@ -134,9 +134,9 @@ def test_a_whole_sweep_shows_what_was_removed(spotify: Store) -> None:
 def test_a_playlist_is_stored_with_what_changed(spotify: Store) -> None:
     mark = Mark(begun(spotify, "playlists"), {}, NOW)
     first = read_playlist(spotify, mark, "snapshot-1", [1, 2, 3])
-    assert (first.items, first.added, first.first) == (3, 0, True)  # type: ignore[attr-defined]
+    assert (first.items, first.added, first.first) == (3, 0, True)  # type: ignore[attr-defined]  # the outcome of this dataset has them
     second = read_playlist(spotify, replace(mark, at=NOW + timedelta(1)), "snapshot-2", [3, 1, 4])
-    found = (second.added, second.removed, second.moved)  # type: ignore[attr-defined]
+    found = (second.added, second.removed, second.moved)  # type: ignore[attr-defined]  # the outcome of this dataset has them
     assert found == (1, 1, 1)
     assert spotify.spotify.playlists.changed(mark) == []
 
@@ -196,7 +196,7 @@ def test_a_user_who_leaves_is_forgotten_and_nobody_else(spotify: Store, database
         spotify.spotify.library.write_followed(mark, [{"artist_id": f"f{own}", "name": "F"}], sweep=NOW)
         mark = Mark(begun(spotify, "profile", user_id, tenant_id), {}, NOW)
         nothing = dict.fromkeys(("account_id", "display_name", "country", "product", "followers"))
-        spotify.spotify.profiles.write_profile(mark, date(2026, 11, 30), nothing)  # type: ignore[arg-type]
+        spotify.spotify.profiles.write_profile(mark, date(2026, 11, 30), nothing)  # type: ignore[arg-type]  # a stand-in, or rows that are wrong on purpose
     mark = Mark(begun(spotify, "playlists"), {}, NOW)
     read_playlist(spotify, mark, "snapshot-1", [1, 7])
     assert spotify.spotify.forget("aurora", USER) > 6
