@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -74,9 +74,24 @@ class Champions:
             self._wanted.add(tenant_id)
             return self._detectors.get(tenant_id) or TenantDetector({}, UNTRAINED)
 
-    def restore(self) -> None:
-        """Load what served last from disk; what cannot be read is left to the next refresh."""
+    def follow(self, tenants: Collection[str]) -> None:
+        """Follow the champions of these tenants only; those of others are let go.
+
+        A tenant that was not followed before has at once what served it last, from disk.
+        """
+        with self._lock:
+            new = set(tenants) - self._wanted
+            self._wanted = set(tenants)
+            self._detectors = {tenant_id: one for tenant_id, one in self._detectors.items() if tenant_id in tenants}
+        self.restore(new)
+
+    def restore(self, tenants: Collection[str]) -> None:
+        """Load from disk what served last; what cannot be read is left to the next refresh."""
+        if not tenants:
+            return
         for tenant_id, place in self._remembered().items():
+            if tenant_id not in tenants:
+                continue
             try:
                 self._take(tenant_id, Path(place["path"]), place["version"])
             except (CollectorsError, OSError, ValueError, KeyError) as error:
@@ -87,8 +102,8 @@ class Champions:
         due = self._clock.monotonic()
         while not stop.wait(_LOOK_SECONDS):
             if self._wanted - self._asked or self._clock.monotonic() >= due:
-                self.refresh()
                 due = self._clock.monotonic() + POLL_SECONDS
+                self.refresh()
 
     def refresh(self) -> None:
         """Ask the registry once for the champions of all tenants asked for so far."""
