@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from collectors_dagster.clock import ManualClock, SystemClock
 from collectors_dagster.integrations.timescale import DeliveryStore, Store, migrate
 from collectors_dagster.integrations.timescale.edition import Edition
+from tests.support.effort import times
 from tests.support.gpus import StubNvml, build_nvml_stub, stubbed_nvml
 from tests.support.postgres import PostgresServer, need_edition, running_postgres
 from tests.support.redis import running_redis
@@ -28,7 +29,7 @@ EDITIONS = [
 ]
 
 # Generated examples are bounded in number; on a busy machine any one of them may be slow.
-settings.register_profile("collectors", deadline=None)
+settings.register_profile("collectors", deadline=None, max_examples=times(40))
 settings.load_profile("collectors")
 
 
