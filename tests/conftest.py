@@ -33,8 +33,15 @@ settings.register_profile("collectors", deadline=None, max_examples=times(40))
 settings.load_profile("collectors")
 
 
-LONG_FIRST = ("processes", "orchestration", "deploy", "integration")
-"""Folders whose files take long: begun last, one of them would be waited for alone."""
+LONG_FIRST = (
+    "test_first_day.py",
+    "test_stack.py",
+    "test_agent.py",
+    "test_daemon.py",
+    "test_isolation.py",
+    *("processes", "orchestration", "deploy", "integration"),
+)
+"""Files, then folders, that take long: begun last, one of them would be waited for alone."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
