@@ -145,6 +145,6 @@ def test_watch_shows_what_changes_until_a_key_is_pressed(run: Run, environment: 
     with in_a_terminal(command, environment) as terminal:
         terminal.wait_for(lambda seen: "mlflow" in seen and "closed" in seen, 60, "the closed circuit")
         assert called(run, "mlflow", 0, 9) == 5
-        terminal.wait_for(lambda seen: "mlflow" in seen and "open" in seen, 60, "the open circuit")
+        terminal.wait_for(lambda seen: "open" in seen[seen.rindex("closed") :], 60, "the open circuit")
         terminal.press("q")
         assert terminal.process.wait(30) == 0

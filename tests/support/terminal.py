@@ -25,8 +25,7 @@ class Terminal:
     seen: str = field(default="")
 
     def wait_for(self, condition: Callable[[str], bool], seconds: float, what: str) -> None:
-        """Read until `condition` holds of all that was shown since the last call."""
-        self.seen = ""
+        """Read until `condition` holds of all that was shown since it began."""
         deadline = monotonic() + seconds
         while not condition(self.seen):
             left = deadline - monotonic()
