@@ -10,7 +10,7 @@ from assets.champions import detector_of, forecaster_of
 from assets.pictures import forecast_picture, health_picture, score_picture
 from assets.shown import Metadata, minute, span, table
 from assets.work import TenantDay
-from collectors_dagster.records import ForecastPoint, HealthReport, Incident, ModelState, Window
+from collectors_dagster.records import ForecastPoint, HealthReport, Incident, ModelState, ScoredMinute, Window
 
 if TYPE_CHECKING:
     from collectors_dagster.frames import SignalFrame
@@ -22,6 +22,7 @@ RECENT = timedelta(hours=1)
 
 def score_day(day: TenantDay) -> Metadata:
     """Score every minute with the champion and group the anomalous ones to incidents."""
+    from collectors_dagster.monitoring.feedback import LearntNormal, said_of
     from collectors_dagster.monitoring.incidents import group_incidents
 
     store, recall, tenant = day.tools.store, day.tools.recall, day.tenant
@@ -31,18 +32,21 @@ def score_day(day: TenantDay) -> Metadata:
         for frame in recall.day(tenant.id, day.window)
         for scored_minute in detector.detector(frame.host).score(frame, past.get(frame.host))
     ]
-    incidents = group_incidents(scored, tenant.system.anomaly_threshold, tenant_id=tenant.id)
+    verdicts = store.feedback.list(tenant.id)
+    heeded = LearntNormal(verdicts).heeded(scored)
+    incidents = group_incidents(heeded, tenant.system.anomaly_threshold, tenant_id=tenant.id)
     store.scores.replace(tenant.id, "batch", day.window, scored)
     store.incidents.replace_batch(tenant.id, day.window, incidents)
     return {
         "dagster/row_count": dg.MetadataValue.int(len(scored)),
         "window": span(day.elapsed),
         "incidents": dg.MetadataValue.int(len(incidents)),
+        "not_raised": dg.MetadataValue.int(_silenced(scored, heeded, tenant.system.anomaly_threshold)),
         "model": dg.MetadataValue.text(detector.version),
         "model_state": dg.MetadataValue.text(_states(detector.states())),
         "episodes": table(
-            ("host", "from", "to", "severity", "what"),
-            [_episode(one) for one in incidents],
+            ("host", "from", "to", "severity", "what", "people say"),
+            [(*_episode(one), said_of(one, verdicts)) for one in incidents],
             empty="No incident.",
         ),
         **score_picture(scored, incidents, day.elapsed, tenant.system.anomaly_threshold),
@@ -172,6 +176,11 @@ def _states(states: Mapping[str, ModelState]) -> str:
 def _episode(incident: Incident) -> tuple[object, ...]:
     end = minute(incident.resolved_at) if incident.resolved_at else "open"
     return incident.host, minute(incident.opened_at), end, incident.severity, incident.title
+
+
+def _silenced(scored: Sequence[ScoredMinute], heeded: Sequence[ScoredMinute], threshold: float) -> int:
+    """Count the minutes that reach the threshold and that a person called normal."""
+    return sum(one.score >= threshold > other.score for one, other in zip(scored, heeded, strict=True))
 
 
 def _lowest(reports: Sequence[HealthReport]) -> str:

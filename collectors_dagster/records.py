@@ -3,7 +3,7 @@
 Times are aware and in UTC. Ratios and scores are 0..1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -32,6 +32,25 @@ class Window:
     def seconds(self) -> float:
         """Length in seconds."""
         return (self.end - self.start).total_seconds()
+
+    def without(self, spans: "Iterable[Window]") -> "list[Window]":
+        """Return what is left, in order of time, when some spans are cut out.
+
+        Examples
+        --------
+        >>> day = Window.of_day("2026-11-22")
+        >>> morning = Window(day.start.replace(hour=6), day.start.replace(hour=8))
+        >>> [part.seconds / 3600 for part in day.without([morning])]
+        [6.0, 16.0]
+        """
+        left, at = [], self.start
+        for span in sorted(spans, key=lambda one: one.start):
+            if span.start > at:
+                left.append(Window(at, min(span.start, self.end)))
+            at = max(at, span.end)
+            if at >= self.end:
+                return left
+        return [*left, Window(at, self.end)]
 
 
 class ClockEventKind(StrEnum):
@@ -120,6 +139,15 @@ class ScoredMinute:
     contributions: tuple[Contribution, ...] = ()
 
 
+class Verdict(StrEnum):
+    """What a person says about an incident."""
+
+    NORMAL = "normal"
+    """The host is like that: its minutes are learned, and the like of it is not raised again."""
+    REAL = "real"
+    """It was right to tell: its minutes are never learned, however often the like comes back."""
+
+
 class IncidentEventKind(StrEnum):
     """What happened to an incident."""
 
@@ -152,6 +180,32 @@ class Incident:
     contributions: tuple[Contribution, ...]
     model_version: str
     source: str = "stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A person's verdict on an incident.
+
+    Attributes
+    ----------
+    ended_at : datetime
+        End of what was judged; of an incident that was open then, its last word.
+    said_by : str
+        Who says so.
+    title, contributions, model_version
+        Of the incident, as it was then.
+    """
+
+    host: str
+    opened_at: datetime
+    ended_at: datetime
+    verdict: Verdict
+    reason: str
+    said_by: str
+    said_at: datetime
+    title: str
+    contributions: tuple[Contribution, ...]
+    model_version: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -324,6 +324,21 @@ class Mlflow(Section):
     """The model registry."""
 
     tracking_uri: str = setting("", unit="URL", about="External MLflow server; empty: the local one.")
+    promotion: Literal["gate", "shadow", "review"] = setting(
+        "gate",
+        unit="",
+        about="When a version that passes its gate serves: at once, after its shadow days, or when a person says so.",
+    )
+    shadow_days: int = setting(
+        3, unit="days", about="Days on which a challenger is tried beside the champion.", at_least=1, at_most=14
+    )
+    kept_versions: int = setting(
+        20,
+        unit="versions",
+        about="Newest versions kept per model; others only with an alias.",
+        at_least=3,
+        at_most=1000,
+    )
 
     @field_validator("tracking_uri")
     @classmethod

@@ -41,7 +41,13 @@ class DetectorTrial:
 
 
 def try_detector(
-    detector: HostDetector, rows: SignalFrame, *, threshold: float, seed: int, held_out: bool
+    detector: HostDetector,
+    rows: SignalFrame,
+    *,
+    threshold: float,
+    seed: int,
+    held_out: bool,
+    history: SignalFrame | None = None,
 ) -> DetectorTrial:
     """Score untouched rows and rows with known faults.
 
@@ -51,24 +57,26 @@ def try_detector(
         Minutes after the detector's training, or (with `held_out` False) the training itself.
     threshold : float
         Shown score from which a minute alerts.
+    history : SignalFrame, optional
+        Minutes between the training and `rows`.
     """
-    clean = detector.score(rows, None)
+    clean = detector.score(rows, history)
     scores = np.array([one.score for one in clean])
     ts = np.array([np.datetime64(one.ts.replace(tzinfo=None), "s") for one in clean], dtype="datetime64[s]")
     found, planted, delays = {}, {}, []
     for fault in FAULTS:
         injected = inject(rows, fault, times=TIMES_PER_FAULT, seed=seed)
         if len(injected.starts):
-            own = _delays(detector, injected, threshold)
+            own = _delays(detector, injected, threshold, history)
             found[fault.kind], planted[fault.kind] = len(own), len(injected.starts)
             delays += own
     return DetectorTrial(detector.host, ts, scores, found, planted, tuple(delays), held_out)
 
 
-def _delays(detector: HostDetector, injected: Injected, threshold: float) -> list[float]:
+def _delays(detector: HostDetector, injected: Injected, threshold: float, history: SignalFrame | None) -> list[float]:
     """Return the minutes until each fault was noticed; faults that were not are missing."""
     stamps = {
-        np.datetime64(one.ts.replace(tzinfo=None), "s"): one.score for one in detector.score(injected.frame, None)
+        np.datetime64(one.ts.replace(tzinfo=None), "s"): one.score for one in detector.score(injected.frame, history)
     }
     delays = []
     for start in injected.starts:

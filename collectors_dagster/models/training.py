@@ -48,7 +48,13 @@ class TrainedForecaster:
 
 
 def train_detector(
-    tenant_id: str, frames: Frames, *, seed: int, mask: Masks | None = None, threshold: float = 0.9
+    tenant_id: str,
+    frames: Frames,
+    *,
+    seed: int,
+    mask: Masks | None = None,
+    normal: Masks | None = None,
+    threshold: float = 0.9,
 ) -> TrainedDetector:
     """Fit and judge a tenant's detector.
 
@@ -58,6 +64,8 @@ def train_detector(
         Minutes in any order; the last 14 days count.
     mask : mapping of host to windows
         Incidents; their minutes are not learned.
+    normal : mapping of host to windows
+        Spans that a person called normal; they are learned.
     threshold : float
         Of the tenant; only the evaluation uses it.
 
@@ -67,10 +75,12 @@ def train_detector(
         If no host has a single minute.
     """
     histories = _histories(frames)
-    windows = mask or {}
-    model = TenantDetector.fit(frames, seed=seed, mask=windows)
+    windows, accepted = mask or {}, normal or {}
+    model = TenantDetector.fit(frames, seed=seed, mask=windows, normal=accepted)
     trials = [
-        _trial(model.detector(host), history, windows.get(host, ()), seed, threshold)
+        _trial(
+            model.detector(host), history, windows.get(host, ()), accepted.get(host, ()), seed=seed, threshold=threshold
+        )
         for host, history in histories.items()
     ]
     recall = recall_by_kind(trials)
@@ -136,7 +146,13 @@ def _histories(frames: Frames) -> dict[str, Timeline]:
 
 
 def _trial(
-    final: HostDetector, history: Timeline, windows: Sequence[Window], seed: int, threshold: float
+    final: HostDetector,
+    history: Timeline,
+    windows: Sequence[Window],
+    normal: Sequence[Window],
+    *,
+    seed: int,
+    threshold: float,
 ) -> DetectorTrial:
     """Try a detector of everything but the last day on that day; with little history, the final one on its own."""
     if len(history) < _HELD_OUT_FROM_DAYS * DAY_MINUTES:
@@ -146,7 +162,7 @@ def _trial(
     cut = len(history) - DAY_MINUTES
     before = Timeline(history.first, history.values[:cut])
     after = Timeline(history.first + cut, history.values[cut:]).without(windows)
-    earlier = HostDetector.fit([before.frame(final.host)], seed=seed, mask=windows)
+    earlier = HostDetector.fit([before.frame(final.host)], seed=seed, mask=windows, normal=normal)
     return try_detector(earlier, after.frame(final.host), threshold=threshold, seed=seed, held_out=True)
 
 
