@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -81,9 +81,24 @@ class Champions:
             self._wanted.add(tenant_id)
             return self._detectors.get(tenant_id) or TenantDetector({}, UNTRAINED)
 
-    def restore(self) -> None:
-        """Load what served last from disk, if it is what was registered; otherwise it is left to the next refresh."""
+    def follow(self, tenants: Collection[str]) -> None:
+        """Follow the champions of these tenants only; those of others are let go.
+
+        A tenant that was not followed before has at once what served it last, from disk.
+        """
+        with self._lock:
+            new = set(tenants) - self._wanted
+            self._wanted = set(tenants)
+            self._detectors = {tenant_id: one for tenant_id, one in self._detectors.items() if tenant_id in tenants}
+        self.restore(new)
+
+    def restore(self, tenants: Collection[str]) -> None:
+        """Load from disk what served last; what is not what was registered is left to the next refresh."""
+        if not tenants:
+            return
         for tenant_id, place in self._remembered().items():
+            if tenant_id not in tenants:
+                continue
             try:
                 self._ensure_intact(tenant_id, Path(place["path"]), place["digest"])
                 self._take(tenant_id, Path(place["path"]), place["version"])
