@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from assets.advice import advice_text, checked_advice
 from assets.champions import detector_of, forecaster_of
 from assets.pictures import forecast_picture, health_picture, score_picture
 from assets.shown import Metadata, minute, span, table
@@ -106,8 +107,10 @@ def judge_health(day: TenantDay) -> Metadata:
     """Judge every host at the end of the day, or now."""
     recall, tenant_id = day.tools.recall, day.tenant.id
     known = _known_hosts(recall.past(tenant_id, day.window, HISTORY_DAYS), recall.day(tenant_id, day.window))
-    reports = [_judged(day, frame) for frame in known]
+    sizes = _cpus(day)
+    reports = [_judged(day, frame, sizes.get(frame.host)) for frame in known]
     day.tools.store.health.write(day.tenant.id, reports)
+    due = checked_advice(day, known)
     return {
         "dagster/row_count": dg.MetadataValue.int(len(reports)),
         "lowest": dg.MetadataValue.text(_lowest(reports)),
@@ -116,12 +119,24 @@ def judge_health(day: TenantDay) -> Metadata:
             [_health_row(one) for one in reports],
             empty="No host is known on this day.",
         ),
+        **due,
         **health_picture(reports),
     }
 
 
-def _judged(day: TenantDay, frame: "SignalFrame") -> HealthReport:
+def _cpus(day: TenantDay) -> dict[str, float]:
+    """Return the processors of each host, as they were delivered last on this day."""
+    from collectors_dagster.integrations.timescale.reading import Resolution, Selection
+
+    wanted = Selection(day.tenant.id, day.window, Resolution.HOUR, ("cpu_count",))
+    return {one.series.host: float(one.numbers["max"][-1].item()) for one in day.tools.store.reader.read(wanted)}
+
+
+def _judged(day: TenantDay, frame: "SignalFrame", cpus: float | None) -> HealthReport:
     from collectors_dagster.monitoring.health import judge
+    from collectors_dagster.monitoring.recommendations import Advising
+
+    prices = day.tools.deployment.settings.prices
 
     now, store, tenant_id = day.elapsed.end, day.tools.store, day.tenant.id
     ahead = Window(now, now + timedelta(hours=24))
@@ -132,6 +147,7 @@ def _judged(day: TenantDay, frame: "SignalFrame") -> HealthReport:
         scores=store.scores.read(tenant_id, "batch", Window(now - RECENT, now), frame.host),
         forecast=[point for point in _forecasts(day, [frame.host], ahead) if point.issued_at <= now],
         last_sample_age_seconds=_age_seconds(frame, now),
+        advising=Advising(prices.cpu_month, prices.currency, cpus),
     )
 
 
@@ -190,5 +206,5 @@ def _lowest(reports: Sequence[HealthReport]) -> str:
 
 def _health_row(report: HealthReport) -> tuple[object, ...]:
     because = "; ".join(reason.text for reason in report.reasons) or "nothing is missing"
-    advice = "; ".join(one.text for one in report.recommendations) or "none"
+    advice = "; ".join(map(advice_text, report.recommendations)) or "none"
     return report.host, "unknown" if report.score is None else report.score, because, advice

@@ -12,6 +12,7 @@ import dagster as dg
 from assets.shown import Metadata, table
 from assets.work import TenantWork
 from collectors_dagster.errors import InsufficientDataError
+from collectors_dagster.patterns.metrics import process_metrics
 from collectors_dagster.records import Window
 
 if TYPE_CHECKING:
@@ -67,16 +68,23 @@ def _trained(
     """Train and register; a tenant that wants no models, or has no history yet, gets none and is told so."""
     if not work.tenant.system.ml_enabled:
         return {"note": dg.MetadataValue.text("Models are switched off for this tenant (ml_enabled: false).")}
+    clock = work.tools.deployment.clock
+    started = clock.monotonic()
     try:
         trained = train()
     except InsufficientDataError as error:
         return {"note": dg.MetadataValue.text(f"Nothing was trained: {error}")}
+    seconds = clock.monotonic() - started
+    process_metrics().observe("ml_model_training_duration_seconds", trained.package.kind, value=seconds)
     with tempfile.TemporaryDirectory(prefix="collectors-model-") as scratch:
         trained.model.save(Path(scratch))
         published = work.tools.registry.publish(work.tenant.id, trained.package, Path(scratch), gate, wait)
     kept = work.tools.deployment.settings.mlflow.kept_versions
     deleted = work.tools.registry.prune(work.tenant.id, trained.package.kind, kept)
-    return {**_shown(trained, published), "versions_deleted": dg.MetadataValue.text(", ".join(deleted) or "none")}
+    return {
+        **_shown(trained, published, seconds),
+        "versions_deleted": dg.MetadataValue.text(", ".join(deleted) or "none"),
+    }
 
 
 def _history(work: TenantWork, real: "Mapping[str, Sequence[Window]]") -> "dict[str, list[SignalFrame]]":
@@ -99,7 +107,7 @@ def _windows(work: TenantWork) -> "TrainingWindows":
     return training_windows(store.incidents.list(tenant_id, span), store.feedback.list(tenant_id, span), work.now)
 
 
-def _shown(trained: "TrainedDetector | TrainedForecaster", published: "PublishedModel") -> Metadata:
+def _shown(trained: "TrainedDetector | TrainedForecaster", published: "PublishedModel", seconds: float) -> Metadata:
     package = trained.package
     return {
         "model": dg.MetadataValue.url(published.url),
@@ -107,6 +115,7 @@ def _shown(trained: "TrainedDetector | TrainedForecaster", published: "Published
         "serves_as": dg.MetadataValue.text(published.alias or "nothing: another version is on trial"),
         "not_promoted_because": dg.MetadataValue.text("; ".join(published.reasons) or "it was promoted"),
         "history": dg.MetadataValue.text(f"{package.tags['window_start']} to {package.tags['window_end']}"),
+        "training_seconds": dg.MetadataValue.float(round(seconds, 3)),
         "metrics": table(
             ("metric", "value"), [(name, f"{value:.4g}") for name, value in package.metrics.items()], empty="None."
         ),

@@ -248,14 +248,51 @@ class HealthReason:
     text: str
 
 
+class Statistic(StrEnum):
+    """Which figure of a signal a claim is about."""
+
+    P95 = "p95"
+    MAX = "max"
+    LAST = "last"
+    """The mean of the last hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What advice says of the time to come: a signal's figure over a span lies in a range, both ends included."""
+
+    signal: str
+    statistic: Statistic
+    low: float
+    high: float
+    start: datetime
+    end: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """Advice with its evidence."""
+    """Advice with its evidence.
+
+    Attributes
+    ----------
+    confidence : float
+        0..1.
+    saving_per_month : float or None
+        In `currency`; None where it is not known.
+    claim : Claim or None
+        What can be checked afterwards.
+    outcome : bool or None
+        Whether the claim came true; None: not known, or not yet.
+    """
 
     kind: str
     text: str
     evidence: str
     confidence: float
+    saving_per_month: float | None = None
+    currency: str = ""
+    claim: Claim | None = None
+    outcome: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +360,26 @@ class PlantedIncident:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What a model was trained on, so that it can be told apart from anything else.
+
+    Attributes
+    ----------
+    digest : str
+        SHA-256, shortened, of every host's minutes: the same history gives the same digest.
+    source : mapping
+        Where the minutes lie: tenant, table, feature set, first and last instant.
+    profile : mapping
+        Hosts, minutes and series.
+    """
+
+    name: str
+    digest: str
+    source: Mapping[str, str]
+    profile: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelPackage:
     """What a registry stores beside a trained model's files.
 
@@ -338,6 +395,8 @@ class ModelPackage:
         What the model is, was trained on, can and cannot do: Markdown, in plain words.
     example, answer : mapping
         Three to five rows of input by column, and what the model says to them.
+    data : TrainingData
+        To which the metrics belong.
     """
 
     kind: str
@@ -349,3 +408,4 @@ class ModelPackage:
     tags: Mapping[str, str]
     example: Mapping[str, Sequence[object]]
     answer: Mapping[str, Sequence[object]]
+    data: TrainingData

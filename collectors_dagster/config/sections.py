@@ -346,6 +346,22 @@ class Mlflow(Section):
         return value and checked_url(value)
 
 
+class Prices(Section):
+    """What things cost, for advice that says what it saves. Without a price, no saving is said."""
+
+    currency: str = setting("EUR", unit="", about="How amounts are written.")
+    cpu_month: float | None = setting(
+        None, unit="currency per month", about="A processor for a month.", at_least=0, at_most=100_000
+    )
+
+    @field_validator("currency")
+    @classmethod
+    def _short(cls, value: str) -> str:
+        if not 1 <= len(value) <= 10 or not value.isprintable():
+            raise ValueError("it must be 1 to 10 printable characters")
+        return value
+
+
 class Dagster(Section):
     """How runs are cut and shown."""
 

@@ -29,6 +29,7 @@ from collectors_dagster.config.sections import (
     Patterns,
     Ports,
     Postgres,
+    Prices,
     Redis,
     RetentionDefaults,
     Scorer,
@@ -86,6 +87,7 @@ class Settings(BaseSettings, Section):
     spotify: Spotify = section(Spotify, "The application registered with Spotify.")
     spotify_sandbox: SpotifySandbox = section(SpotifySandbox, "The local Spotify with invented data.")
     mlflow: Mlflow = section(Mlflow, "The model registry.")
+    prices: Prices = section(Prices, "What things cost, for advice that says what it saves.")
     dagster: Dagster = section(Dagster, "How runs are cut and shown.")
     collectors: Collectors = section(Collectors, "Sources of metrics.")
     patterns: Patterns = section(Patterns, "Policies for calls to other systems.")

@@ -71,6 +71,10 @@ class TenantScorer:
         self._minutes.forget(set(newest))
         self.progress = replace(self.progress, hosts=len(newest), model_version=detector.version)
 
+    def latest_score(self, now: datetime) -> float | None:
+        """Return the highest score among the newest evaluations; None if none is of the last minutes."""
+        return max((one.score for one in self.progress.latest.values() if now - one.ts <= LIVE), default=None)
+
     def status(self) -> dict[str, Any]:
         """Return how this tenant is doing."""
         progress = self.progress

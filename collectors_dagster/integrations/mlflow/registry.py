@@ -5,6 +5,7 @@ person in MLflow's user interface: both count the same, because nothing else is 
 or a person, or that was refused, is ``challenger``; what served before is ``previous``.
 """
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import mlflow.artifacts
-from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunStatus
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, Run, RunStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -28,7 +29,7 @@ from collectors_dagster.integrations.mlflow.model_directory import FILES, write_
 from collectors_dagster.integrations.mlflow.process import settle_process
 from collectors_dagster.patterns.policies import Guards, Policies
 from collectors_dagster.patterns.policy import Policy
-from collectors_dagster.records import ModelPackage
+from collectors_dagster.records import ModelPackage, TrainingData
 from collectors_dagster.tenants import checked_tenant_id
 
 CHAMPION = "champion"
@@ -369,7 +370,7 @@ class ModelRegistry:
         at = int(run.info.start_time)
         self._client.log_batch(
             run_id,
-            metrics=[Metric(key, value, at, 0, model_id=model_id) for key, value in package.metrics.items()],
+            metrics=[_metric(key, value, at, model_id, package.data) for key, value in package.metrics.items()],
             params=[Param(key, value) for key, value in package.params.items()],
         )
         with tempfile.TemporaryDirectory() as scratch:
@@ -378,6 +379,7 @@ class ModelRegistry:
             write_model(files, package, bundle_dir, model_id=model_id, run_id=run_id)
             self._client.log_artifacts(run_id, str(plots), "plots")
             self._client.log_model_artifacts(model_id, str(files))
+        self._client.log_inputs(run_id, [_dataset_input(package.data)])
         self._client.finalize_logged_model(model_id, "READY")
         self._client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
         return model_id
@@ -441,6 +443,16 @@ class ModelRegistry:
             if is_absent(error):
                 return {}
             raise
+
+
+def _metric(key: str, value: float, at: int, model_id: str, data: TrainingData) -> Metric:
+    return Metric(key, value, at, 0, model_id=model_id, dataset_name=data.name, dataset_digest=data.digest)
+
+
+def _dataset_input(data: TrainingData) -> DatasetInput:
+    source, profile = (json.dumps(dict(one), sort_keys=True) for one in (data.source, data.profile))
+    dataset = Dataset(data.name, data.digest, "postgresql", source, profile=profile)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 
 
 def _must_finish(on_trial: ModelVersion, found: ModelVersion) -> bool:

@@ -37,6 +37,12 @@ def test_the_first_version_serves_and_is_described(shop: Shop, detector: Trained
     assert version.description == detector.package.card
     assert {"tenant", "feature_set", "code_version", "window_start", "window_end", "rows", "state"} <= set(version.tags)
     assert version.tags["tenant"] == shop.tenant
+    assert run.inputs is not None
+    [dataset] = [one.dataset for one in run.inputs.dataset_inputs]
+    assert (dataset.name, dataset.digest) == ("aurora.minutes", version.tags["dataset_digest"])
+    assert json.loads(str(dataset.profile)) == {"hosts": 1, "minutes": 90, "signals": len(SIGNALS)}
+    logged = shop.client.get_logged_model(str(version.source).removeprefix("models:/"))
+    assert {one.dataset_digest for one in logged.metrics or ()} == {dataset.digest}
     plots = {one.path for one in shop.client.list_artifacts(published.run_id, "plots")}
     assert plots == {f"plots/{name}" for name in detector.package.plots}
 

@@ -455,6 +455,9 @@ def test_what_a_person_called_normal_ends_and_is_not_raised_again_but_worse_is(
     assert scores[-17].score > 0.9  # what the model says of it is stored as it is
     stage.play(host, 300, lambda _: 0.99)
     assert [kind for kind, _ in stage.events()] == [OPENED, RESOLVED, OPENED]
+    assert stage.scorer.latest_scores()["aurora"] > 0.9  # what Prometheus is shown
+    stage.clock.move(400)
+    assert stage.scorer.latest_scores() == {}
 
 
 def test_quiet_hour_raises_nothing(stage: Stage, host: DeliveringHost) -> None:
