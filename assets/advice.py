@@ -45,6 +45,21 @@ def checked_advice(day: TenantDay, known: "Sequence[SignalFrame]") -> Metadata:
     return _shown(due)
 
 
+def act_ahead(day: TenantDay, reports: Sequence[HealthReport]) -> Metadata:
+    """Tell the tenant of peaks that are expected, if the settings say so; the sensor of anomalies delivers it."""
+    from collectors_dagster.strategies.ahead import peak_notices
+
+    if day.is_over or not day.tools.deployment.settings.strategies.peak_alerts:
+        return {}
+    targets = [target.name for target in day.tenant.alerts]
+    notices = peak_notices(day.tenant.id, reports, day.elapsed.end)
+    new = [one for one in notices if day.tools.store.failures.record(one, targets) is not None]
+    return {
+        "peaks_expected": dg.MetadataValue.int(len(notices)),
+        "peaks_told": dg.MetadataValue.text("; ".join(f"{one.what}: {one.error}" for one in new) or "nothing new"),
+    }
+
+
 def advice_text(one: Recommendation) -> str:
     """Return a recommendation in a sentence, with what it would save."""
     from collectors_dagster.monitoring.recommendations import saving_text

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.advice import advice_text, checked_advice
+from assets.advice import act_ahead, advice_text, checked_advice
 from assets.champions import detector_of, forecaster_of
 from assets.pictures import forecast_picture, health_picture, score_picture
 from assets.shown import Metadata, minute, span, table
@@ -110,7 +110,7 @@ def judge_health(day: TenantDay) -> Metadata:
     sizes = _cpus(day)
     reports = [_judged(day, frame, sizes.get(frame.host)) for frame in known]
     day.tools.store.health.write(day.tenant.id, reports)
-    due = checked_advice(day, known)
+    due = {**checked_advice(day, known), **act_ahead(day, reports)}
     return {
         "dagster/row_count": dg.MetadataValue.int(len(reports)),
         "lowest": dg.MetadataValue.text(_lowest(reports)),

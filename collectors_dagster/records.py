@@ -320,6 +320,8 @@ class NoticeKind(StrEnum):
     """An account cannot be read any more until its user consents again."""
     CONSENT_ENDS = "consent.ends"
     """A user's consent ends within weeks."""
+    PEAK_EXPECTED = "peak.expected"
+    """A host is going to be busy, says its forecast."""
 
 
 @dataclass(frozen=True, slots=True)

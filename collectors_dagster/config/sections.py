@@ -362,6 +362,16 @@ class Prices(Section):
         return value
 
 
+class Strategies(Section):
+    """What is done before something happens."""
+
+    peak_alerts: bool = setting(
+        default=False,
+        unit="",
+        about="Tell tenants before a processor peak that even the lower end of the 80 % interval puts above 80 %.",
+    )
+
+
 class Dagster(Section):
     """How runs are cut and shown."""
 

@@ -12,6 +12,7 @@ from collectors_dagster.integrations.notify.message import (
     ContributionPart,
     FailurePart,
     IncidentPart,
+    OutlookPart,
     TenantPart,
 )
 from collectors_dagster.monitoring.wording import contribution_text
@@ -34,6 +35,7 @@ _MARKS = {
     NoticeKind.RUN_FAILED: "FAILED",
     NoticeKind.CONSENT_NEEDED: "CONSENT NEEDED",
     NoticeKind.CONSENT_ENDS: "CONSENT ENDS SOON",
+    NoticeKind.PEAK_EXPECTED: "PEAK EXPECTED",
 }
 _ERROR_CHARACTERS = 500
 
@@ -83,7 +85,8 @@ def failure_message(failure: RunFailure, tenant: Tenant) -> AlertMessage:
     """Return the message about a failed run, or another notice of the same ledger."""
     error = failure.error.strip()[:_ERROR_CHARACTERS]
     first = error.splitlines()[0] if error else "no message"
-    of_run = failure.kind is NoticeKind.RUN_FAILED
+    kind = failure.kind
+    of_run, of_peak = kind is NoticeKind.RUN_FAILED, kind is NoticeKind.PEAK_EXPECTED
     return AlertMessage(
         id=f"{tenant.id}-failure-{failure.key}",
         kind=AlertKind(failure.kind.value),
@@ -91,7 +94,8 @@ def failure_message(failure: RunFailure, tenant: Tenant) -> AlertMessage:
         text=f"[{_MARKS[failure.kind]}] {tenant.name}: {failure.what}: {first}",
         tenant=_tenant_part(tenant),
         failure=FailurePart(run_id=failure.run_id, what=failure.what, error=error, url=failure.url) if of_run else None,
-        consent=None if of_run else ConsentPart(account=failure.what, reason=error),
+        consent=None if of_run or of_peak else ConsentPart(account=failure.what, reason=error),
+        outlook=OutlookPart(host=failure.what, reason=error) if of_peak else None,
     )
 
 

@@ -18,6 +18,7 @@ class AlertKind(StrEnum):
     RUN_FAILED = "run.failed"
     CONSENT_NEEDED = "consent.needed"
     CONSENT_ENDS = "consent.ends"
+    PEAK_EXPECTED = "peak.expected"
 
 
 class _Part(BaseModel):
@@ -74,6 +75,13 @@ class ConsentPart(_Part):
     reason: str = Field(description="What happened or will happen, and what to do.")
 
 
+class OutlookPart(_Part):
+    """What a forecast says."""
+
+    host: str = Field(description="The host.")
+    reason: str = Field(description="What is expected when, and how sure that is.")
+
+
 class AlertMessage(_Part):
     """The whole body."""
 
@@ -88,3 +96,4 @@ class AlertMessage(_Part):
     incident: IncidentPart | None = Field(default=None, description="Of `incident.*`: the incident.")
     failure: FailurePart | None = Field(default=None, description="Of `run.failed`: the failure.")
     consent: ConsentPart | None = Field(default=None, description="Of `consent.*`: the account.")
+    outlook: OutlookPart | None = Field(default=None, description="Of `peak.expected`: what is expected.")

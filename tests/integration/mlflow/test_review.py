@@ -14,11 +14,12 @@ from collectors_dagster.clock import ManualClock
 from collectors_dagster.config import load_settings
 from collectors_dagster.errors import RequestRejectedError, ServiceUnreachableError
 from collectors_dagster.features.feature_set import compute
-from collectors_dagster.integrations.mlflow import Wait, at_once
+from collectors_dagster.integrations.mlflow import ModelRegistry, Wait, at_once
 from collectors_dagster.integrations.model_aliases import ModelAliases
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.models.training import TrainedDetector
 from collectors_dagster.records import Window
+from collectors_dagster.scorer.champions import POLL_SECONDS, Champions
 from collectors_dagster.tenants import Tenant, TenantDirectory
 from resources.deployment import Deployment
 from resources.registry import Registry
@@ -163,6 +164,31 @@ def test_a_person_who_moves_the_alias_is_noticed_and_can_go_back_with_one_move(
     [back] = review.look(third.cursor).asset_events
     assert back.metadata["champion"].value == "1"
     assert review.shop.champion_version() == "1"
+
+
+def test_the_scorer_serves_what_the_alias_says_and_starts_without_mlflow(
+    review: Review, detector: TrainedDetector
+) -> None:
+    home, tenant = review.shop.place, review.shop.tenant
+    review.publish(detector)
+    review.publish(detector)
+
+    def champions(uri: str = review.shop.registry._uri) -> Champions:
+        made = Champions(lambda: ModelRegistry(uri), home / "models", home / "champions.json", review.clock)
+        made.follow({tenant})
+        made.refresh()
+        return made
+
+    scorer = champions()
+    assert scorer.detector(tenant).version == "2"
+    review.shop.client.set_registered_model_alias(f"{tenant}.anomaly", "champion", "1")
+    scorer.refresh()
+    assert scorer.detector(tenant).version == "1"
+    assert POLL_SECONDS <= 30  # a look, and the same again for download and loading
+    assert champions("http://127.0.0.1:9").detector(tenant).version == "1"
+    (home / "models" / f"{tenant}.anomaly" / "1" / "bundle.json").write_text("{}")
+    assert champions("http://127.0.0.1:9").detector(tenant).version == "untrained"
+    assert champions().detector(tenant).version == "1"
 
 
 def test_a_registry_that_is_away_costs_a_look_and_nothing_else(review: Review) -> None:
