@@ -9,14 +9,17 @@ import dagster as dg
 from assets.advice import act_ahead, advice_text, checked_advice
 from assets.champions import detector_of, forecaster_of
 from assets.pictures import forecast_picture, health_picture, score_picture
-from assets.shown import Metadata, minute, span, table
+from assets.shown import Metadata, minute, table
 from assets.work import TenantDay
 from collectors_dagster.records import ForecastPoint, HealthReport, Incident, ModelState, ScoredMinute, Window
 
 if TYPE_CHECKING:
     from collectors_dagster.frames import SignalFrame
+    from collectors_dagster.records import Feedback
 
 HISTORY_DAYS = 7
+LIKENESS_DAYS = 30
+"""How far back earlier episodes are looked for."""
 SHOWN_HORIZONS = (timedelta(hours=1), timedelta(hours=24))
 RECENT = timedelta(hours=1)
 
@@ -36,6 +39,8 @@ def score_day(day: TenantDay) -> Metadata:
     verdicts = store.feedback.list(tenant.id)
     heeded = LearntNormal(verdicts).heeded(scored)
     incidents = group_incidents(heeded, tenant.system.anomaly_threshold, tenant_id=tenant.id)
+    span = Window(day.window.start - timedelta(days=LIKENESS_DAYS), day.window.end)
+    earlier = [*store.incidents.list(tenant.id, span, "batch"), *incidents]
     store.scores.replace(tenant.id, "batch", day.window, scored)
     store.incidents.replace_batch(tenant.id, day.window, incidents)
     return {
@@ -46,8 +51,8 @@ def score_day(day: TenantDay) -> Metadata:
         "model": dg.MetadataValue.text(detector.version),
         "model_state": dg.MetadataValue.text(_states(detector.states())),
         "episodes": table(
-            ("host", "from", "to", "severity", "what", "people say"),
-            [(*_episode(one), said_of(one, verdicts)) for one in incidents],
+            ("host", "from", "to", "severity", "what", "how rare", "like", "people say"),
+            [(*_episode(one), _like(one, earlier, verdicts), said_of(one, verdicts)) for one in incidents],
             empty="No incident.",
         ),
         **score_picture(scored, incidents, day.elapsed, tenant.system.anomaly_threshold),
@@ -190,8 +195,23 @@ def _states(states: Mapping[str, ModelState]) -> str:
 
 
 def _episode(incident: Incident) -> tuple[object, ...]:
+    from collectors_dagster.monitoring.wording import rarity_text
+
     end = minute(incident.resolved_at) if incident.resolved_at else "open"
-    return incident.host, minute(incident.opened_at), end, incident.severity, incident.title
+    rarity = rarity_text(incident.peak_score)
+    return incident.host, minute(incident.opened_at), end, incident.severity, incident.title, rarity
+
+
+def _like(incident: Incident, earlier: Sequence[Incident], verdicts: "Sequence[Feedback]") -> str:
+    """Return the nearest earlier episode, and what people said of it."""
+    from collectors_dagster.monitoring.feedback import said_of
+    from collectors_dagster.monitoring.likeness import nearest_earlier
+
+    found = nearest_earlier(incident, earlier)
+    if found is None:
+        return "nothing earlier"
+    said = said_of(found, verdicts)
+    return minute(found.opened_at) + (f", {said}" if said else "")
 
 
 def _silenced(scored: Sequence[ScoredMinute], heeded: Sequence[ScoredMinute], threshold: float) -> int:

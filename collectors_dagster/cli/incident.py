@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from rich.table import Table
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.config import load_settings
 from collectors_dagster.errors import ConfigurationError
+from collectors_dagster.monitoring.wording import rarity_text
 from collectors_dagster.records import Feedback, Incident, Verdict, Window
 
 if TYPE_CHECKING:
@@ -42,17 +44,18 @@ def list_incidents(
     history: Annotated[bool, typer.Option("--history", help="Those of history scored afterwards, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List a tenant's incidents, the newest last, with what people said of them."""
+    """List a tenant's incidents, the newest last: how rare, like which earlier one, what people said of them."""
     from collectors_dagster.monitoring.feedback import said_of
+    from collectors_dagster.monitoring.likeness import nearest_earlier
 
     now = SystemClock().now()
     window = Window(now - timedelta(days=days), now)
     with _store() as store:
         found = store.incidents.list(tenant, window, None if history else "stream")
         verdicts = store.feedback.list(tenant, window)
-    rows = [(one, said_of(one, verdicts)) for one in found]
+    rows = [_Row(one, nearest_earlier(one, found), said_of(one, verdicts)) for one in found]
     if as_json:
-        typer.echo(json.dumps([_incident(*row) for row in rows], indent=2))
+        typer.echo(json.dumps([_incident(row) for row in rows], indent=2))
     else:
         Console(width=None if sys.stdout.isatty() else 200).print(_table(rows))
 
@@ -107,7 +110,17 @@ def _store() -> Iterator["Store"]:
         yield store
 
 
-def _incident(one: Incident, said: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An incident, the earlier one that it is like, and what people said."""
+
+    incident: Incident
+    like: Incident | None
+    said: str
+
+
+def _incident(row: _Row) -> dict[str, Any]:
+    one = row.incident
     return {
         "id": one.id,
         "host": one.host,
@@ -118,7 +131,9 @@ def _incident(one: Incident, said: str) -> dict[str, Any]:
         "peak_score": one.peak_score,
         "title": one.title,
         "model_version": one.model_version,
-        "said": said or None,
+        "rarity": rarity_text(one.peak_score),
+        "like": row.like.id if row.like else None,
+        "said": row.said or None,
     }
 
 
@@ -135,9 +150,12 @@ def _feedback(one: Feedback) -> dict[str, Any]:
     }
 
 
-def _table(rows: list[tuple[Incident, str]]) -> Table:
-    table = Table("incident", "host", "from", "to", "severity", "what", "people say", box=None, pad_edge=False)
-    for one, said in rows:
+def _table(rows: list[_Row]) -> Table:
+    heads = ("incident", "host", "from", "to", "severity", "what", "how rare", "like", "people say")
+    table = Table(*heads, box=None, pad_edge=False)
+    for row in rows:
+        one = row.incident
         end = f"{one.resolved_at:%Y-%m-%d %H:%M}" if one.resolved_at else "open"
-        table.add_row(str(one.id), one.host, f"{one.opened_at:%Y-%m-%d %H:%M}", end, one.severity, one.title, said)
+        what = (one.severity, one.title, rarity_text(one.peak_score), str(row.like.id) if row.like else "-")
+        table.add_row(str(one.id), one.host, f"{one.opened_at:%Y-%m-%d %H:%M}", end, *what, row.said)
     return table

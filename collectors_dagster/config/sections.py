@@ -349,16 +349,16 @@ class Mlflow(Section):
 class Prices(Section):
     """What things cost, for advice that says what it saves. Without a price, no saving is said."""
 
-    currency: str = setting("EUR", unit="", about="How amounts are written.")
+    currency: str = setting("EUR", unit="ISO 4217", about="Currency of the prices.")
     cpu_month: float | None = setting(
         None, unit="currency per month", about="A processor for a month.", at_least=0, at_most=100_000
     )
 
     @field_validator("currency")
     @classmethod
-    def _short(cls, value: str) -> str:
-        if not 1 <= len(value) <= 10 or not value.isprintable():
-            raise ValueError("it must be 1 to 10 printable characters")
+    def _code(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Z]{3}", value):
+            raise ValueError("it must be three capital letters, as ISO 4217 has them, e.g. EUR")
         return value
 
 

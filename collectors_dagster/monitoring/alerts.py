@@ -15,7 +15,7 @@ from collectors_dagster.integrations.notify.message import (
     OutlookPart,
     TenantPart,
 )
-from collectors_dagster.monitoring.wording import contribution_text
+from collectors_dagster.monitoring.wording import contribution_text, rarity_text
 from collectors_dagster.records import (
     Contribution,
     Incident,
@@ -137,6 +137,7 @@ def _incident_part(incident: Incident) -> IncidentPart:
         updated_at=incident.updated_at,
         resolved_at=incident.resolved_at,
         peak_score=incident.peak_score,
+        rarity=rarity_text(incident.peak_score),
         contributions=tuple(_contribution_part(part) for part in incident.contributions),
         model_version=incident.model_version,
     )

@@ -55,6 +55,7 @@ class IncidentPart(_Part):
     updated_at: datetime = Field(description="Latest change.")
     resolved_at: datetime | None = Field(description="First calm evaluation; null while the incident is open.")
     peak_score: float = Field(description="Highest anomaly score so far, 0 to 1.")
+    rarity: str = Field(default="", description="How rare that score is, in words.")
     contributions: tuple[ContributionPart, ...] = Field(description="What stood out, strongest first, at most five.")
     model_version: str = Field(description="The model that judged.")
 
