@@ -13,6 +13,7 @@ import dagster as dg
 from assets.aggregates import daily_metrics, hourly_metrics
 from assets.batch import Event, serve_batch
 from assets.catalog import declared
+from assets.champions import Champions
 from assets.collection import seal_collection
 from assets.features import feature_rows
 from assets.partitions import TENANT_DAY
@@ -120,7 +121,7 @@ def tenant_day_chain(
     deployment: dg.ResourceParam[Deployment],
 ) -> Iterator[Event]:
     """Serve every tenant and day of the run."""
-    tools = Tools(store, registry, deployment, Recall(store), context.run.run_id)
+    tools = Tools(store, registry, deployment, Recall(store), Champions(registry), context.run.run_id)
     yield from serve_batch(context, STAGES, lambda key: _work(tools, key), deployment)
 
 

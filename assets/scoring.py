@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.advice import act_ahead, advice_text, checked_advice
-from assets.champions import detector_of, forecaster_of
 from assets.pictures import forecast_picture, health_picture, score_picture
-from assets.shown import Metadata, minute, table
+from assets.shown import Metadata, minute, span, table
 from assets.work import TenantDay
 from collectors_dagster.records import ForecastPoint, HealthReport, Incident, ModelState, ScoredMinute, Window
 
@@ -30,7 +29,7 @@ def score_day(day: TenantDay) -> Metadata:
     from collectors_dagster.monitoring.incidents import group_incidents
 
     store, recall, tenant = day.tools.store, day.tools.recall, day.tenant
-    detector, past = detector_of(day), recall.past(tenant.id, day.window, HISTORY_DAYS)
+    detector, past = day.tools.champions.detector(tenant.id), recall.past(tenant.id, day.window, HISTORY_DAYS)
     scored = [
         scored_minute
         for frame in recall.day(tenant.id, day.window)
@@ -39,8 +38,8 @@ def score_day(day: TenantDay) -> Metadata:
     verdicts = store.feedback.list(tenant.id)
     heeded = LearntNormal(verdicts).heeded(scored)
     incidents = group_incidents(heeded, tenant.system.anomaly_threshold, tenant_id=tenant.id)
-    span = Window(day.window.start - timedelta(days=LIKENESS_DAYS), day.window.end)
-    earlier = [*store.incidents.list(tenant.id, span, "batch"), *incidents]
+    month = Window(day.window.start - timedelta(days=LIKENESS_DAYS), day.window.end)
+    earlier = [*store.incidents.list(tenant.id, month, "batch"), *incidents]
     store.scores.replace(tenant.id, "batch", day.window, scored)
     store.incidents.replace_batch(tenant.id, day.window, incidents)
     return {
@@ -69,7 +68,7 @@ def forecast_day(day: TenantDay) -> Metadata:
     today = recall.day(tenant.id, day.window)
     if day.is_over and (said := _said_on(day, today)):
         return {"note": dg.MetadataValue.text("Said while the day lasted; not changed."), **_shown(said, today)}
-    forecaster, version = forecaster_of(day)
+    forecaster, version = day.tools.champions.forecaster(tenant.id)
     issued_at = day.window.start if day.is_over else day.elapsed.end
     known = _known_hosts(recall.past(tenant.id, day.window, HISTORY_DAYS), today)
     points = [point for frame in known for point in forecaster.forecast(frame, issued_at)]

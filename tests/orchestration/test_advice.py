@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from assets.advice import act_ahead, advice_text, checked_advice
+from assets.champions import Champions
 from assets.recall import Recall
 from assets.work import TenantDay, Tools
 from collectors_dagster.clock import ManualClock
@@ -38,7 +39,7 @@ def day(store: Store, registry: FolderRegistry) -> TenantDay:
     """Return the last day of the frame, over."""
     store.tenants.sync([AURORA, BOREALIS])
     deployment = Deployment(load_settings(), ManualClock(END), Tenants(AURORA))
-    tools = Tools(store, registry, deployment, Recall(store), "run")  # type: ignore[arg-type]  # a registry in a folder
+    tools = Tools(store, registry, deployment, Recall(store), Champions(registry), "run")  # type: ignore[arg-type]  # a registry in a folder
     return TenantDay(tools, AURORA, END, Window(END - timedelta(days=1), END))
 
 

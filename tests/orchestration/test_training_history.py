@@ -6,6 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from assets.champions import Champions
 from assets.recall import Recall
 from assets.training import train_anomaly_model
 from assets.work import TenantWork, Tools
@@ -70,7 +71,7 @@ class Training:
     def score_of_the_like(self) -> float:
         """Train, and score a minute that is as busy as the episodes were."""
         deployment = Deployment(load_settings(), ManualClock(self.now), Tenants(AURORA))
-        tools = Tools(self.store, self.registry, deployment, Recall(self.store), "run")  # type: ignore[arg-type]  # a registry in a folder
+        tools = Tools(self.store, self.registry, deployment, Recall(self.store), Champions(self.registry), "run")  # type: ignore[arg-type]  # a registry in a folder
         train_anomaly_model(TenantWork(tools, AURORA, self.now))
         champion = self.registry.champion("aurora", "anomaly")
         assert champion is not None

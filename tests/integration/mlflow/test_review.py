@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
+from assets.champions import Champions as RunChampions
 from assets.recall import Recall
 from assets.review import review_models
 from assets.shown import Metadata
@@ -66,7 +67,9 @@ class Review:
         return Window(start, start + timedelta(days=1))
 
     def review(self, window: Window) -> dict[str, str]:
-        tools = Tools(self.store, self.registry, self.deployment, Recall(self.store), "run")
+        tools = Tools(
+            self.store, self.registry, self.deployment, Recall(self.store), RunChampions(self.registry), "run"
+        )
         tenant = self.deployment.directory().find(self.shop.tenant)
         shown: Metadata = review_models(TenantDay(tools, tenant, self.clock.now(), window))
         return {name: str(value.value) for name, value in shown.items()}

@@ -264,3 +264,28 @@ def test_who_revoked_consent_is_named_and_others_are_pulled(listening: Listening
     endings = {one.user_id: one.ending for one in listening.pull_all(["profile"])}
     assert endings[other] is Ending.STORED
     assert sorted(endings.values()) == [Ending.NEEDS_CONSENT, Ending.STORED]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "path", "column"),
+    [
+        ("recently_played", "/v1/me/player/recently-played*", "spotify_play.played_at"),
+        ("saved_tracks", "/v1/me/tracks*", "spotify_saved_track.track_uri"),
+        ("playlists", "/v1/me/playlists*", "spotify_playlist.playlist_id"),
+        ("followed_artists", "/v1/me/following*", "spotify_followed_artist.artist_id"),
+    ],
+)
+def test_an_entry_that_cannot_be_stored_is_counted_and_what_was_stored_is_not_taken_for_removed(
+    listening: Listening, database: SecretStr, dataset: str, path: str, column: str
+) -> None:
+    table, key = column.split(".")
+    listening.pull(dataset)
+    before = {row[key] for row in spotify_tables(database)[table]}
+    listening.clock.move(8 * 86_400)
+    listening.sandbox.fault(Fault("nulls", path=path, count=2, times=None))
+    outcome = listening.pull(dataset)
+    assert outcome.ending is Ending.STORED
+    assert outcome.pulled.removed == 0
+    assert outcome.pulled.detail["left_out"] >= 2
+    assert any("could not be stored" in note for note in outcome.pulled.notes)
+    assert before <= {row[key] for row in spotify_tables(database)[table]}
