@@ -1,6 +1,6 @@
-"""A tenant's day from collection to health, in one step.
+"""A tenant's day from collection to health and review, in one step.
 
-One step for seven assets, because a run costs seconds and a step that serves fifty tenants costs them once; and
+One step for eight assets, because a run costs seconds and a step that serves fifty tenants costs them once; and
 because a tenant that fails must not stop the others. Any subset can be launched. The models stand between
 ``feature_table`` and ``anomaly_scores`` in the graph, though they are trained by runs of their own: a day is scored
 with the champion there is.
@@ -18,6 +18,7 @@ from assets.collection import seal_collection
 from assets.features import feature_rows
 from assets.partitions import TENANT_DAY
 from assets.recall import Recall
+from assets.review import review_models
 from assets.scoring import forecast_day, judge_health, score_day
 from assets.work import TenantDay, Tools
 from collectors_dagster.integrations.timescale import Store
@@ -33,6 +34,7 @@ STAGES = {
     "anomaly_scores": score_day,
     "load_forecast": forecast_day,
     "health_report": judge_health,
+    "model_review": review_models,
 }
 
 SPECS = [
@@ -93,6 +95,15 @@ SPECS = [
         description="Health of every host, 0 to 100, with the reasons for each missing point and what to do about it.",
         deps=["anomaly_scores", "load_forecast"],
         kinds={"postgres"},
+    ),
+    declared(
+        "model_review",
+        TENANT_DAY,
+        group="models",
+        description="The challenger beside the champion on a day that neither has seen: alerts, planted faults found, "
+        "and how far the scores differ. After its shadow days it is promoted or rejected, as the settings say.",
+        deps=["anomaly_scores", "anomaly_model"],
+        kinds={"mlflow", "scikitlearn"},
     ),
 ]
 

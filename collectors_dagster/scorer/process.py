@@ -23,6 +23,7 @@ from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.integrations.timescale.claims import Claims
 from collectors_dagster.integrations.timescale.guard import database_guard
 from collectors_dagster.monitoring.debug import DebugSession
+from collectors_dagster.monitoring.model_metrics import LatestScores
 from collectors_dagster.patterns.metrics import process_metrics
 from collectors_dagster.patterns.policies import Policies
 from collectors_dagster.patterns.retry import Backoff
@@ -59,8 +60,9 @@ def run_scorer(settings: Settings, clock: Clock) -> None:
         memory=settings.home / "scorer" / "champions.json",
         clock=clock,
     )
-    with _stop_signals() as stop, _metrics_served(settings):
-        rounds = _Rounds(settings, champions, clock, stop, policies)
+    scores = LatestScores()
+    with _stop_signals() as stop, _metrics_served(settings, scores):
+        rounds = _Rounds(settings, champions, clock, stop, policies, scores=scores)
         models = threading.Thread(target=champions.run, args=(stop,), name="models", daemon=True)
         rounds.start()
         models.start()
@@ -82,6 +84,8 @@ class _Rounds(threading.Thread):
         clock: Clock,
         stop: threading.Event,
         policies: Policies,
+        *,
+        scores: LatestScores,
     ) -> None:
         super().__init__(name="rounds", daemon=True)
         self.broke = False
@@ -90,6 +94,7 @@ class _Rounds(threading.Thread):
         self._clock = clock
         self._stop_asked = stop
         self._policies = policies
+        self._scores = scores
 
     def run(self) -> None:
         """Do round after round."""
@@ -130,6 +135,7 @@ class _Rounds(threading.Thread):
         )
 
     def _publish(self, scorer: Scorer) -> None:
+        self._scores.take(scorer.latest_scores())
         try:
             write_status(status_path(self._settings), scorer.status())
         except OSError as error:
@@ -152,14 +158,14 @@ def _registry(settings: Settings, policies: Policies) -> Registry:
 
 
 @contextmanager
-def _metrics_served(settings: Settings) -> Iterator[None]:
-    """Serve the metrics of all processes' policies: the scorer lives long, and is there once per deployment."""
+def _metrics_served(settings: Settings, scores: LatestScores) -> Iterator[None]:
+    """Serve the newest scores, and the metrics of all processes' policies: the scorer lives long."""
     if not settings.metrics.enabled:
         yield
         return
     from collectors_dagster.monitoring.resilience_metrics import serve_metrics  # noqa: PLC0415  # only if asked for
 
-    end = serve_metrics(settings.metrics, settings.ports.metrics, lambda: look_around(settings))
+    end = serve_metrics(settings.metrics, settings.ports.metrics, lambda: look_around(settings), [scores])
     try:
         yield
     finally:

@@ -91,6 +91,12 @@ class Scorer:
             "tenants": {tenant_id: scorer.status() for tenant_id, scorer in self._tenants.items()},
         }
 
+    def latest_scores(self) -> dict[str, float]:
+        """Return the highest score of the last minute by tenant; tenants whose hosts deliver nothing are left out."""
+        now = self._clock.now()
+        found = {tenant_id: scorer.latest_score(now) for tenant_id, scorer in self._tenants.items()}
+        return {tenant_id: score for tenant_id, score in found.items() if score is not None}
+
     def _rounded(self, started: float) -> float:
         """Do a round; return after how many seconds, from its start, the next is due."""
         try:

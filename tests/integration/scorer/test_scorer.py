@@ -15,6 +15,7 @@ from collectors_dagster.errors import ModelError, ServiceUnreachableError, Share
 from collectors_dagster.features.axis import minute_axis
 from collectors_dagster.features.signals import METRICS, SIGNALS, signals_from_buckets
 from collectors_dagster.frames import SignalFrame
+from collectors_dagster.integrations.digests import directory_digest
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from collectors_dagster.integrations.timescale.claims import Claims
 from collectors_dagster.integrations.timescale.reading import Edge, Resolution, Selection
@@ -23,7 +24,7 @@ from collectors_dagster.patterns.leadership import Shares
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.patterns.shared_state import Reply, SharedStore
-from collectors_dagster.records import Incident, IncidentEventKind, ModelState, Window
+from collectors_dagster.records import Incident, IncidentEventKind, ModelState, Verdict, Window
 from collectors_dagster.scorer.champions import Champions
 from collectors_dagster.scorer.division import GROUP, Division
 from collectors_dagster.scorer.scorer import Scorer
@@ -51,6 +52,10 @@ class Directory:
 class Bundle:
     path: Path
     version: str
+
+    @property
+    def digest(self) -> str:
+        return directory_digest(self.path)
 
 
 class Registry:
@@ -319,6 +324,12 @@ def test_champion_is_taken_into_service_and_survives_a_registry_that_is_away(
     reborn.follow({"aurora"})
     assert reborn.detector("aurora").version == "7"
 
+    assert stage.registry.bundle is not None
+    (stage.registry.bundle.path / "bundle.json").write_text("{}")
+    again = Champions(lambda: stage.registry, tmp_path / "home", tmp_path / "home" / "champions.json", clock)
+    again.follow({"aurora"})
+    assert again.detector("aurora").version == "untrained"
+
 
 def test_registry_is_asked_soon_after_a_tenant_is_first_scored(
     stage: Stage, tmp_path: Path, clock: ManualClock
@@ -421,6 +432,32 @@ def test_fault_of_one_tenant_costs_the_others_nothing(
         assert status["tenants"]["borealis"]["minutes_written"] > 0
     finally:
         stage.close()
+
+
+def test_what_a_person_called_normal_ends_and_is_not_raised_again_but_worse_is(
+    stage: Stage, host: DeliveringHost, tmp_path: Path
+) -> None:
+    stage.registry.bundle = trained(tmp_path / "bundle", "web-1")
+    stage.champions.detector("aurora")
+    stage.champions.refresh()
+    stage.play(host, 300, lambda _: 0.08)
+    stage.play(host, 180, lambda _: 0.62)
+    ((_, incident),) = stage.events()
+    assert incident.id is not None
+    stage.store.feedback.say("aurora", incident.id, Verdict.NORMAL, reason="", said_by="ann", said_at=stage.clock.now())
+    stage.play(host, 300, lambda _: 0.62)  # it lasts, and is over all the same
+    assert [kind for kind, _ in stage.events()] == [OPENED, RESOLVED]
+    stage.play(host, 900, lambda _: 0.08)
+    stage.play(host, 300, lambda _: 0.62)
+    stage.play(host, 900, lambda _: 0.08)
+    assert len(stage.events()) == 2
+    scores = stage.store.scores.read("aurora", "stream", Window(START, stage.clock.now()))
+    assert scores[-17].score > 0.9  # what the model says of it is stored as it is
+    stage.play(host, 300, lambda _: 0.99)
+    assert [kind for kind, _ in stage.events()] == [OPENED, RESOLVED, OPENED]
+    assert stage.scorer.latest_scores()["aurora"] > 0.9  # what Prometheus is shown
+    stage.clock.move(400)
+    assert stage.scorer.latest_scores() == {}
 
 
 def test_quiet_hour_raises_nothing(stage: Stage, host: DeliveringHost) -> None:
