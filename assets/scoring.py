@@ -6,43 +6,52 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.champions import detector_of, forecaster_of
+from assets.advice import act_ahead, advice_text, checked_advice
 from assets.pictures import forecast_picture, health_picture, score_picture
 from assets.shown import Metadata, minute, span, table
 from assets.work import TenantDay
-from collectors_dagster.records import ForecastPoint, HealthReport, Incident, ModelState, Window
+from collectors_dagster.records import ForecastPoint, HealthReport, Incident, ModelState, ScoredMinute, Window
 
 if TYPE_CHECKING:
     from collectors_dagster.frames import SignalFrame
+    from collectors_dagster.records import Feedback
 
 HISTORY_DAYS = 7
+LIKENESS_DAYS = 30
+"""How far back earlier episodes are looked for."""
 SHOWN_HORIZONS = (timedelta(hours=1), timedelta(hours=24))
 RECENT = timedelta(hours=1)
 
 
 def score_day(day: TenantDay) -> Metadata:
     """Score every minute with the champion and group the anomalous ones to incidents."""
+    from collectors_dagster.monitoring.feedback import LearntNormal, said_of
     from collectors_dagster.monitoring.incidents import group_incidents
 
     store, recall, tenant = day.tools.store, day.tools.recall, day.tenant
-    detector, past = detector_of(day), recall.past(tenant.id, day.window, HISTORY_DAYS)
+    detector, past = day.tools.champions.detector(tenant.id), recall.past(tenant.id, day.window, HISTORY_DAYS)
     scored = [
         scored_minute
         for frame in recall.day(tenant.id, day.window)
         for scored_minute in detector.detector(frame.host).score(frame, past.get(frame.host))
     ]
-    incidents = group_incidents(scored, tenant.system.anomaly_threshold, tenant_id=tenant.id)
+    verdicts = store.feedback.list(tenant.id)
+    heeded = LearntNormal(verdicts).heeded(scored)
+    incidents = group_incidents(heeded, tenant.system.anomaly_threshold, tenant_id=tenant.id)
+    month = Window(day.window.start - timedelta(days=LIKENESS_DAYS), day.window.end)
+    earlier = [*store.incidents.list(tenant.id, month, "batch"), *incidents]
     store.scores.replace(tenant.id, "batch", day.window, scored)
     store.incidents.replace_batch(tenant.id, day.window, incidents)
     return {
         "dagster/row_count": dg.MetadataValue.int(len(scored)),
         "window": span(day.elapsed),
         "incidents": dg.MetadataValue.int(len(incidents)),
+        "not_raised": dg.MetadataValue.int(_silenced(scored, heeded, tenant.system.anomaly_threshold)),
         "model": dg.MetadataValue.text(detector.version),
         "model_state": dg.MetadataValue.text(_states(detector.states())),
         "episodes": table(
-            ("host", "from", "to", "severity", "what"),
-            [_episode(one) for one in incidents],
+            ("host", "from", "to", "severity", "what", "how rare", "like", "people say"),
+            [(*_episode(one), _like(one, earlier, verdicts), said_of(one, verdicts)) for one in incidents],
             empty="No incident.",
         ),
         **score_picture(scored, incidents, day.elapsed, tenant.system.anomaly_threshold),
@@ -59,7 +68,7 @@ def forecast_day(day: TenantDay) -> Metadata:
     today = recall.day(tenant.id, day.window)
     if day.is_over and (said := _said_on(day, today)):
         return {"note": dg.MetadataValue.text("Said while the day lasted; not changed."), **_shown(said, today)}
-    forecaster, version = forecaster_of(day)
+    forecaster, version = day.tools.champions.forecaster(tenant.id)
     issued_at = day.window.start if day.is_over else day.elapsed.end
     known = _known_hosts(recall.past(tenant.id, day.window, HISTORY_DAYS), today)
     points = [point for frame in known for point in forecaster.forecast(frame, issued_at)]
@@ -102,8 +111,10 @@ def judge_health(day: TenantDay) -> Metadata:
     """Judge every host at the end of the day, or now."""
     recall, tenant_id = day.tools.recall, day.tenant.id
     known = _known_hosts(recall.past(tenant_id, day.window, HISTORY_DAYS), recall.day(tenant_id, day.window))
-    reports = [_judged(day, frame) for frame in known]
+    sizes = _cpus(day)
+    reports = [_judged(day, frame, sizes.get(frame.host)) for frame in known]
     day.tools.store.health.write(day.tenant.id, reports)
+    due = {**checked_advice(day, known), **act_ahead(day, reports)}
     return {
         "dagster/row_count": dg.MetadataValue.int(len(reports)),
         "lowest": dg.MetadataValue.text(_lowest(reports)),
@@ -112,12 +123,24 @@ def judge_health(day: TenantDay) -> Metadata:
             [_health_row(one) for one in reports],
             empty="No host is known on this day.",
         ),
+        **due,
         **health_picture(reports),
     }
 
 
-def _judged(day: TenantDay, frame: "SignalFrame") -> HealthReport:
+def _cpus(day: TenantDay) -> dict[str, float]:
+    """Return the processors of each host, as they were delivered last on this day."""
+    from collectors_dagster.integrations.timescale.reading import Resolution, Selection
+
+    wanted = Selection(day.tenant.id, day.window, Resolution.HOUR, ("cpu_count",))
+    return {one.series.host: float(one.numbers["max"][-1].item()) for one in day.tools.store.reader.read(wanted)}
+
+
+def _judged(day: TenantDay, frame: "SignalFrame", cpus: float | None) -> HealthReport:
     from collectors_dagster.monitoring.health import judge
+    from collectors_dagster.monitoring.recommendations import Advising
+
+    prices = day.tools.deployment.settings.prices
 
     now, store, tenant_id = day.elapsed.end, day.tools.store, day.tenant.id
     ahead = Window(now, now + timedelta(hours=24))
@@ -128,6 +151,7 @@ def _judged(day: TenantDay, frame: "SignalFrame") -> HealthReport:
         scores=store.scores.read(tenant_id, "batch", Window(now - RECENT, now), frame.host),
         forecast=[point for point in _forecasts(day, [frame.host], ahead) if point.issued_at <= now],
         last_sample_age_seconds=_age_seconds(frame, now),
+        advising=Advising(prices.cpu_month, prices.currency, cpus),
     )
 
 
@@ -170,8 +194,28 @@ def _states(states: Mapping[str, ModelState]) -> str:
 
 
 def _episode(incident: Incident) -> tuple[object, ...]:
+    from collectors_dagster.monitoring.wording import rarity_text
+
     end = minute(incident.resolved_at) if incident.resolved_at else "open"
-    return incident.host, minute(incident.opened_at), end, incident.severity, incident.title
+    rarity = rarity_text(incident.peak_score)
+    return incident.host, minute(incident.opened_at), end, incident.severity, incident.title, rarity
+
+
+def _like(incident: Incident, earlier: Sequence[Incident], verdicts: "Sequence[Feedback]") -> str:
+    """Return the nearest earlier episode, and what people said of it."""
+    from collectors_dagster.monitoring.feedback import said_of
+    from collectors_dagster.monitoring.likeness import nearest_earlier
+
+    found = nearest_earlier(incident, earlier)
+    if found is None:
+        return "nothing earlier"
+    said = said_of(found, verdicts)
+    return minute(found.opened_at) + (f", {said}" if said else "")
+
+
+def _silenced(scored: Sequence[ScoredMinute], heeded: Sequence[ScoredMinute], threshold: float) -> int:
+    """Count the minutes that reach the threshold and that a person called normal."""
+    return sum(one.score >= threshold > other.score for one, other in zip(scored, heeded, strict=True))
 
 
 def _lowest(reports: Sequence[HealthReport]) -> str:
@@ -181,5 +225,5 @@ def _lowest(reports: Sequence[HealthReport]) -> str:
 
 def _health_row(report: HealthReport) -> tuple[object, ...]:
     because = "; ".join(reason.text for reason in report.reasons) or "nothing is missing"
-    advice = "; ".join(one.text for one in report.recommendations) or "none"
+    advice = "; ".join(map(advice_text, report.recommendations)) or "none"
     return report.host, "unknown" if report.score is None else report.score, because, advice

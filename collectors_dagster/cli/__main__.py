@@ -29,6 +29,7 @@ ENTRIES = {
     "tenant": Entry("collectors_dagster.cli.tenant", "Add, list, show and remove tenants; their database logins."),
     "agent": Entry("collectors_dagster.cli.agent", "The sampler of this host."),
     "scorer": Entry("collectors_dagster.cli.scorer", "The stream scorer."),
+    "incident": Entry("collectors_dagster.cli.incident", "What was raised; say that it is normal, or was real."),
     "db": Entry("collectors_dagster.cli.db", "Migrate, examine, query and export the store; logins of the staff."),
     "resilience": Entry(
         "collectors_dagster.cli.resilience", "Circuits, limits, leaders: how they are; circuits by hand."

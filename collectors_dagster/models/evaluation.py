@@ -1,7 +1,8 @@
 """How good a candidate is: planted faults found, alerts on untouched rows, forecast errors and observed coverage."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from collectors_dagster.models.cells import STEPS
 from collectors_dagster.models.host_detector import HostDetector
 from collectors_dagster.models.host_outlook import HostOutlook
 from collectors_dagster.models.injection import FAULTS, Injected, inject
+from collectors_dagster.records import ScoredMinute
 
 EPISODE_GAP_MINUTES = 5
 TIMES_PER_FAULT = 3
@@ -29,6 +31,8 @@ class DetectorTrial:
     delays : minutes from the start of each found fault to its first alert
     held_out : bool
         Whether the rows were unknown to the detector on trial.
+    causes : mapping
+        Signal to the number of planted and untouched minutes that were explained, and that it led.
     """
 
     host: str
@@ -38,10 +42,17 @@ class DetectorTrial:
     planted: Mapping[str, int]
     delays: tuple[float, ...]
     held_out: bool
+    causes: Mapping[str, int] = field(default_factory=dict)
 
 
 def try_detector(
-    detector: HostDetector, rows: SignalFrame, *, threshold: float, seed: int, held_out: bool
+    detector: HostDetector,
+    rows: SignalFrame,
+    *,
+    threshold: float,
+    seed: int,
+    held_out: bool,
+    history: SignalFrame | None = None,
 ) -> DetectorTrial:
     """Score untouched rows and rows with known faults.
 
@@ -51,25 +62,41 @@ def try_detector(
         Minutes after the detector's training, or (with `held_out` False) the training itself.
     threshold : float
         Shown score from which a minute alerts.
+    history : SignalFrame, optional
+        Minutes between the training and `rows`.
     """
-    clean = detector.score(rows, None)
+    clean = detector.score(rows, history)
     scores = np.array([one.score for one in clean])
     ts = np.array([np.datetime64(one.ts.replace(tzinfo=None), "s") for one in clean], dtype="datetime64[s]")
     found, planted, delays = {}, {}, []
+    causes = _leads(clean)
     for fault in FAULTS:
         injected = inject(rows, fault, times=TIMES_PER_FAULT, seed=seed)
         if len(injected.starts):
-            own = _delays(detector, injected, threshold)
+            answer = detector.score(injected.frame, history)
+            causes.update(_leads(answer))
+            own = _delays(answer, injected, threshold)
             found[fault.kind], planted[fault.kind] = len(own), len(injected.starts)
             delays += own
-    return DetectorTrial(detector.host, ts, scores, found, planted, tuple(delays), held_out)
+    return DetectorTrial(detector.host, ts, scores, found, planted, tuple(delays), held_out, dict(causes))
 
 
-def _delays(detector: HostDetector, injected: Injected, threshold: float) -> list[float]:
+def _leads(minutes: Sequence[ScoredMinute]) -> Counter[str]:
+    """Count the explained minutes by their first cause."""
+    return Counter(one.contributions[0].signal for one in minutes if one.contributions)
+
+
+def leading_signals(trials: Sequence[DetectorTrial]) -> dict[str, float]:
+    """Return each signal's share of the explained minutes that it led, the largest first; none of none."""
+    total: Counter[str] = Counter()
+    for trial in trials:
+        total.update(trial.causes)
+    return {signal: count / total.total() for signal, count in total.most_common()}
+
+
+def _delays(answer: Sequence[ScoredMinute], injected: Injected, threshold: float) -> list[float]:
     """Return the minutes until each fault was noticed; faults that were not are missing."""
-    stamps = {
-        np.datetime64(one.ts.replace(tzinfo=None), "s"): one.score for one in detector.score(injected.frame, None)
-    }
+    stamps = {np.datetime64(one.ts.replace(tzinfo=None), "s"): one.score for one in answer}
     delays = []
     for start in injected.starts:
         end = min(int(start) + injected.fault.minutes + _LATE_ROWS, len(injected.frame.ts))

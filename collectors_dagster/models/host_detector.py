@@ -70,7 +70,14 @@ class HostDetector:
         return cls(host, EMPTY, None, version)
 
     @classmethod
-    def fit(cls, frames: Sequence[SignalFrame], *, seed: int, mask: Sequence[Window] = ()) -> "HostDetector":
+    def fit(
+        cls,
+        frames: Sequence[SignalFrame],
+        *,
+        seed: int,
+        mask: Sequence[Window] = (),
+        normal: Sequence[Window] = (),
+    ) -> "HostDetector":
         """Learn from the frames of one host.
 
         Parameters
@@ -82,6 +89,8 @@ class HostDetector:
         mask : sequence of Window
             Incidents: their minutes are not learned, unless they keep coming back (see ``acceptance``). Minutes that a
             first fit finds alarming when it is judged without their day are left out in the same way.
+        normal : sequence of Window
+            Spans that a person called normal: no first fit leaves them out.
         """
         host = frames[0].host if frames else ""
         everything = joined(frames, days=MEMORY_DAYS)
@@ -92,7 +101,8 @@ class HostDetector:
             return cls(host, memory, None)
         seasonal = state is ModelState.READY
         model, held_out = HostModel.fit(memory, seasonal=seasonal, seed=seed)
-        own = alerted(memory, held_out, from_surprise=_ALARMING)
+        found = alerted(memory, held_out, from_surprise=_ALARMING)
+        own = [part for one in found for part in one.without(normal)]
         trimmed = everything.without(unlearned(everything, [*mask, *own]))
         if own and state_of(trimmed) is state:
             return cls(host, trimmed, HostModel.fit(trimmed, seasonal=seasonal, seed=seed)[0])

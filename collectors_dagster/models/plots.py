@@ -19,6 +19,7 @@ _SIZE = (7.0, 2.6)
 _DPI = 80
 _MOST_POINTS = 300
 _HOSTS_DRAWN = 4
+_SIGNALS_DRAWN = 8
 _TWO_DAYS = 2 * DAY_CELLS
 _HOURS = np.array(STEPS) * CELL_MINUTES / 60.0
 _BLUE, _RED, _GREY = "#2563eb", "#dc2626", "#6b7280"
@@ -75,6 +76,17 @@ def recall_bars(recall: Mapping[str, float]) -> bytes:
     kinds = list(recall)
     axes.barh([kind.replace("_", " ") for kind in kinds], [recall[kind] for kind in kinds], color=_BLUE)
     axes.set(xlim=(0, 1), xlabel="share found", title="Planted faults")
+    axes.tick_params(labelsize=8)
+    return _png(figure)
+
+
+def importance_bars(shares: Mapping[str, float]) -> bytes:
+    """Draw by which signal minutes were explained first, untouched ones and those with planted faults."""
+    figure = Figure(figsize=_SIZE, dpi=_DPI)
+    axes = figure.add_subplot()
+    signals = list(shares)[:_SIGNALS_DRAWN][::-1]
+    axes.barh([signal.replace("_", " ") for signal in signals], [shares[one] for one in signals], color=_BLUE)
+    axes.set(xlim=(0, 1), xlabel="share of the explained minutes that it led", title="Which signals decide")
     axes.tick_params(labelsize=8)
     return _png(figure)
 
