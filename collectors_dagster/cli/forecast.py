@@ -166,6 +166,7 @@ def _grid_notes(name: str, grid: "Grid") -> list[str]:
         (grid.moved, f"rows between the steps of {grid.step:g} s: {{}}; each counts to the nearest"),
         (grid.merged, "rows that share a step with another: {}; their mean is taken"),
         (grid.empty, "steps without a row: {}; they are left open"),
+        (grid.absurd, "values beyond 1e100: {}; they count as missing"),
         (grid.older, "older rows than the newest 20,160 steps: {}; they are not used"),
     )
     return [prefix + words.format(count) for count, words in counted if count]
@@ -260,7 +261,8 @@ def _record(one: _Series) -> str:
     said = one.said
     if math.isnan(said.coverage[0]):
         return "no earlier forecast has come due often enough to say how good they are"
-    held = f"of earlier intervals {said.coverage[0]:.0%} (80 %) and {said.coverage[1]:.0%} (95 %) held"
+    kept = f"{said.coverage[0]:.0%} (80 %) and {said.coverage[1]:.0%} (95 %)"
+    held = f"confidence {said.confidence:.2f}; of earlier intervals {kept} held"
     if math.isnan(said.error_ratio):
         return held
     return f'{held}; their error was {said.error_ratio:.2f} of that of "as a season ago"'

@@ -18,7 +18,7 @@ from collectors_dagster.models import bundle
 from collectors_dagster.models.cells import CELL_MINUTES, DAY_CELLS, STEPS, cells_of
 from collectors_dagster.models.experts import Views
 from collectors_dagster.models.forest_expert import LEAST_PERIODS, ForestExpert, Ground, Trained
-from collectors_dagster.models.host_outlook import HostOutlook
+from collectors_dagster.models.host_outlook import HostOutlook, Trust
 from collectors_dagster.models.profile import state_of
 from collectors_dagster.records import ForecastPoint, ModelState, Window
 
@@ -94,17 +94,24 @@ class HostForecaster:
         list of ForecastPoint
             By signal, then by horizon. Signals never measured are left out.
         """
+        found = self._at(history, issued_at)
+        return found[0].points(self.host, issued_at, horizons_minutes, found[1]) if found else []
+
+    def trust(self, history: SignalFrame | None, issued_at: datetime) -> dict[str, Trust]:
+        """Return how far what :meth:`forecast` says to the same question can be trusted, by signal."""
+        found = self._at(history, issued_at)
+        return found[0].trust(found[1]) if found else {}
+
+    def _at(self, history: SignalFrame | None, issued_at: datetime) -> tuple[HostOutlook, int] | None:
+        """Return the outlook and its row at an instant; None where nothing was known by then."""
         whole, last = self._timeline(history), int(issued_at.timestamp() // 60)
         newest = whole.first + len(whole) - 1
         if not len(whole) or last < whole.first or last > newest + _MOST_SILENCE_MINUTES:
-            return []
+            return None
         if last % CELL_MINUTES and last < newest:  # within a cell: what comes later in it must not be known
             whole = Timeline(whole.first, whole.values[: last + 1 - whole.first])
         outlook = self._walk(whole.until(last))
-        if outlook is None:
-            return []
-        row = -(-last // CELL_MINUTES) - outlook.cells.first
-        return outlook.points(self.host, issued_at, horizons_minutes, row)
+        return (outlook, -(-last // CELL_MINUTES) - outlook.cells.first) if outlook is not None else None
 
     def _walk(self, timeline: Timeline) -> HostOutlook | None:
         if self._walked is None or not self._walked[0].equals(timeline):
@@ -185,6 +192,10 @@ class TenantForecaster:
     ) -> list[ForecastPoint]:
         """Forecast the host of `history`; see :meth:`HostForecaster.forecast`."""
         return self.forecaster(history.host).forecast(history, issued_at, horizons_minutes)
+
+    def trust(self, history: SignalFrame, issued_at: datetime) -> dict[str, Trust]:
+        """Return how far the forecasts of the host of `history` can be trusted; see :meth:`HostForecaster.trust`."""
+        return self.forecaster(history.host).trust(history, issued_at)
 
     def states(self) -> dict[str, ModelState]:
         """Return every host's state."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectors_dagster.frames import Floats
+from collectors_dagster.models.experts import MOST
 
 MOST_ROWS = 20_160
 """Steps that are remembered, the newest: a fortnight of minutes."""
@@ -43,6 +44,11 @@ class Grid:
     def seconds(self) -> Floats:
         """Instant of every row."""
         return self.newest + self.step * np.arange(1 - len(self.values), 1, dtype=np.float64)
+
+    @property
+    def absurd(self) -> int:
+        """How many values are too large to be reckoned with, and count as missing."""
+        return int((np.abs(self.values) > MOST).sum())
 
     def ahead(self, steps: int) -> Floats:
         """Instants of the next steps."""

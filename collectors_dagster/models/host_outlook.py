@@ -11,11 +11,28 @@ from collectors_dagster.frames import Floats
 from collectors_dagster.models.cells import CELL_MINUTES, DAY_CELLS, FORECAST_SIGNALS, STEPS, Cells, cells_of
 from collectors_dagster.models.conformal import LEVELS
 from collectors_dagster.models.forest_expert import ForestExpert
-from collectors_dagster.models.outlook import Outlook
+from collectors_dagster.models.outlook import Outlook, mean_of_known
 from collectors_dagster.models.signal_rules import RULES
 from collectors_dagster.records import ForecastPoint
 
 MAX_HORIZON_MINUTES = DAY_CELLS * CELL_MINUTES
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How far a signal's forecasts can be trusted.
+
+    Attributes
+    ----------
+    confidence : float
+        0 to 1, over the next day; see :meth:`collectors_dagster.models.outlook.Outlook.confidence`. NaN: nothing known.
+    held80, held95 : float
+        Share of last week's intervals that held, over all horizons; NaN if none came due.
+    """
+
+    confidence: float
+    held80: float
+    held95: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +69,18 @@ class HostOutlook:
             if np.isfinite(self.outlook.views.level[row, column])
             for point in self._points(host, column, issued_at, steps, row)
         ]
+
+    def trust(self, row: int = -1) -> dict[str, Trust]:
+        """Return how far the forecasts from a row can be trusted, by signal known there."""
+        held = self.outlook.coverage(row)
+        return {
+            signal: Trust(
+                self.outlook.confidence(column, self.outlook.fan(column, STEPS, row), row),
+                *(mean_of_known(one[column]) for one in held),
+            )
+            for column, signal in enumerate(FORECAST_SIGNALS)
+            if np.isfinite(self.outlook.views.level[row, column])
+        }
 
     def _points(
         self, host: str, column: int, issued_at: datetime, steps: Sequence[int], row: int

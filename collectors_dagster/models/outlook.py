@@ -160,3 +160,9 @@ class Outlook:
         judged = np.array(self.steps, dtype=np.float64)[seen]
         grown = np.sqrt(np.maximum(np.array(steps) / judged[-1], 1.0))
         return np.interp(steps, judged, low[seen]) * grown, np.interp(steps, judged, high[seen]) * grown
+
+
+def mean_of_known(values: Floats) -> float:
+    """Return the mean of what is known; NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -9,7 +9,7 @@ from collectors_dagster.frames import Floats
 from collectors_dagster.models.experts import EXPERTS, Views
 from collectors_dagster.models.forest_expert import LEAST_PERIODS, ForestExpert, Ground
 from collectors_dagster.models.grid import Grid
-from collectors_dagster.models.outlook import Fan, Outlook
+from collectors_dagster.models.outlook import Fan, Outlook, mean_of_known
 
 MOST_PERIODS = 7
 """Nothing is known of a season's future further ahead than seven of them."""
@@ -103,13 +103,8 @@ def _column(outlook: Outlook, signal: int, horizon: int) -> ColumnForecast:
     return ColumnForecast(
         fan=fan,
         state=np.where(np.isnan(fan.low[0]), 0, np.where(fan.observed, 2, 1)),
-        coverage=np.array([_mean(one) for one in coverage]),
-        error_ratio=_mean(ratio),
+        coverage=np.array([mean_of_known(one) for one in coverage]),
+        error_ratio=mean_of_known(ratio),
         confidence=outlook.confidence(signal, fan),
         silent=len(outlook) - 1 - int(known[-1]) if len(known) else len(outlook),
     )
-
-
-def _mean(values: Floats) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")

@@ -73,7 +73,8 @@ def test_what_was_mended_is_counted(tmp_path: Path, capsys: pytest.CaptureFixtur
     frame = hourly(100)
     text = frame.assign(timestamp=frame["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"), other="").astype(str)
     text.loc[10, "value"], text.loc[11, "value"] = "inf", ""
-    text.loc[20, "timestamp"] = text.loc[20, "timestamp"].replace(":00:00Z", ":07:00Z")
+    text.loc[12, "value"] = "1e300"
+    text.loc[20, "timestamp"] = "2026-01-01T20:07:00Z"
     text = pd.concat([text.drop(index=[30, 31]), text.iloc[[50]]])
     text.to_csv(tmp_path / "rough.csv", index=False)
     main_ok("forecast", str(tmp_path / "rough.csv"), "--json")
@@ -86,6 +87,7 @@ def test_what_was_mended_is_counted(tmp_path: Path, capsys: pytest.CaptureFixtur
         "between the steps of 3600 s: 1",
         "share a step with another: 1",
         "steps without a row: 2",
+        "beyond 1e100: 1",
     ):
         assert words in repairs
 

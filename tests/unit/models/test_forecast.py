@@ -161,3 +161,14 @@ def test_a_saved_forecaster_says_the_same(tmp_path: Path, minutes: int) -> None:
 
 def test_forecast_signals_are_signals() -> None:
     assert set(FORECAST_SIGNALS) <= set(SIGNALS)
+
+
+def test_trust_is_shown_with_what_was_observed() -> None:
+    frame = rhythmic(6 * DAY)
+    forecaster = HostForecaster.fit([frame], seed=0)
+    trust = forecaster.trust(None, instant(frame))["cpu_utilization_ratio"]
+    assert 0.5 < trust.confidence <= 1.0
+    assert abs(trust.held80 - 0.8) < 0.1
+    young = HostForecaster.fit([quiet_host(1)], seed=0).trust(None, instant(quiet_host(1)))["cpu_utilization_ratio"]
+    assert np.isnan([young.confidence, young.held80, young.held95]).all()
+    assert HostForecaster.untrained("new").trust(None, instant(frame)) == {}

@@ -23,7 +23,7 @@ def rhythm(rows: int, *, seed: int = 0) -> Floats:
 
 
 def grid(values: Floats, step: float = HOUR) -> Grid:
-    return gridded(step * np.arange(len(values)), values, step)
+    return gridded(step * np.arange(len(values), dtype=np.float64), values, step)
 
 
 def said(values: Floats) -> Outlook:
