@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from collectors_dagster.features.feature_set import VERSION
-from collectors_dagster.features.timeline import EMPTY, Timeline, joined
+from collectors_dagster.features.timeline import EMPTY, Timeline, joined, minutes_of
 from collectors_dagster.frames import SignalFrame
 from collectors_dagster.models import bundle
 from collectors_dagster.models.cells import CELL_MINUTES, DAY_CELLS, STEPS, cells_of
@@ -119,8 +119,17 @@ class HostForecaster:
         return self._walked[1]
 
     def _timeline(self, history: SignalFrame | None) -> Timeline:
-        stored = self._memory.frame(self.host)
-        return joined([one for one in (stored, history) if one is not None], days=MEMORY_DAYS + 1)
+        """Return what the training saw, incidents left out, and the history around it.
+
+        Inside the training's span the history is not looked at: the past of a host is then the same whichever days are
+        asked about, and is walked through once.
+        """
+        frames = [self._memory.frame(self.host)] if len(self._memory) else []
+        if history is not None:
+            minutes = minutes_of(history.ts)
+            outside = (minutes < self._memory.first) | (minutes >= self._memory.first + len(self._memory))
+            frames.append(replace(history, ts=history.ts[outside], values=history.values[outside]))
+        return joined(frames, days=MEMORY_DAYS + 1)
 
     def save(self, directory: Path) -> None:
         """Write the forecaster's files into `directory`."""
@@ -146,7 +155,7 @@ class HostForecaster:
 
 
 def _forest_from(words: Mapping[str, Any], arrays: Mapping[str, Any], directory: Path) -> ForestExpert | None:
-    if words["units"] is None:
+    if words.get("units") is None:  # none, or one of a version whose forests were of other steps
         return None
     forests = tuple(
         Trained(bundle.read_forest(directory / f"forest-{number}.skops"), float(unit)) if unit is not None else None

@@ -1,5 +1,6 @@
 """Forecasts use nothing of the future, say what they do not know, and their intervals hold."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -172,3 +173,22 @@ def test_trust_is_shown_with_what_was_observed() -> None:
     young = HostForecaster.fit([quiet_host(1)], seed=0).trust(None, instant(quiet_host(1)))["cpu_utilization_ratio"]
     assert np.isnan([young.confidence, young.held80, young.held95]).all()
     assert HostForecaster.untrained("new").trust(None, instant(frame)) == {}
+
+
+def test_the_days_of_a_training_are_walked_through_once() -> None:
+    """Whatever part of them is handed in as history."""
+    whole = rhythmic(4 * DAY)
+    forecaster = HostForecaster.fit([whole], seed=0)
+    first = forecaster.outlook(cut(whole, DAY, 2 * DAY))
+    forecaster.forecast(cut(whole, 0, 3 * DAY), instant(whole, 3 * DAY - 1))
+    assert forecaster.outlook(None) is first
+
+
+def test_a_model_of_before_serves_without_its_forest(tmp_path: Path) -> None:
+    frame = rhythmic(3 * DAY)
+    HostForecaster.fit([frame], seed=0).save(tmp_path / "one")
+    manifest = tmp_path / "one" / "bundle.json"
+    words = json.loads(manifest.read_text())
+    words["forests"] = [unit is not None for unit in words.pop("units")]
+    manifest.write_text(json.dumps(words))
+    assert HostForecaster.load(tmp_path / "one").forecast(None, instant(frame))
