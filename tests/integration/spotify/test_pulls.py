@@ -13,6 +13,8 @@ from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.spotify.runner import Ending
 from collectors_dagster.errors import CollectorsError
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.patterns import CircuitBreaker, failed_if_transient
+from collectors_dagster.patterns.breaker_policy import Phase, configured
 from collectors_dagster.sandbox import Fault, PlaylistChange, SandboxOptions, WorldOptions
 from collectors_dagster.strategies.spotify_datasets import DATASETS
 from tests.support.spotify import SpotifySandbox, running_spotify_sandbox
@@ -289,3 +291,22 @@ def test_an_entry_that_cannot_be_stored_is_counted_and_what_was_stored_is_not_ta
     assert outcome.pulled.detail["left_out"] >= 2
     assert any("could not be stored" in note for note in outcome.pulled.notes)
     assert before <= {row[key] for row in spotify_tables(database)[table]}
+
+
+def test_an_accounts_service_that_is_down_is_known_to_all_processes(listening: Listening) -> None:
+    """Each pull opens everything anew, as a process does; the circuit lies in shared state."""
+    name = f"spotify-accounts.{listening.sandbox.app.client_id}"
+    circuit = CircuitBreaker(
+        name,
+        configured(listening.settings.patterns.circuit_breaker),
+        classify=failed_if_transient,
+        clock=listening.clock,
+        store=listening.shared,
+    )
+    assert circuit.report().phase is Phase.CLOSED
+    listening.clock.move(7200)  # the token is old
+    listening.sandbox.fault(Fault("status", path="/api/token", status=503, times=None))
+    for _ in range(2):
+        with pytest.raises(CollectorsError):
+            listening.pull("profile")
+    assert circuit.report().phase is Phase.OPEN
