@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from pydantic import SecretStr
@@ -108,10 +109,14 @@ def test_incident_opens_without_any_model_server_and_sigterm_ends_it_quickly(
     start: Starter, store: Store, delivery_store: DeliveryStore
 ) -> None:
     store.tenants.sync([Tenant("acme", "Acme")])
-    scorer = start("one")
+    port = free_port()
+    scorer = start("one", COLLECTORS__PORTS__METRICS=str(port))
     scorer.wait_for("running", is_running)
     deliver_minutes(delivery_store, loaded_seconds=70)
     wait_until(lambda: bool(store.incidents.open("acme")), 20, "an incident")
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        [line] = [one for one in answer.read().decode().splitlines() if one.startswith("ml_anomaly_score{")]
+    assert line.startswith('ml_anomaly_score{tenant="acme"} 0.9')
     scorer.wait_for("said so", lambda status: bool(status["tenants"]["acme"]["open_incidents"]))
     said = subprocess.run(
         (*COMMAND, "status", "--json"), env=scorer.environment, capture_output=True, text=True, check=True, timeout=30
