@@ -1,5 +1,6 @@
 """Scoring: the scores of record with their incidents, the forecast, and the health of every host."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,10 +11,12 @@ from assets.advice import act_ahead, advice_text, checked_advice
 from assets.pictures import forecast_picture, health_picture, score_picture
 from assets.shown import Metadata, minute, span, table
 from assets.work import TenantDay
+from collectors_dagster.patterns.metrics import process_metrics
 from collectors_dagster.records import ForecastPoint, HealthReport, Incident, ModelState, ScoredMinute, Window
 
 if TYPE_CHECKING:
     from collectors_dagster.frames import SignalFrame
+    from collectors_dagster.models.host_outlook import Trust
     from collectors_dagster.records import Feedback
 
 HISTORY_DAYS = 7
@@ -67,17 +70,61 @@ def forecast_day(day: TenantDay) -> Metadata:
     store, recall, tenant = day.tools.store, day.tools.recall, day.tenant
     today = recall.day(tenant.id, day.window)
     if day.is_over and (said := _said_on(day, today)):
-        return {"note": dg.MetadataValue.text("Said while the day lasted; not changed."), **_shown(said, today)}
+        kept = dg.MetadataValue.text("Said while the day lasted; not changed.")
+        return {"note": kept, **_shown(said, today), **_accuracy(said, today)}
     forecaster, version = day.tools.champions.forecaster(tenant.id)
     issued_at = day.window.start if day.is_over else day.elapsed.end
     known = _known_hosts(recall.past(tenant.id, day.window, HISTORY_DAYS), today)
-    points = [point for frame in known for point in forecaster.forecast(frame, issued_at)]
+    points, trusted = [], []
+    for frame in known:
+        points += forecaster.forecast(frame, issued_at)
+        trusted += [(frame.host, signal, one) for signal, one in forecaster.trust(frame, issued_at).items()]
+    said = [] if day.is_over else _forecasts(day, [frame.host for frame in today], day.elapsed)
+    _report_accuracy([point for point in said if point.ts > issued_at - RECENT], today)
     store.forecasts.write(tenant.id, points, version)
     return {
         "model": dg.MetadataValue.text(version),
         "model_state": dg.MetadataValue.text(_states(forecaster.states())),
         **_shown(points, today),
+        "confidence": _confidence(trusted),
+        **_accuracy(said or points, today),
     }
+
+
+def _confidence(trusted: "Sequence[tuple[str, str, Trust]]") -> dg.MarkdownMetadataValue:
+    """Show each signal's confidence beside how last week's intervals held."""
+    rows = [
+        (host, signal, _known(one.confidence, ".2f"), _known(one.held80, ".0%"), _known(one.held95, ".0%"))
+        for host, signal, one in trusted
+    ]
+    columns = ("host", "signal", "confidence", "80 % held", "95 % held")
+    return table(columns, rows, empty="Nothing can be said yet: no minute of these hosts is known.")
+
+
+def _known(value: float, form: str) -> str:
+    return "not known yet" if math.isnan(value) else format(value, form)
+
+
+def _report_accuracy(due: Sequence[ForecastPoint], today: "Sequence[SignalFrame]") -> None:
+    """Count for Prometheus how the forecasts did that came due within the last hour."""
+    from collectors_dagster.monitoring.forecast_accuracy import judge_forecasts
+
+    for one in judge_forecasts(due, today):
+        process_metrics().observe("ml_prediction_accuracy", one.signal, value=one.accuracy)
+
+
+def _accuracy(said: Sequence[ForecastPoint], today: "Sequence[SignalFrame]") -> Metadata:
+    """Show how the day's forecasts did whose instants have come, beside what their intervals promise."""
+    from collectors_dagster.monitoring.forecast_accuracy import judge_forecasts
+
+    judged = judge_forecasts(said, today)
+    rows = [(one.signal, one.due, f"{one.accuracy:.2f}", f"{one.held80:.0%}", f"{one.held95:.0%}") for one in judged]
+    columns = ("signal", "came due", "accuracy", "80 % held", "95 % held")
+    shown = table(columns, rows, empty="No forecast for this day has come due yet.")
+    if not judged:
+        return {"accuracy": shown}
+    mean = sum(one.accuracy * one.due for one in judged) / sum(one.due for one in judged)
+    return {"accuracy": shown, "ml_prediction_accuracy": dg.MetadataValue.float(round(mean, 4))}
 
 
 def _said_on(day: TenantDay, today: "Sequence[SignalFrame]") -> list[ForecastPoint]:

@@ -39,6 +39,7 @@ ENTRIES = {
     "spotify": Entry("collectors_dagster.cli.spotify", "Connect users' Spotify accounts, and look after them."),
     "demo": Entry("collectors_dagster.cli.demo", "A synthetic tenant with planted incidents."),
     "detect": Entry("collectors_dagster.cli.detect", "Score a CSV or Parquet file of your own.", is_group=False),
+    "forecast": Entry("collectors_dagster.cli.forecast", "Forecast a CSV or Parquet file of your own.", is_group=False),
     "sandbox": Entry("collectors_dagster.cli.sandbox", "A local Spotify with invented data."),
     "run": Entry("collectors_dagster.cli.run", "Run the pipeline by hand."),
 }

@@ -8,16 +8,16 @@ import numpy as np
 
 from collectors_dagster.features.timeline import DAY_MINUTES
 from collectors_dagster.frames import Floats, SignalFrame, Times
-from collectors_dagster.models.cells import DAY_CELLS
-from collectors_dagster.models.forest_expert import STEPS
+from collectors_dagster.models.cells import STEPS
 from collectors_dagster.models.host_detector import HostDetector
+from collectors_dagster.models.host_outlook import HostOutlook
 from collectors_dagster.models.injection import FAULTS, Injected, inject
-from collectors_dagster.models.outlook import Outlook
 from collectors_dagster.records import ScoredMinute
 
 EPISODE_GAP_MINUTES = 5
 TIMES_PER_FAULT = 3
 _LATE_ROWS = 2
+_LEAST_RATIO = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,40 +156,28 @@ HORIZON_NAMES: dict[int, str] = {1: "10min", 6: "1h", 36: "6h", 144: "1d"}
 """Cells ahead that are reported."""
 
 
-def forecaster_metrics(outlooks: Sequence[Outlook]) -> dict[str, float]:
+def forecaster_metrics(outlooks: Sequence[HostOutlook]) -> dict[str, float]:
     """Return accuracy and observed coverage of what the mixture said in time over the last week.
 
     ``mae_vs_yesterday_<horizon>`` is a geometric mean over signals of mean absolute errors, relative to "as yesterday".
     Horizons and comparisons that were never observed are missing.
     """
-    ratios: dict[str, list[float]] = {name: [] for name in HORIZON_NAMES.values()}
-    coverage: dict[str, list[float]] = {"coverage80": [], "coverage95": []}
-    for outlook in outlooks:
-        coverage["coverage80"] += _known(outlook.interval.coverage[0])
-        coverage["coverage95"] += _known(outlook.interval.coverage[1])
-        values, miss = outlook.cells.values, outlook.backtest.miss
-        for step, name in HORIZON_NAMES.items():
-            ratios[name] += _ratios(values, miss[:, :, STEPS.index(step)])
+    ratios = {name: [float(one) for two in outlooks for one in _known_ratios(two, step)] for step, name in _named()}
+    seen = [one.outlook.coverage() for one in outlooks]
     metrics = {"hosts": float(len(outlooks))}
     metrics |= {f"mae_vs_yesterday_{k}": float(np.exp(np.mean(np.log(v)))) for k, v in ratios.items() if v}
-    metrics |= {name: float(np.mean(shares)) for name, shares in coverage.items() if shares}
+    for level, name in enumerate(("coverage80", "coverage95")):
+        shares = np.concatenate([one[level].ravel() for one in seen]) if seen else np.empty(0)
+        if np.isfinite(shares).any():
+            metrics[name] = float(np.nanmean(shares))
     return metrics
 
 
-def _known(values: Floats) -> list[float]:
-    return [float(one) for one in values.ravel() if np.isfinite(one)]
+def _named() -> list[tuple[int, str]]:
+    return [(STEPS.index(step), name) for step, name in HORIZON_NAMES.items()]
 
 
-def _ratios(values: Floats, miss: Floats) -> list[float]:
-    """Return the mixture's error over that of "as yesterday" per signal, over the last week."""
-    naive = np.full(values.shape, np.nan)
-    naive[DAY_CELLS:] = values[DAY_CELLS:] - values[:-DAY_CELLS]
-    both = np.isfinite(naive) & np.isfinite(miss)
-    both[: max(len(values) - 7 * DAY_CELLS, 0)] = False
-    ratios = []
-    for signal in range(values.shape[1]):
-        rows = both[:, signal]
-        yesterday = np.abs(naive[rows, signal]).mean() if rows.any() else 0.0
-        if yesterday > 0:
-            ratios.append(max(float(np.abs(miss[rows, signal]).mean() / yesterday), 1e-3))
-    return ratios
+def _known_ratios(one: HostOutlook, step: int) -> Floats:
+    """Return each signal's error over that of "as yesterday"; a thousandth where it is less."""
+    ratio = one.outlook.error_ratio()[:, step]
+    return np.maximum(ratio[np.isfinite(ratio)], _LEAST_RATIO)

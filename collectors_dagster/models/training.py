@@ -25,7 +25,7 @@ from collectors_dagster.models.evaluation import (
 )
 from collectors_dagster.models.forecast import TenantForecaster
 from collectors_dagster.models.gates import LEAST_STATE
-from collectors_dagster.models.outlook import MAX_HORIZON_MINUTES, Outlook
+from collectors_dagster.models.host_outlook import MAX_HORIZON_MINUTES, HostOutlook
 from collectors_dagster.records import ModelPackage, ModelState, TrainingData, Window
 
 Frames = Mapping[str, Sequence[SignalFrame]]
@@ -114,7 +114,7 @@ def train_forecaster(tenant_id: str, frames: Frames, *, seed: int, mask: Masks |
     """Fit and judge a tenant's forecaster; arguments as for :func:`train_detector`."""
     histories = _histories(frames)
     model = TenantForecaster.fit(frames, seed=seed, mask=mask)
-    outlooks = {host: one for host in histories if (one := model.forecaster(host).outlook(None)) is not None}
+    outlooks = {host: one for host in histories if (one := model.forecaster(host).outlook()) is not None}
     metrics = forecaster_metrics(list(outlooks.values()))
     example, data = _example(histories), _data(tenant_id, histories)
     package = ModelPackage(
@@ -132,7 +132,7 @@ def train_forecaster(tenant_id: str, frames: Frames, *, seed: int, mask: Masks |
     return TrainedForecaster(model, package)
 
 
-def _forecast_plots(histories: Mapping[str, Timeline], outlooks: Mapping[str, Outlook]) -> dict[str, bytes]:
+def _forecast_plots(histories: Mapping[str, Timeline], outlooks: Mapping[str, HostOutlook]) -> dict[str, bytes]:
     """Draw the first host's first signal that can be forecast; nothing where none can."""
     if not outlooks:
         return {}

@@ -126,6 +126,12 @@ FAMILIES: Mapping[str, Family] = {
             ("kind",),
             "Duration of trainings, evaluation included, by kind of model: anomaly, forecast.",
         ),
+        Family(
+            "ml_prediction_accuracy",
+            "summary",
+            ("signal",),
+            "Accuracy of forecasts that came due, by signal: 1 minus their error over what came, 0 to 1.",
+        ),
     )
 }
 """Every metric there is, by name; a metric's name is a promise."""
