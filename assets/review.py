@@ -46,7 +46,7 @@ def _feedback(day: TenantDay, champion: "ChampionModel") -> Metadata:
 
 
 def _trial(day: TenantDay, champion: "ChampionModel", challenger: "ChampionModel | None") -> Metadata:
-    if challenger is None:
+    if challenger is None or challenger.version == champion.version:  # a person promoted it a moment ago
         return _note("Nothing challenges the champion.")
     figures = _figures(day, champion, challenger)
     if figures is None:

@@ -80,6 +80,10 @@ class Registry:
         """Point an alias at a version, in the same way."""
         _once().call(self._aliases.set, name, alias, version)
 
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Take an alias away, in the same way."""
+        _once().call(self._aliases.remove, name, alias)
+
     @cached_property
     def _aliases(self) -> "ModelAliases":
         from collectors_dagster.integrations.model_aliases import ModelAliases

@@ -1,12 +1,13 @@
 """A champion that is another one: noticed within a minute, and told where people look."""
 
 import json
+from collections.abc import Mapping
 
 import dagster as dg
 import structlog
 
 from collectors_dagster.errors import IntegrationError
-from collectors_dagster.monitoring.alias_moves import PREVIOUS, Move, moves
+from collectors_dagster.monitoring.alias_moves import CHALLENGER, PREVIOUS, Move, moves
 from resources.deployment import Deployment
 from resources.registry import Registry
 
@@ -35,8 +36,8 @@ def champion_sensor(
     found, now = moves(seen, aliases, [tenant.id for tenant in deployment.directory().tenants])
     for move in found:
         _log.warning("champion moved", tenant=move.tenant_id, model=move.name, before=move.before, after=move.after)
-        if move.by_person and move.before and move.after:
-            _keep_way_back(registry, move)
+        if move.by_person and move.after:
+            _finish(registry, move, aliases[move.name])
     return dg.SensorResult(
         cursor=json.dumps(now, sort_keys=True),
         asset_events=[_observation(move, deployment) for move in found],
@@ -44,12 +45,18 @@ def champion_sensor(
     )
 
 
-def _keep_way_back(registry: Registry, move: Move) -> None:
-    """Point ``previous`` at what served before, as a promotion by the platform does: one move leads back."""
+def _finish(registry: Registry, move: Move, aliases: Mapping[str, str]) -> None:
+    """Do what a promotion by the platform does beside moving the champion.
+
+    ``previous`` points at what served before, so that one move leads back, and what serves challenges nobody.
+    """
     try:
-        registry.set_alias(move.name, PREVIOUS, str(move.before))
+        if move.before:
+            registry.set_alias(move.name, PREVIOUS, move.before)
+        if aliases.get(CHALLENGER) == move.after:
+            registry.remove_alias(move.name, CHALLENGER)
     except IntegrationError as error:  # the version was deleted, or MLflow is away again: the move counts all the same
-        _log.warning("previous not kept", tenant=move.tenant_id, model=move.name, reason=str(error))
+        _log.warning("aliases not kept", tenant=move.tenant_id, model=move.name, reason=str(error))
 
 
 def _observation(move: Move, deployment: Deployment) -> dg.AssetObservation:

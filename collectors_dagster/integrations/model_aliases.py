@@ -76,8 +76,15 @@ class ModelAliases:
         body = json.dumps({"name": name, "alias": alias, "version": version}).encode()
         self._asked(f"{self._base}/alias", f"setting {alias} of {name}", body)
 
-    def _asked(self, url: str, operation: str, body: bytes | None = None) -> dict[str, Any]:
-        request = urllib.request.Request(url, body, self._headers)  # noqa: S310  # the settings allow http(s) only
+    def remove(self, name: str, alias: str) -> None:
+        """Take an alias away; there need not be one."""
+        body = json.dumps({"name": name, "alias": alias}).encode()
+        self._asked(f"{self._base}/alias", f"removing {alias} of {name}", body, "DELETE")
+
+    def _asked(self, url: str, operation: str, body: bytes | None = None, method: str | None = None) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310  # the settings allow http(s) only
+            url, body, self._headers, method=method
+        )
         try:
             with self._opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
                 content = json.loads(answer.read(_MOST_BYTES) or b"{}")

@@ -36,8 +36,8 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
 STATUS = "validation_status"
-"""Version tag: ``champion``, ``pending`` (it waits), ``superseded`` (by a newer one that waits), ``rejected``,
-``untried`` (another one was on trial when it came)."""
+"""Version tag: ``champion``, ``previous``, ``pending`` (it waits), ``superseded`` (by a newer one that waits),
+``rejected``, ``untried`` (another one was on trial when it came)."""
 REJECTED = "rejected"
 """Version tag, too: the reasons."""
 PENDING = "pending"
@@ -410,6 +410,7 @@ class ModelRegistry:
     def _let_serve(self, name: str, version: str, serving: ModelVersion | None) -> None:
         if serving is not None and str(serving.version) != version:
             self._client.set_registered_model_alias(name, PREVIOUS, serving.version)
+            self._client.set_model_version_tag(name, serving.version, STATUS, PREVIOUS)
         self._client.set_registered_model_alias(name, CHAMPION, version)
         if serving is not None:
             self._client.delete_registered_model_alias(name, CHALLENGER)  # what challenged the old champion
