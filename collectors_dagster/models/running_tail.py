@@ -10,7 +10,7 @@ from math import inf, log10
 
 from collectors_dagster.models.sorted_memory import CAPACITY, SortedMemory
 
-BODY = 0.9
+BODY = 0.95
 SHAPE = 0.3
 MOST = 12.0
 """Largest surprise: nobody has seen enough to say more."""

@@ -195,9 +195,10 @@ class _Host:
             self._learned[done:upto] = ~alarmed
 
     def _explained(self, model: WindowedResidual, row: int) -> tuple[Cause, ...]:
-        deviation = np.clip(np.nan_to_num(model.deviations(self._values[row])), -CAP, CAP)
+        deviation = np.nan_to_num(model.deviations(self._values[row]))
         order = np.argsort(-np.abs(deviation), kind="stable")[:MOST_NAMED]
+        capped = np.clip(deviation, -CAP, CAP)
         return tuple(
-            Cause(int(one), float(self._values[row, one]), float(model.centre[one]), float(deviation[one]))
+            Cause(int(one), float(self._values[row, one]), float(model.centre[one]), float(capped[one]))
             for one in order
         )

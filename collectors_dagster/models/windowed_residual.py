@@ -1,8 +1,9 @@
 """How far a host's metrics are from moving together as they do: the residual of a principal component analysis.
 
-Each row is seen with means and standard deviations over the last few rows. What the components of the training rows
-do not explain is the row's residual: its energy says how strange, and an Isolation Forest on its parts says whether the
-mixture is odd although the sum is not.
+Each metric is measured in its own standard deviations, in full as far as three and by their logarithm beyond: one
+metric that leaps must not drown all others. Each row is seen with means and standard deviations over the last few
+rows. What the components of the training rows do not explain is the row's residual: its energy says how strange, and an
+Isolation Forest on its parts says whether the mixture is odd although the sum is not.
 """
 
 from dataclasses import dataclass
@@ -15,11 +16,15 @@ from collectors_dagster.frames import Floats
 
 EXPLAINED = 0.9
 """Share of the variance that components are taken for."""
-FLOOR = 1e-2
+FLOOR = 0.05
 """Least standard deviation, as a part of the metric's range: what hardly moves must not be loud when it does."""
+LINEAR = 3.0
+"""Standard deviations that count in full; beyond, their logarithm."""
 SEEN_FLOOR = 0.5
 """Least standard deviation of what is seen of a row, in standard deviations of the metric."""
 TREES, SAMPLES = 100, 256
+USUAL_ROWS = 5000
+"""Training rows, evenly spread, that say what the two answers usually are."""
 SCALES: tuple[tuple[int, ...], ...] = ((5, 30), (3, 10, 60))
 """Rows of the windows, of two views whose answers are added."""
 CONTEXT_ROWS = max(max(scales) for scales in SCALES)
@@ -54,7 +59,8 @@ class View:
         forest = IsolationForest(
             n_estimators=TREES, max_samples=min(SAMPLES, len(parts)), random_state=seed, n_jobs=1
         ).fit(parts)
-        answers = (np.log1p(squares.sum(axis=1) / energy), -forest.score_samples(parts))
+        some = np.linspace(0, len(parts) - 1, min(USUAL_ROWS, len(parts))).astype(np.int64)
+        answers = (np.log1p(squares.sum(axis=1) / energy), -forest.score_samples(parts[some]))
         usual = [float(np.median(answer)) for answer in answers]
         spread = [
             max(float(np.quantile(answer, 0.99)) - middle, 1e-6) for answer, middle in zip(answers, usual, strict=True)
@@ -131,5 +137,5 @@ def _trailing(values: Floats, rows: int) -> tuple[Floats, Floats]:
 
 
 def _standardised(values: Floats, centre: Floats, scale: Floats) -> Floats:
-    """Return standard deviations from the mean; what is unknown counts as usual."""
-    return np.nan_to_num((values - centre) / scale, nan=0.0)
+    """Return compressed standard deviations from the mean; what is unknown counts as usual."""
+    return LINEAR * np.arcsinh(np.nan_to_num((values - centre) / scale, nan=0.0) / LINEAR)
