@@ -35,12 +35,13 @@ class TenantDetector:
         *,
         seed: int,
         mask: Mapping[str, Sequence[Window]] | None = None,
+        normal: Mapping[str, Sequence[Window]] | None = None,
     ) -> "TenantDetector":
-        """Learn every host from its frames; `mask` holds the windows of its incidents by host."""
-        windows = mask or {}
+        """Learn every host from its frames; `mask` and `normal` by host, as :meth:`HostDetector.fit` takes them."""
+        windows, told = mask or {}, normal or {}
         return cls(
             {
-                host: HostDetector.fit(list(own), seed=seed, mask=windows.get(host, ()))
+                host: HostDetector.fit(list(own), seed=seed, mask=windows.get(host, ()), normal=told.get(host, ()))
                 for host, own in sorted(frames.items())
                 if own
             }
