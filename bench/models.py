@@ -234,7 +234,11 @@ def _host_figures(scorer: ModuleType, hosts: Sequence[Host], name: str) -> dict[
             else PEERS[name]().fit(host.train)
         )
         fitted = process_time()
-        strange = model.strangeness(context, CONTEXT_ROWS) if name == OURS else model.score(context)[CONTEXT_ROWS:]
+        strange = (
+            model.strangeness(context, slice(CONTEXT_ROWS, None))
+            if name == OURS
+            else model.score(context)[CONTEXT_ROWS:]
+        )
         costs.append(1e6 * (process_time() - fitted) / host.test.size)
         fits.append(fitted - began)
         window = scorer.period(host.test[:, 0])

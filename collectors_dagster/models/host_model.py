@@ -24,6 +24,8 @@ or two a day. By the minute it would be fourteen."""
 LEVEL_SPAN_MINUTES = 60.0
 """The same for minutes of a host with known days whose own time of day is not known: against the typical level, a busy
 hour stands out as a whole."""
+CALIBRATION_ROWS = 4000
+"""Rows of the history, evenly spread, that say how rare it is that signals move as they do not."""
 JOINT_EFFECT = 2.5
 """Sum of the signals' met effects (each at most 1) from which it is asked how they move together: several do."""
 
@@ -97,11 +99,13 @@ class HostModel:
         deviations = profile.deviations(memory.values, expected)
         judgeable: Bools = np.asarray(np.isfinite(deviations).any(axis=1))
         together = WindowedResidual.fit(deviations, judgeable if judgeable.any() else memory.measured, seed=seed)
-        strange = np.where(judgeable, together.strangeness(deviations, 0), np.nan)
         decades = 1.0 if seasonal else 0.0
-        together_tail = TailModel.fit(strange, resolution=0.01, decades=decades)
+        spread = np.flatnonzero(judgeable)[:: max(int(judgeable.sum()) // CALIBRATION_ROWS, 1)]
+        together_tail = TailModel.fit(together.strangeness(deviations, spread), resolution=0.01, decades=decades)
         met = effect(memory.values, expected.normal, seasonal=expected.seasonal)
-        joint = np.where(_several(met), together_tail.surprise(strange), 0.0)
+        several = np.flatnonzero(_several(met) & judgeable)
+        joint = np.zeros(len(memory))
+        joint[several] = together_tail.surprise(together.strangeness(deviations, several))
         combined = _measured_only(np.maximum(_material(surprise, met).max(axis=1), joint), memory)
         judged = np.asarray(expected.seasonal.any(axis=1) | (not seasonal))
         host_tail = TailModel.fit(_comparable(combined, judged), resolution=0.1, decades=decades + 1.0)
@@ -154,7 +158,7 @@ class HostModel:
         needed = np.unique(np.concatenate(spans))
         deviations = self.profile.deviations(context[needed], self.profile.expectation(context, needed))
         found = [  # one by one: a row's score must not depend, not even in its last digit, on those asked beside it
-            self.together.strangeness(deviations[np.searchsorted(needed, span)], len(span) - 1)[0] for span in spans
+            self.together.strangeness(deviations[np.searchsorted(needed, span)], slice(-1, None))[0] for span in spans
         ]
         joint[several] = self.together_tail.surprise(np.array(found))
         return joint

@@ -172,13 +172,13 @@ class _Host:
         keep = self._known[first:done] & self._learned[first:done]
         model = WindowedResidual.fit(self._values[first:done], keep, seed=SEED)
         self._tail = RunningTail()
-        for strangeness in model.strangeness(self._values[first:done], 0)[keep].tolist():
+        for strangeness in model.strangeness(self._values[first:done], np.flatnonzero(keep)).tolist():
             self._tail.add(strangeness)
         return model
 
     def _continue(self, model: WindowedResidual, done: int, upto: int) -> None:
         first = max(done - CONTEXT_ROWS, 0)
-        strangeness = model.strangeness(self._values[first:upto], done - first)
+        strangeness = model.strangeness(self._values[first:upto], slice(done - first, None))
         for row, value in enumerate(strangeness.tolist(), start=done):
             if not self._known[row]:
                 continue

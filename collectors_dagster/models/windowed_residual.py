@@ -26,7 +26,9 @@ LINEAR = 3.0
 SEEN_FLOOR = 0.5
 """Least standard deviation of what is seen of a row, in standard deviations of the metric."""
 USUAL_ROWS = 5000
-"""Training rows, evenly spread, that say what the two answers usually are."""
+"""Training rows, evenly spread, that the forest samples and that say what the two answers usually are."""
+
+Rows = slice | NDArray[np.int64]
 SCALES: tuple[tuple[int, ...], ...] = ((5, 30), (3, 10, 60))
 """Rows of the windows, of two views whose answers are added."""
 CONTEXT_ROWS = max(max(scales) for scales in SCALES)
@@ -58,8 +60,8 @@ class View:
         squares = (centred - centred @ components @ components.T) ** 2
         energy = max(float(squares.sum(axis=1).mean()), 1e-12)
         parts = np.log1p(squares)
-        forest = IsolationTrees.fit(parts, seed=seed)
         some = np.linspace(0, len(parts) - 1, min(USUAL_ROWS, len(parts))).astype(np.int64)
+        forest = IsolationTrees.fit(parts[some], seed=seed)
         answers = (np.log1p(squares.sum(axis=1) / energy), forest.strangeness(parts[some]))
         usual = [float(np.median(answer)) for answer in answers]
         spread = [
@@ -67,9 +69,9 @@ class View:
         ]
         return cls(windows, centre, scale, components, energy, forest, (usual[0], usual[1]), (spread[0], spread[1]))
 
-    def strangeness(self, standard: Floats, first: int) -> Floats:
-        """Return how strange the rows from `first` on are; those before are their context."""
-        centred = (seen_with(standard, self.windows)[first:] - self.centre) / self.scale
+    def strangeness(self, standard: Floats, rows: Rows) -> Floats:
+        """Return how strange some rows are; those before are their context."""
+        centred = (seen_with(standard, self.windows)[rows] - self.centre) / self.scale
         squares = (centred - centred @ self.components @ self.components.T) ** 2
         loud = np.log1p(squares.sum(axis=1) / self.energy)
         odd = self.forest.strangeness(np.log1p(squares))
@@ -127,10 +129,10 @@ class WindowedResidual:
         standard = _standardised(values, centre, scale)
         return cls(centre, scale, tuple(View.fit(standard, windows, keep, seed) for windows in SCALES))
 
-    def strangeness(self, values: Floats, first: int) -> Floats:
-        """Return how strange the rows from `first` on are; larger is stranger."""
+    def strangeness(self, values: Floats, rows: Rows = slice(None)) -> Floats:
+        """Return how strange some rows of `values` are, larger is stranger; those before them are their context."""
         standard = _standardised(values, self.centre, self.scale)
-        return np.asarray(sum(view.strangeness(standard, first) for view in self.views))
+        return np.asarray(sum(view.strangeness(standard, rows) for view in self.views))
 
     def deviations(self, values: Floats) -> Floats:
         """Return each metric's distance from its mean in standard deviations."""

@@ -42,7 +42,7 @@ every_detector = pytest.mark.parametrize("detector", DETECTORS, ids=lambda detec
 def table(columns: int, rows: int = ROWS, seed: int = 0) -> tuple[Floats, Floats]:
     random = np.random.default_rng(seed)
     load = 50 + 20 * np.sin(np.arange(rows) / 288 * 2 * np.pi)[:, None] + random.normal(0, 1, (rows, 1))
-    return np.arange(rows) * STEP, load * np.arange(1, columns + 1) + random.normal(0, 1, (rows, columns))
+    return np.arange(float(rows)) * STEP, load * np.arange(1, columns + 1) + random.normal(0, 1, (rows, columns))
 
 
 @every_detector
