@@ -1,6 +1,6 @@
-"""A tenant's day from collection to health, in one step.
+"""A tenant's day from collection to health and review, in one step.
 
-One step for seven assets, because a run costs seconds and a step that serves fifty tenants costs them once; and
+One step for eight assets, because a run costs seconds and a step that serves fifty tenants costs them once; and
 because a tenant that fails must not stop the others. Any subset can be launched. The models stand between
 ``feature_table`` and ``anomaly_scores`` in the graph, though they are trained by runs of their own: a day is scored
 with the champion there is.
@@ -13,10 +13,12 @@ import dagster as dg
 from assets.aggregates import daily_metrics, hourly_metrics
 from assets.batch import Event, serve_batch
 from assets.catalog import declared
+from assets.champions import Champions
 from assets.collection import seal_collection
 from assets.features import feature_rows
 from assets.partitions import TENANT_DAY
 from assets.recall import Recall
+from assets.review import review_models
 from assets.scoring import forecast_day, judge_health, score_day
 from assets.work import TenantDay, Tools
 from collectors_dagster.integrations.timescale import Store
@@ -32,6 +34,7 @@ STAGES = {
     "anomaly_scores": score_day,
     "load_forecast": forecast_day,
     "health_report": judge_health,
+    "model_review": review_models,
 }
 
 SPECS = [
@@ -93,6 +96,15 @@ SPECS = [
         deps=["anomaly_scores", "load_forecast"],
         kinds={"postgres"},
     ),
+    declared(
+        "model_review",
+        TENANT_DAY,
+        group="models",
+        description="The challenger beside the champion on a day that neither has seen: alerts, planted faults found, "
+        "and how far the scores differ. After its shadow days it is promoted or rejected, as the settings say.",
+        deps=["anomaly_scores", "anomaly_model"],
+        kinds={"mlflow", "scikitlearn"},
+    ),
 ]
 
 
@@ -109,7 +121,7 @@ def tenant_day_chain(
     deployment: dg.ResourceParam[Deployment],
 ) -> Iterator[Event]:
     """Serve every tenant and day of the run."""
-    tools = Tools(store, registry, deployment, Recall(store), context.run.run_id)
+    tools = Tools(store, registry, deployment, Recall(store), Champions(registry), context.run.run_id)
     yield from serve_batch(context, STAGES, lambda key: _work(tools, key), deployment)
 
 

@@ -20,6 +20,8 @@ DEAD = timedelta(minutes=30)
 LEAST_COMPLETENESS = 0.95
 LEAST_MINUTES = 30
 """Fewer minutes or points than this say nothing about a distribution."""
+LEAST_MINUTES_OF_A_SPREAD = 720
+"""A spread over the scale needs more: half a day."""
 MOST_ANOMALOUS = 0.05
 LEAST_AGREEMENT = 0.95
 LEAST_COVERAGE_95 = 0.85
@@ -141,6 +143,27 @@ def agrees_with_stream(store: Store, deployment: Deployment, tenant: Tenant) -> 
     return Verdict(alike >= LEAST_AGREEMENT, f"{100 * alike:.1f} % of {len(pairs)} minutes alike")
 
 
+@_check(
+    "anomaly_scores", "On no host are the last day's scores spread otherwise than in the week before (index < 0.2)."
+)
+def steady(store: Store, deployment: Deployment, tenant: Tenant) -> Verdict:
+    """Judge drift by the population stability index: what is normal has moved, or the model has."""
+    from collectors_dagster.models.drift import STABLE_BELOW, stability_of_counts
+
+    day = _last_day(deployment)
+    week = Window(day.start - timedelta(days=7), day.start)
+    before = store.scores.spread(tenant.id, "batch", week)
+    indices = {
+        host: stability_of_counts(before[host], counts)
+        for host, counts in store.scores.spread(tenant.id, "batch", day).items()
+        if host in before and min(sum(before[host]), sum(counts)) >= LEAST_MINUTES_OF_A_SPREAD
+    }
+    if not indices:
+        return Verdict(None, NOT_JUDGED)
+    said = ", ".join(f"{host}: {index:.2f}" for host, index in sorted(indices.items()))
+    return Verdict(max(indices.values()) < STABLE_BELOW, said)
+
+
 @_check("load_forecast", "Of the values forecast for the last day, at least 85 % lie in their 95 % interval.")
 def covers(store: Store, deployment: Deployment, tenant: Tenant) -> Verdict:
     """Judge the promised intervals by what was measured."""
@@ -175,7 +198,10 @@ def up_to_date(store: Store, deployment: Deployment, tenant: Tenant) -> Verdict:
     return Verdict(not old, f"without a report: {', '.join(old)}" if old else f"{len(live)} hosts")
 
 
-CHECKS = [fresh, complete, storable, adds_up, well_formed, plausible, agrees_with_stream, covers, up_to_date]
+CHECKS = [
+    *(fresh, complete, storable, adds_up, well_formed),
+    *(plausible, agrees_with_stream, steady, covers, up_to_date),
+]
 
 
 def _last_day(deployment: Deployment) -> Window:

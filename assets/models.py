@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets.batch import Event, serve_batch
 from assets.catalog import declared
+from assets.champions import Champions
 from assets.partitions import TENANTS
 from assets.recall import Recall
 from assets.training import train_anomaly_model, train_forecast_model
@@ -50,7 +51,7 @@ def tenant_models(
     deployment: dg.ResourceParam[Deployment],
 ) -> Iterator[Event]:
     """Train for every tenant of the run."""
-    tools = Tools(store, registry, deployment, Recall(store), context.run.run_id)
+    tools = Tools(store, registry, deployment, Recall(store), Champions(registry), context.run.run_id)
     clock = deployment.clock
 
     def work(tenant_id: str) -> TenantWork:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from assets.batch import Event, serve_batch
 from assets.catalog import OWNERS, declared
+from assets.champions import Champions
 from assets.partitions import TENANTS
 from assets.recall import Recall
 from assets.shown import Metadata, minute, table
@@ -72,7 +73,7 @@ def tenant_retention(
     deployment: dg.ResourceParam[Deployment],
 ) -> Iterator[Event]:
     """Apply the retention of every tenant of the run."""
-    tools = Tools(store, registry, deployment, Recall(store), context.run.run_id)
+    tools = Tools(store, registry, deployment, Recall(store), Champions(registry), context.run.run_id)
     clock = deployment.clock
 
     def work(tenant_id: str) -> TenantWork:

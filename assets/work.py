@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from assets.champions import Champions
 from assets.recall import Recall
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.records import Window
@@ -19,6 +20,7 @@ class Tools:
     registry: Registry
     deployment: Deployment
     recall: Recall
+    champions: Champions
     run_id: str
 
 

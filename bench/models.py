@@ -8,7 +8,6 @@ halves of the files: of two settings whose spreads overlap neither is better. Th
 """
 
 import argparse
-import importlib
 import importlib.util
 import json
 import sys
@@ -23,6 +22,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from bench import models_forecast
 from bench.models_peers import PEERS, over_series
 from bench.report import Goal, Report, main_with_options
 from collectors_dagster.frames import Floats
@@ -66,9 +66,8 @@ def _measured(options: argparse.Namespace) -> Report:
             goals += found
             detail |= said
     if options.part in {"all", "forecast"}:
-        theirs = importlib.import_module("bench.models_forecast").measure(data)
-        goals += [Goal(one["name"], one["value"], one["limit"], one["better"]) for one in theirs["goals"]]
-        detail["forecast"] = theirs["detail"]
+        found, detail["forecast"] = models_forecast.measured(data)
+        goals += found
     return Report("models", tuple(goals), detail)
 
 

@@ -114,7 +114,8 @@ def series_for_many_names() -> int:
     from collectors_dagster.monitoring.resilience_metrics import ResilienceCollector
 
     metrics = Metrics()
-    store = ReportingStore(MemoryStore(CLOCK, capacity=2 * KEYS), metrics, clock=CLOCK)
+    memory = MemoryStore(CLOCK, capacity=2 * KEYS)
+    store = ReportingStore(memory, metrics, clock=CLOCK)
     for number in range(KEYS):
         name = f"key-{number}"
         observer = ServiceObserver(name, metrics)
@@ -128,7 +129,7 @@ def series_for_many_names() -> int:
         observer.repeated(0.5)
     store.finish()
     registry = CollectorRegistry()
-    registry.register(ResilienceCollector(lambda: Looking(store).look()))
+    registry.register(ResilienceCollector(lambda: Looking(memory).look()))
     return sum(not line.startswith("#") for line in generate_latest(registry).decode().splitlines())
 
 

@@ -20,6 +20,7 @@ from resources.shared_state import shared_state_resource
 from resources.spotify import spotify_resource
 from resources.store import store_resource
 from sensors.anomalies import anomaly_sensor
+from sensors.champions import champion_sensor
 from sensors.failures import failure_sensor
 from sensors.schedules import SCHEDULES
 from sensors.spotify import SPOTIFY_SCHEDULES, spotify_resume_sensor
@@ -55,7 +56,7 @@ def composed(resources: Mapping[str, object] = RESOURCES) -> dg.Definitions:
         asset_checks=[*CHECKS, *SPOTIFY_CHECKS],
         jobs=JOBS,
         schedules=[*SCHEDULES, *SPOTIFY_SCHEDULES],
-        sensors=[tenant_sensor, anomaly_sensor, failure_sensor, spotify_resume_sensor],
+        sensors=[tenant_sensor, anomaly_sensor, champion_sensor, failure_sensor, spotify_resume_sensor],
         resources={**RESOURCES, **resources},
         # One step per run: a process of its own for each would double the cost of a run.
         executor=dg.in_process_executor,

@@ -33,6 +33,7 @@
     │   └─ SharedStateUnavailableError *    the place of shared state did not answer: decide alone
     ├─ StorageError
     │   ├─ MigrationError                   the schema is not what this code needs
+    │   ├─ IncidentNotFoundError            the tenant has no incident of this number
     │   └─ ConstraintViolatedError          the data break a rule of the schema
     └─ ModelError
         ├─ InsufficientDataError            not enough history (``required``, ``available``)
@@ -295,6 +296,10 @@ class StorageError(CollectorsError):
 
 class MigrationError(StorageError):
     """The schema is not what this code needs, or a migration failed."""
+
+
+class IncidentNotFoundError(StorageError):
+    """The tenant has no incident of this number."""
 
 
 class ConstraintViolatedError(StorageError):

@@ -3,7 +3,7 @@
 Times are aware and in UTC. Ratios and scores are 0..1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -32,6 +32,25 @@ class Window:
     def seconds(self) -> float:
         """Length in seconds."""
         return (self.end - self.start).total_seconds()
+
+    def without(self, spans: "Iterable[Window]") -> "list[Window]":
+        """Return what is left, in order of time, when some spans are cut out.
+
+        Examples
+        --------
+        >>> day = Window.of_day("2026-11-22")
+        >>> morning = Window(day.start.replace(hour=6), day.start.replace(hour=8))
+        >>> [part.seconds / 3600 for part in day.without([morning])]
+        [6.0, 16.0]
+        """
+        left, at = [], self.start
+        for span in sorted(spans, key=lambda one: one.start):
+            if span.start > at:
+                left.append(Window(at, min(span.start, self.end)))
+            at = max(at, span.end)
+            if at >= self.end:
+                return left
+        return [*left, Window(at, self.end)]
 
 
 class ClockEventKind(StrEnum):
@@ -120,6 +139,15 @@ class ScoredMinute:
     contributions: tuple[Contribution, ...] = ()
 
 
+class Verdict(StrEnum):
+    """What a person says about an incident."""
+
+    NORMAL = "normal"
+    """The host is like that: its minutes are learned, and the like of it is not raised again."""
+    REAL = "real"
+    """It was right to tell: its minutes are never learned, however often the like comes back."""
+
+
 class IncidentEventKind(StrEnum):
     """What happened to an incident."""
 
@@ -152,6 +180,32 @@ class Incident:
     contributions: tuple[Contribution, ...]
     model_version: str
     source: str = "stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A person's verdict on an incident.
+
+    Attributes
+    ----------
+    ended_at : datetime
+        End of what was judged; of an incident that was open then, its last word.
+    said_by : str
+        Who says so.
+    title, contributions, model_version
+        Of the incident, as it was then.
+    """
+
+    host: str
+    opened_at: datetime
+    ended_at: datetime
+    verdict: Verdict
+    reason: str
+    said_by: str
+    said_at: datetime
+    title: str
+    contributions: tuple[Contribution, ...]
+    model_version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +248,51 @@ class HealthReason:
     text: str
 
 
+class Statistic(StrEnum):
+    """Which figure of a signal a claim is about."""
+
+    P95 = "p95"
+    MAX = "max"
+    LAST = "last"
+    """The mean of the last hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What advice says of the time to come: a signal's figure over a span lies in a range, both ends included."""
+
+    signal: str
+    statistic: Statistic
+    low: float
+    high: float
+    start: datetime
+    end: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """Advice with its evidence."""
+    """Advice with its evidence.
+
+    Attributes
+    ----------
+    confidence : float
+        0..1.
+    saving_per_month : float or None
+        In `currency`; None where it is not known.
+    claim : Claim or None
+        What can be checked afterwards.
+    outcome : bool or None
+        Whether the claim came true; None: not known, or not yet.
+    """
 
     kind: str
     text: str
     evidence: str
     confidence: float
+    saving_per_month: float | None = None
+    currency: str = ""
+    claim: Claim | None = None
+    outcome: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +320,8 @@ class NoticeKind(StrEnum):
     """An account cannot be read any more until its user consents again."""
     CONSENT_ENDS = "consent.ends"
     """A user's consent ends within weeks."""
+    PEAK_EXPECTED = "peak.expected"
+    """A host is going to be busy, says its forecast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +362,26 @@ class PlantedIncident:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What a model was trained on, so that it can be told apart from anything else.
+
+    Attributes
+    ----------
+    digest : str
+        SHA-256, shortened, of every host's minutes: the same history gives the same digest.
+    source : mapping
+        Where the minutes lie: tenant, table, feature set, first and last instant.
+    profile : mapping
+        Hosts, minutes and series.
+    """
+
+    name: str
+    digest: str
+    source: Mapping[str, str]
+    profile: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelPackage:
     """What a registry stores beside a trained model's files.
 
@@ -284,6 +397,8 @@ class ModelPackage:
         What the model is, was trained on, can and cannot do: Markdown, in plain words.
     example, answer : mapping
         Three to five rows of input by column, and what the model says to them.
+    data : TrainingData
+        To which the metrics belong.
     """
 
     kind: str
@@ -295,3 +410,4 @@ class ModelPackage:
     tags: Mapping[str, str]
     example: Mapping[str, Sequence[object]]
     answer: Mapping[str, Sequence[object]]
+    data: TrainingData

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from collectors_dagster.clock import ManualClock, SystemClock
 from collectors_dagster.integrations.timescale import DeliveryStore, Store, migrate
 from collectors_dagster.integrations.timescale.edition import Edition
+from tests.support.effort import times
 from tests.support.gpus import StubNvml, build_nvml_stub, stubbed_nvml
 from tests.support.postgres import PostgresServer, need_edition, running_postgres
 from tests.support.redis import running_redis
@@ -28,12 +29,19 @@ EDITIONS = [
 ]
 
 # Generated examples are bounded in number; on a busy machine any one of them may be slow.
-settings.register_profile("collectors", deadline=None)
+settings.register_profile("collectors", deadline=None, max_examples=times(40))
 settings.load_profile("collectors")
 
 
-LONG_FIRST = ("processes", "orchestration", "deploy", "integration")
-"""Folders whose files take long: begun last, one of them would be waited for alone."""
+LONG_FIRST = (
+    "test_first_day.py",
+    "test_stack.py",
+    "test_agent.py",
+    "test_daemon.py",
+    "test_isolation.py",
+    *("processes", "orchestration", "deploy", "integration"),
+)
+"""Files, then folders, that take long: begun last, one of them would be waited for alone."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

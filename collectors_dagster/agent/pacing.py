@@ -125,6 +125,12 @@ class Pacing:
         """Whether any source may change its interval."""
         return bool(self._watched)
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why each source that may change its interval has the one it has: calm, trend, pressure, a peak expected."""
+        watched = tuple(self._watched.items())  # other threads ask while the sampling one changes it
+        return {source: one.pace.reason for source, one in watched}
+
     def follow(self, tenants: Iterable[Tenant]) -> None:
         """Take over what the tenants ask for; a source that nobody wants adaptive is read at its own interval."""
         wishes: dict[str, list[SamplingBounds]] = {}

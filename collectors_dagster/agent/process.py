@@ -252,7 +252,7 @@ class Agent:
             **identity_status(self._identity, self._started_at),
             "state": state,
             "updated_at": self._clock.now().isoformat(),
-            "sampling": sampling_status(self._sampler, self._runner, interval),
+            "sampling": sampling_status(self._sampler, self._runner, interval, self._pacing.reasons),
             "spool": spool_status(self._spool, self._clock.now()),
             "delivery": delivery_status(self._delivery),
             "incidents": asdict(self._shipper.progress),

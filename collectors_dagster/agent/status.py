@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -63,8 +64,10 @@ def identity_status(identity: Identity, started_at: datetime) -> dict[str, Any]:
     }
 
 
-def sampling_status(sampler: Sampler, runner: Runner, interval_seconds: float) -> dict[str, Any]:
-    """Return how sampling is doing, per collector too."""
+def sampling_status(
+    sampler: Sampler, runner: Runner, interval_seconds: float, reasons: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return how sampling is doing, per collector too; `reasons` say why one is read at another interval."""
     progress = sampler.progress
     return {
         "interval_seconds": interval_seconds,
@@ -74,7 +77,7 @@ def sampling_status(sampler: Sampler, runner: Runner, interval_seconds: float) -
         "series": progress.series,
         "last_sweep_microseconds": _microseconds(progress.last_seconds),
         "mean_sweep_microseconds": _microseconds(progress.total_seconds / max(1, progress.sweeps)),
-        "collectors": {name: _tally_status(tally) for name, tally in runner.tallies.items()},
+        "collectors": {name: _tally_status(tally, reasons.get(name)) for name, tally in runner.tallies.items()},
     }
 
 
@@ -209,7 +212,8 @@ def _collector_lines(sampling: dict[str, Any], now: datetime) -> list[str]:
 
 
 def _collector_line(name: str, tally: dict[str, Any], floor: float, now: datetime) -> str:
-    every = f"every {max(floor, tally['interval_seconds']):g} s"
+    why = f" ({tally['interval_reason']})" if tally.get("interval_reason") else ""
+    every = f"every {max(floor, tally['interval_seconds']):g} s{why}"
     succeeded = tally["last_success"]
     read = f"read {(now - datetime.fromisoformat(succeeded)).total_seconds():.0f} s ago" if succeeded else "never read"
     errors = sum(tally["errors"].values())
@@ -222,13 +226,14 @@ def _collector_line(name: str, tally: dict[str, Any], floor: float, now: datetim
     )
 
 
-def _tally_status(tally: Tally) -> dict[str, Any]:
+def _tally_status(tally: Tally, reason: str | None) -> dict[str, Any]:
     return {
         "readings": tally.readings,
         "points": tally.points,
         "refused_series": tally.refused_series,
         "skipped": tally.skipped,
         "interval_seconds": tally.interval_seconds,
+        "interval_reason": reason,
         "circuit": tally.circuit.value,
         "errors": dict(tally.errors),
         "last_error": tally.last_error,

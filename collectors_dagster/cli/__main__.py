@@ -29,6 +29,7 @@ ENTRIES = {
     "tenant": Entry("collectors_dagster.cli.tenant", "Add, list, show and remove tenants; their database logins."),
     "agent": Entry("collectors_dagster.cli.agent", "The sampler of this host."),
     "scorer": Entry("collectors_dagster.cli.scorer", "The stream scorer."),
+    "incident": Entry("collectors_dagster.cli.incident", "What was raised; say that it is normal, or was real."),
     "db": Entry("collectors_dagster.cli.db", "Migrate, examine, query and export the store; logins of the staff."),
     "resilience": Entry(
         "collectors_dagster.cli.resilience", "Circuits, limits, leaders: how they are; circuits by hand."
@@ -38,6 +39,7 @@ ENTRIES = {
     "spotify": Entry("collectors_dagster.cli.spotify", "Connect users' Spotify accounts, and look after them."),
     "demo": Entry("collectors_dagster.cli.demo", "A synthetic tenant with planted incidents."),
     "detect": Entry("collectors_dagster.cli.detect", "Score a CSV or Parquet file of your own.", is_group=False),
+    "forecast": Entry("collectors_dagster.cli.forecast", "Forecast a CSV or Parquet file of your own.", is_group=False),
     "sandbox": Entry("collectors_dagster.cli.sandbox", "A local Spotify with invented data."),
     "run": Entry("collectors_dagster.cli.run", "Run the pipeline by hand."),
 }

@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from collectors_dagster.cli.tables import MOST_SHOWN, instant, progress, refuse_taken, write_picture
 from collectors_dagster.config import load_settings
-from collectors_dagster.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 _ADDED = ("score", "is_anomaly", "state")
 _EXPLAINED = ("cause_1", "cause_2", "cause_3")
-_MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +63,8 @@ def detect(
     if limit is None:
         limit = load_settings().collectors.system_performance.anomaly_threshold
     table = read_table(file, time=time, by=by, only=tuple(column or ()))
-    _refuse_names(file, table, explain=explain)
-    with _progress(len(table.rows), quiet=as_json) as advance:
+    refuse_taken(file, list(table.rows.columns), (*_ADDED, *(_EXPLAINED if explain else ())))
+    with progress("scoring", "rows", len(table.rows), quiet=as_json) as advance:
         found = _scored(table, advance)
     if output is not None:
         _write(output, table, found, limit, explain=explain)
@@ -78,32 +75,6 @@ def detect(
         typer.echo(json.dumps(summary, indent=2))
         return
     _say(table, found, summary, limit, explain=explain)
-
-
-def _refuse_names(file: Path, table: "MeasuredTable", *, explain: bool) -> None:
-    taken = [name for name in (*_ADDED, *(_EXPLAINED if explain else ())) if name in table.rows.columns]
-    if taken:
-        raise ConfigurationError(f"{file}: there is a column {taken[0]!r} already; rename it: the result has one")
-
-
-@contextmanager
-def _progress(rows: int, *, quiet: bool) -> "Iterator[Callable[[int], None]]":
-    """Show a bar on a terminal; nothing elsewhere."""
-    import sys
-
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if quiet or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    with Progress(
-        TextColumn("scoring"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} rows"),
-        TimeRemainingColumn(), console=console, transient=True,
-    ) as bar:  # fmt: skip
-        task = bar.add_task("", total=rows)
-        yield lambda done: bar.advance(task, done)
 
 
 def _scored(table: "MeasuredTable", advance: "Callable[[int], None]") -> list[_Found]:
@@ -143,10 +114,7 @@ def _draw(plot: Path, table: "MeasuredTable", found: Sequence[_Found], limit: fl
 
     one = found[0]
     picture = scored_table(table.seconds[one.rows], table.numbers[one.rows], table.columns, one.scores.score, limit)
-    try:
-        plot.write_bytes(picture)
-    except OSError as error:
-        raise ConfigurationError(f"{plot}: cannot be written: {error.strerror}") from error
+    write_picture(plot, picture)
 
 
 def _summary(file: Path, table: "MeasuredTable", found: Sequence[_Found], limit: float) -> dict[str, Any]:
@@ -177,9 +145,9 @@ def _say(
         typer.echo(f"note: {sentence}", err=True)
     typer.echo(f"{summary['rows']} rows, {summary['anomalies']} anomalies (score {limit:g} and above)")
     lines = [line for one in found for line in _lines(table, one, limit, explain=explain)]
-    typer.echo("\n".join(lines[:_MOST_SHOWN])) if lines else None
-    if len(lines) > _MOST_SHOWN:
-        typer.echo(f"... and {len(lines) - _MOST_SHOWN} more; -o writes all")
+    typer.echo("\n".join(lines[:MOST_SHOWN])) if lines else None
+    if len(lines) > MOST_SHOWN:
+        typer.echo(f"... and {len(lines) - MOST_SHOWN} more; -o writes all")
 
 
 def _lines(table: "MeasuredTable", one: _Found, limit: float, *, explain: bool) -> Iterator[str]:
@@ -191,13 +159,9 @@ def _lines(table: "MeasuredTable", one: _Found, limit: float, *, explain: bool) 
         if not len(span):
             continue
         peak = int(span[np.argmax(one.scores.score[span])])
-        start, end = (_instant(table.seconds[one.rows[int(row)]]) for row in (span[0], span[-1]))
+        start, end = (instant(table.seconds[one.rows[int(row)]]) for row in (span[0], span[-1]))
         when = start if len(span) == 1 else f"{start} to {end}"
         name = f"{one.name}: " if one.name else ""
         why = "; ".join(_worded(table, cause) for cause in one.scores.causes.get(peak, ())) if explain else ""
         rarity = f"1 in {10 ** one.scores.surprise[peak]:.0f}"
         yield f"{name}{when}  score {one.scores.score[peak]:.3f} ({rarity})" + (f"  {why}" if why else "")
-
-
-def _instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M:%SZ")

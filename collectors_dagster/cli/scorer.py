@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="The stream scorer.")
 
 @app.command()
 def run() -> None:
-    """Score until SIGTERM; a second scorer on the same database stands by."""
+    """Score until SIGTERM; several scorers on the same database divide the tenants."""
     from collectors_dagster.monitoring.logging import configure_logging
     from collectors_dagster.scorer.process import run_scorer
 
@@ -33,7 +33,8 @@ def status(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    typer.echo(f"scorer: {found['state']}, {found['ticks']} rounds, last said at {found['updated_at']}")
+    rounds = f"{found['ticks']} rounds, last said at {found['updated_at']}"
+    typer.echo(f"scorer: {found['state']}, one of {found['scorers']}, {rounds}")
     for tenant_id, tenant in found["tenants"].items():
         incidents = ", ".join(f"{one['host']}: {one['title']}" for one in tenant["open_incidents"]) or "none"
         typer.echo(

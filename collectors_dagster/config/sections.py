@@ -324,11 +324,52 @@ class Mlflow(Section):
     """The model registry."""
 
     tracking_uri: str = setting("", unit="URL", about="External MLflow server; empty: the local one.")
+    promotion: Literal["gate", "shadow", "review"] = setting(
+        "gate",
+        unit="",
+        about="When a version that passes its gate serves: at once, after its shadow days, or when a person says so.",
+    )
+    shadow_days: int = setting(
+        3, unit="days", about="Days on which a challenger is tried beside the champion.", at_least=1, at_most=14
+    )
+    kept_versions: int = setting(
+        20,
+        unit="versions",
+        about="Newest versions kept per model; others only with an alias.",
+        at_least=3,
+        at_most=1000,
+    )
 
     @field_validator("tracking_uri")
     @classmethod
     def _url(cls, value: str) -> str:
         return value and checked_url(value)
+
+
+class Prices(Section):
+    """What things cost, for advice that says what it saves. Without a price, no saving is said."""
+
+    currency: str = setting("EUR", unit="ISO 4217", about="Currency of the prices.")
+    cpu_month: float | None = setting(
+        None, unit="currency per month", about="A processor for a month.", at_least=0, at_most=100_000
+    )
+
+    @field_validator("currency")
+    @classmethod
+    def _code(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Z]{3}", value):
+            raise ValueError("it must be three capital letters, as ISO 4217 has them, e.g. EUR")
+        return value
+
+
+class Strategies(Section):
+    """What is done before something happens."""
+
+    peak_alerts: bool = setting(
+        default=False,
+        unit="",
+        about="Tell tenants before a processor peak that even the lower end of the 80 % interval puts above 80 %.",
+    )
 
 
 class Dagster(Section):

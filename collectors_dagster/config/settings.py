@@ -29,11 +29,13 @@ from collectors_dagster.config.sections import (
     Patterns,
     Ports,
     Postgres,
+    Prices,
     Redis,
     RetentionDefaults,
     Scorer,
     Spotify,
     SpotifySandbox,
+    Strategies,
     checked_host,
     checked_url,
 )
@@ -86,6 +88,8 @@ class Settings(BaseSettings, Section):
     spotify: Spotify = section(Spotify, "The application registered with Spotify.")
     spotify_sandbox: SpotifySandbox = section(SpotifySandbox, "The local Spotify with invented data.")
     mlflow: Mlflow = section(Mlflow, "The model registry.")
+    prices: Prices = section(Prices, "What things cost, for advice that says what it saves.")
+    strategies: Strategies = section(Strategies, "What is done before something happens.")
     dagster: Dagster = section(Dagster, "How runs are cut and shown.")
     collectors: Collectors = section(Collectors, "Sources of metrics.")
     patterns: Patterns = section(Patterns, "Policies for calls to other systems.")

@@ -56,6 +56,17 @@ class Timeline:
         drop = max(len(self.values) - days * DAY_MINUTES, 0)
         return Timeline(self.first + drop, self.values[drop:])
 
+    def until(self, minute: int) -> "Timeline":
+        """Return the timeline with unknown rows behind it up to a minute; itself if it reaches that far."""
+        missing = minute + 1 - self.first - len(self.values)
+        if missing <= 0:
+            return self
+        return Timeline(self.first, np.vstack([self.values, np.full((missing, self.values.shape[1]), np.nan)]))
+
+    def equals(self, other: "Timeline") -> bool:
+        """Whether both know the same about the same minutes."""
+        return self.first == other.first and np.array_equal(self.values, other.values, equal_nan=True)
+
     def without(self, windows: Sequence[Window]) -> "Timeline":
         """Return a copy in which the minutes of `windows` are unknown."""
         values = self.values.copy()

@@ -37,11 +37,17 @@ class TenantDetector:
         mask: Mapping[str, Sequence[Window]] | None = None,
         normal: Mapping[str, Sequence[Window]] | None = None,
     ) -> "TenantDetector":
-        """Learn every host from its frames; `mask` and `normal` by host, as :meth:`HostDetector.fit` takes them."""
-        windows, told = mask or {}, normal or {}
+        """Learn every host from its frames.
+
+        Parameters
+        ----------
+        mask, normal : mapping, optional
+            By host: the windows of its incidents, and those that a person called normal.
+        """
+        windows, accepted = mask or {}, normal or {}
         return cls(
             {
-                host: HostDetector.fit(list(own), seed=seed, mask=windows.get(host, ()), normal=told.get(host, ()))
+                host: HostDetector.fit(list(own), seed=seed, mask=windows.get(host, ()), normal=accepted.get(host, ()))
                 for host, own in sorted(frames.items())
                 if own
             }

@@ -63,3 +63,7 @@ def cells_of(timeline: Timeline) -> Cells:
     mean = np.full(total.shape, np.nan)
     np.divide(total, count, out=mean, where=count > 0)
     return Cells(int(cell[0]), mean)
+
+
+STEPS: tuple[int, ...] = (1, 6, 36, 72, 144)
+"""Horizons that are judged, in cells: 10 min, 1 h, 6 h, 12 h, 1 d."""

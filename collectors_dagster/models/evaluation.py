@@ -1,21 +1,23 @@
 """How good a candidate is: planted faults found, alerts on untouched rows, forecast errors and observed coverage."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from collectors_dagster.features.timeline import DAY_MINUTES
 from collectors_dagster.frames import Floats, SignalFrame, Times
-from collectors_dagster.models.cells import DAY_CELLS
-from collectors_dagster.models.forest_expert import STEPS
+from collectors_dagster.models.cells import STEPS
 from collectors_dagster.models.host_detector import HostDetector
+from collectors_dagster.models.host_outlook import HostOutlook
 from collectors_dagster.models.injection import FAULTS, Injected, inject
-from collectors_dagster.models.outlook import Outlook
+from collectors_dagster.records import ScoredMinute
 
 EPISODE_GAP_MINUTES = 5
 TIMES_PER_FAULT = 3
 _LATE_ROWS = 2
+_LEAST_RATIO = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class DetectorTrial:
     delays : minutes from the start of each found fault to its first alert
     held_out : bool
         Whether the rows were unknown to the detector on trial.
+    causes : mapping
+        Signal to the number of planted and untouched minutes that were explained, and that it led.
     """
 
     host: str
@@ -38,10 +42,17 @@ class DetectorTrial:
     planted: Mapping[str, int]
     delays: tuple[float, ...]
     held_out: bool
+    causes: Mapping[str, int] = field(default_factory=dict)
 
 
 def try_detector(
-    detector: HostDetector, rows: SignalFrame, *, threshold: float, seed: int, held_out: bool
+    detector: HostDetector,
+    rows: SignalFrame,
+    *,
+    threshold: float,
+    seed: int,
+    held_out: bool,
+    history: SignalFrame | None = None,
 ) -> DetectorTrial:
     """Score untouched rows and rows with known faults.
 
@@ -51,25 +62,41 @@ def try_detector(
         Minutes after the detector's training, or (with `held_out` False) the training itself.
     threshold : float
         Shown score from which a minute alerts.
+    history : SignalFrame, optional
+        Minutes between the training and `rows`.
     """
-    clean = detector.score(rows, None)
+    clean = detector.score(rows, history)
     scores = np.array([one.score for one in clean])
     ts = np.array([np.datetime64(one.ts.replace(tzinfo=None), "s") for one in clean], dtype="datetime64[s]")
     found, planted, delays = {}, {}, []
+    causes = _leads(clean)
     for fault in FAULTS:
         injected = inject(rows, fault, times=TIMES_PER_FAULT, seed=seed)
         if len(injected.starts):
-            own = _delays(detector, injected, threshold)
+            answer = detector.score(injected.frame, history)
+            causes.update(_leads(answer))
+            own = _delays(answer, injected, threshold)
             found[fault.kind], planted[fault.kind] = len(own), len(injected.starts)
             delays += own
-    return DetectorTrial(detector.host, ts, scores, found, planted, tuple(delays), held_out)
+    return DetectorTrial(detector.host, ts, scores, found, planted, tuple(delays), held_out, dict(causes))
 
 
-def _delays(detector: HostDetector, injected: Injected, threshold: float) -> list[float]:
+def _leads(minutes: Sequence[ScoredMinute]) -> Counter[str]:
+    """Count the explained minutes by their first cause."""
+    return Counter(one.contributions[0].signal for one in minutes if one.contributions)
+
+
+def leading_signals(trials: Sequence[DetectorTrial]) -> dict[str, float]:
+    """Return each signal's share of the explained minutes that it led, the largest first; none of none."""
+    total: Counter[str] = Counter()
+    for trial in trials:
+        total.update(trial.causes)
+    return {signal: count / total.total() for signal, count in total.most_common()}
+
+
+def _delays(answer: Sequence[ScoredMinute], injected: Injected, threshold: float) -> list[float]:
     """Return the minutes until each fault was noticed; faults that were not are missing."""
-    stamps = {
-        np.datetime64(one.ts.replace(tzinfo=None), "s"): one.score for one in detector.score(injected.frame, None)
-    }
+    stamps = {np.datetime64(one.ts.replace(tzinfo=None), "s"): one.score for one in answer}
     delays = []
     for start in injected.starts:
         end = min(int(start) + injected.fault.minutes + _LATE_ROWS, len(injected.frame.ts))
@@ -129,40 +156,28 @@ HORIZON_NAMES: dict[int, str] = {1: "10min", 6: "1h", 36: "6h", 144: "1d"}
 """Cells ahead that are reported."""
 
 
-def forecaster_metrics(outlooks: Sequence[Outlook]) -> dict[str, float]:
+def forecaster_metrics(outlooks: Sequence[HostOutlook]) -> dict[str, float]:
     """Return accuracy and observed coverage of what the mixture said in time over the last week.
 
     ``mae_vs_yesterday_<horizon>`` is a geometric mean over signals of mean absolute errors, relative to "as yesterday".
     Horizons and comparisons that were never observed are missing.
     """
-    ratios: dict[str, list[float]] = {name: [] for name in HORIZON_NAMES.values()}
-    coverage: dict[str, list[float]] = {"coverage80": [], "coverage95": []}
-    for outlook in outlooks:
-        coverage["coverage80"] += _known(outlook.interval.coverage[0])
-        coverage["coverage95"] += _known(outlook.interval.coverage[1])
-        values, miss = outlook.cells.values, outlook.backtest.miss
-        for step, name in HORIZON_NAMES.items():
-            ratios[name] += _ratios(values, miss[:, :, STEPS.index(step)])
+    ratios = {name: [float(one) for two in outlooks for one in _known_ratios(two, step)] for step, name in _named()}
+    seen = [one.outlook.coverage() for one in outlooks]
     metrics = {"hosts": float(len(outlooks))}
     metrics |= {f"mae_vs_yesterday_{k}": float(np.exp(np.mean(np.log(v)))) for k, v in ratios.items() if v}
-    metrics |= {name: float(np.mean(shares)) for name, shares in coverage.items() if shares}
+    for level, name in enumerate(("coverage80", "coverage95")):
+        shares = np.concatenate([one[level].ravel() for one in seen]) if seen else np.empty(0)
+        if np.isfinite(shares).any():
+            metrics[name] = float(np.nanmean(shares))
     return metrics
 
 
-def _known(values: Floats) -> list[float]:
-    return [float(one) for one in values.ravel() if np.isfinite(one)]
+def _named() -> list[tuple[int, str]]:
+    return [(STEPS.index(step), name) for step, name in HORIZON_NAMES.items()]
 
 
-def _ratios(values: Floats, miss: Floats) -> list[float]:
-    """Return the mixture's error over that of "as yesterday" per signal, over the last week."""
-    naive = np.full(values.shape, np.nan)
-    naive[DAY_CELLS:] = values[DAY_CELLS:] - values[:-DAY_CELLS]
-    both = np.isfinite(naive) & np.isfinite(miss)
-    both[: max(len(values) - 7 * DAY_CELLS, 0)] = False
-    ratios = []
-    for signal in range(values.shape[1]):
-        rows = both[:, signal]
-        yesterday = np.abs(naive[rows, signal]).mean() if rows.any() else 0.0
-        if yesterday > 0:
-            ratios.append(max(float(np.abs(miss[rows, signal]).mean() / yesterday), 1e-3))
-    return ratios
+def _known_ratios(one: HostOutlook, step: int) -> Floats:
+    """Return each signal's error over that of "as yesterday"; a thousandth where it is less."""
+    ratio = one.outlook.error_ratio()[:, step]
+    return np.maximum(ratio[np.isfinite(ratio)], _LEAST_RATIO)

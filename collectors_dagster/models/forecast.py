@@ -1,25 +1,24 @@
 """The load forecaster: per host and signal, ten minutes to a day ahead, with intervals that hold.
 
-An online mixture of cheap experts and a Random Forest (:mod:`collectors_dagster.models.experts`,
-:mod:`collectors_dagster.models.forest_expert`, :mod:`collectors_dagster.models.mixture`). Everything but the forest is
-recomputed from the history given, so that a forecast always uses the newest minute.
+An online mixture of cheap experts and a Random Forest (:mod:`collectors_dagster.models.outlook`, which files of the
+user's own are forecast with too). Everything but the forest is recomputed from the history given, so that a forecast
+always uses the newest minute; a history that was walked through once is asked at any of its rows.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from collectors_dagster.features.feature_set import VERSION
-from collectors_dagster.features.timeline import EMPTY, Timeline, joined
+from collectors_dagster.features.timeline import EMPTY, Timeline, joined, minutes_of
 from collectors_dagster.frames import SignalFrame
 from collectors_dagster.models import bundle
-from collectors_dagster.models.cells import cells_of
+from collectors_dagster.models.cells import CELL_MINUTES, DAY_CELLS, STEPS, cells_of
 from collectors_dagster.models.experts import Views
-from collectors_dagster.models.forest_expert import MIN_CELLS, ForestExpert
-from collectors_dagster.models.outlook import Outlook
+from collectors_dagster.models.forest_expert import LEAST_PERIODS, ForestExpert, Ground, Trained
+from collectors_dagster.models.host_outlook import HostOutlook, Trust
 from collectors_dagster.models.profile import state_of
 from collectors_dagster.records import ForecastPoint, ModelState, Window
 
@@ -27,6 +26,8 @@ KIND = "forecast"
 MEMORY_DAYS = 14
 DEFAULT_HORIZONS: tuple[int, ...] = (10, 30, 60, 120, 180, 360, 720, 1080, 1440)
 """Minutes ahead that the daily asset stores."""
+_MOST_SILENCE_MINUTES = 7 * 1440
+"""A host that said nothing for longer is not forecast."""
 
 
 class HostForecaster:
@@ -44,6 +45,7 @@ class HostForecaster:
         self.state = state_of(memory)
         self._memory = memory
         self._forest = forest
+        self._walked: tuple[Timeline, HostOutlook | None] | None = None
 
     @classmethod
     def untrained(cls, host: str) -> "HostForecaster":
@@ -57,17 +59,18 @@ class HostForecaster:
         memory = joined(frames, days=MEMORY_DAYS).without(mask)
         memory = Timeline(memory.first, bundle.as_stored(memory.values))
         cells = cells_of(memory)
-        if len(cells) < MIN_CELLS:
+        if len(cells) < LEAST_PERIODS * DAY_CELLS:
             return cls(host, memory, None)
-        return cls(host, memory, ForestExpert.fit(Views.of(cells.values), cells.number, seed=seed))
+        views = Views.of(cells.values, DAY_CELLS, STEPS[-1])
+        expert = ForestExpert.fit(Ground(views, cells.number, STEPS), seed=seed)
+        return cls(host, memory, replace(expert, past=bundle.as_stored(expert.past)))
 
-    def outlook(self, history: SignalFrame | None, issued_at: datetime | None = None) -> Outlook | None:
-        """Run the mixture over memory and history up to `issued_at`; None without a single known minute."""
-        timeline = self._timeline(history, issued_at)
-        cells = cells_of(timeline)
-        if not len(cells) or not np.isfinite(cells.values).any():
-            return None
-        return Outlook.of(cells, self._forest)
+    def outlook(self, history: SignalFrame | None = None) -> HostOutlook | None:
+        """Run the mixture over memory and history; None without a single known minute.
+
+        The last walk is kept: asking again about the same minutes costs nothing.
+        """
+        return self._walk(self._timeline(history))
 
     def forecast(
         self,
@@ -91,28 +94,54 @@ class HostForecaster:
         list of ForecastPoint
             By signal, then by horizon. Signals never measured are left out.
         """
-        outlook = self.outlook(history, issued_at)
-        return outlook.points(self.host, issued_at, horizons_minutes) if outlook is not None else []
+        found = self._at(history, issued_at)
+        return found[0].points(self.host, issued_at, horizons_minutes, found[1]) if found else []
 
-    def _timeline(self, history: SignalFrame | None, issued_at: datetime | None) -> Timeline:
-        stored = self._memory.frame(self.host)
-        whole = joined([one for one in (stored, history) if one is not None], days=MEMORY_DAYS + 1)
-        if issued_at is None or not len(whole):
-            return whole
-        last = int(issued_at.timestamp() // 60)
-        return Timeline(whole.first, whole.values[: max(last + 1 - whole.first, 0)])
+    def trust(self, history: SignalFrame | None, issued_at: datetime) -> dict[str, Trust]:
+        """Return how far what :meth:`forecast` says to the same question can be trusted, by signal."""
+        found = self._at(history, issued_at)
+        return found[0].trust(found[1]) if found else {}
+
+    def _at(self, history: SignalFrame | None, issued_at: datetime) -> tuple[HostOutlook, int] | None:
+        """Return the outlook and its row at an instant; None where nothing was known by then."""
+        whole, last = self._timeline(history), int(issued_at.timestamp() // 60)
+        newest = whole.first + len(whole) - 1
+        if not len(whole) or last < whole.first or last > newest + _MOST_SILENCE_MINUTES:
+            return None
+        if last % CELL_MINUTES and last < newest:  # within a cell: what comes later in it must not be known
+            whole = Timeline(whole.first, whole.values[: last + 1 - whole.first])
+        outlook = self._walk(whole.until(last))
+        return (outlook, -(-last // CELL_MINUTES) - outlook.cells.first) if outlook is not None else None
+
+    def _walk(self, timeline: Timeline) -> HostOutlook | None:
+        if self._walked is None or not self._walked[0].equals(timeline):
+            self._walked = (timeline, HostOutlook.of(timeline, self._forest))
+        return self._walked[1]
+
+    def _timeline(self, history: SignalFrame | None) -> Timeline:
+        """Return what the training saw, incidents left out, and the history around it.
+
+        Inside the training's span the history is not looked at: the past of a host is then the same whichever days are
+        asked about, and is walked through once.
+        """
+        frames = [self._memory.frame(self.host)] if len(self._memory) else []
+        if history is not None:
+            minutes = minutes_of(history.ts)
+            outside = (minutes < self._memory.first) | (minutes >= self._memory.first + len(self._memory))
+            frames.append(replace(history, ts=history.ts[outside], values=history.values[outside]))
+        return joined(frames, days=MEMORY_DAYS + 1)
 
     def save(self, directory: Path) -> None:
         """Write the forecaster's files into `directory`."""
-        words: dict[str, Any] = {"host": self.host, "first": self._memory.first, "forests": None}
+        words: dict[str, Any] = {"host": self.host, "first": self._memory.first, "units": None}
         arrays = {"memory": self._memory.values}
         if self._forest is not None:
-            words["forests"] = [forest is not None for forest in self._forest.forests]
+            words["units"] = [forest.unit if forest is not None else None for forest in self._forest.forests]
             words["first_cell"] = self._forest.first
             arrays["past"] = self._forest.past
             for number, forest in enumerate(self._forest.forests):
                 if forest is not None:
-                    bundle.write_forest(directory / f"forest-{number}.skops", forest)
+                    bundle.write_forest(directory / f"forest-{number}.skops", forest.forest)
         bundle.write_manifest(directory, "host-forecaster", words)
         bundle.write_arrays(directory / "arrays.npz", arrays)
 
@@ -126,11 +155,11 @@ class HostForecaster:
 
 
 def _forest_from(words: Mapping[str, Any], arrays: Mapping[str, Any], directory: Path) -> ForestExpert | None:
-    if words["forests"] is None:
+    if words.get("units") is None:  # none, or one of a version whose forests were of other steps
         return None
     forests = tuple(
-        bundle.read_forest(directory / f"forest-{number}.skops") if present else None
-        for number, present in enumerate(words["forests"])
+        Trained(bundle.read_forest(directory / f"forest-{number}.skops"), float(unit)) if unit is not None else None
+        for number, unit in enumerate(words["units"])
     )
     return ForestExpert(forests, int(words["first_cell"]), arrays["past"])
 
@@ -172,6 +201,10 @@ class TenantForecaster:
     ) -> list[ForecastPoint]:
         """Forecast the host of `history`; see :meth:`HostForecaster.forecast`."""
         return self.forecaster(history.host).forecast(history, issued_at, horizons_minutes)
+
+    def trust(self, history: SignalFrame, issued_at: datetime) -> dict[str, Trust]:
+        """Return how far the forecasts of the host of `history` can be trusted; see :meth:`HostForecaster.trust`."""
+        return self.forecaster(history.host).trust(history, issued_at)
 
     def states(self) -> dict[str, ModelState]:
         """Return every host's state."""

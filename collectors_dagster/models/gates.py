@@ -32,6 +32,31 @@ def anomaly_gate(candidate: Metrics, champion: Metrics) -> list[str]:
     return [*_knows_less(candidate, champion), *_finds_less(candidate, champion), *_cries_more(candidate, champion)]
 
 
+def waits_for(promotion: str, candidate: Metrics, champion: Metrics) -> str:
+    """Return what a candidate that passed its gate must still wait for; nothing means that it serves at once.
+
+    Parameters
+    ----------
+    promotion : str
+        The setting: ``gate``, ``shadow`` or ``review``.
+
+    Notes
+    -----
+    A trial by the day compares with a champion that is worth it: a candidate that knows its hosts better does not wait
+    for one. A person is asked whatever the candidate knows.
+
+    Examples
+    --------
+    >>> waits_for("shadow", {"least_state": 2.0}, {"least_state": 2.0})
+    'shadow'
+    >>> waits_for("shadow", {"least_state": 2.0}, {"least_state": 1.0}), waits_for("gate", {}, {})
+    ('', '')
+    """
+    if promotion == "gate" or (promotion == "shadow" and _step(candidate, champion) > 0):
+        return ""
+    return promotion
+
+
 def forecast_gate(candidate: Metrics, champion: Metrics) -> list[str]:
     """Return the reasons why a forecaster must not replace the champion; none means that it may.
 

@@ -95,14 +95,15 @@ class HostDetector:
         host = frames[0].host if frames else ""
         everything = joined(frames, days=MEMORY_DAYS)
         everything = Timeline(everything.first, bundle.as_stored(everything.values))
-        masked = [one for one in mask if not _meets(one, normal)]
+        masked = [part for one in mask for part in one.without(normal)]
         memory = everything.without(unlearned(everything, masked))
         state = state_of(memory)
         if state is ModelState.LEARNING:
             return cls(host, memory, None)
         seasonal = state is ModelState.READY
         model, held_out = HostModel.fit(memory, seasonal=seasonal, seed=seed)
-        own = [one for one in alerted(memory, held_out, from_surprise=_ALARMING) if not _meets(one, normal)]
+        found = alerted(memory, held_out, from_surprise=_ALARMING)
+        own = [part for one in found for part in one.without(normal)]
         trimmed = everything.without(unlearned(everything, [*masked, *own]))
         if own and state_of(trimmed) is state:
             return cls(host, trimmed, HostModel.fit(trimmed, seasonal=seasonal, seed=seed)[0])
@@ -218,10 +219,6 @@ def _evidence(value: Floats, expected: Expectation, judged: Judgement, row: int)
         effect=judged.effect[row],
         strength=judged.strength[row],
     )
-
-
-def _meets(window: Window, others: Sequence[Window]) -> bool:
-    return any(window.start < other.end and other.start < window.end for other in others)
 
 
 def _aware(ts: np.datetime64) -> datetime:

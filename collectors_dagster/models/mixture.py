@@ -1,51 +1,28 @@
-"""Online mixture of experts, and intervals that adapt until they hold.
+"""Online mixture of experts that never lets a bad one hurt: ML-Poly, at two memories.
 
-Weights follow each expert's own recent errors, so a bad expert fades within hours. Intervals are quantiles of the
-mixture's recent misses (rolling conformal) whose level is moved by the observed coverage (adaptive conformal
-inference, Gibbs and Candes 2021).
+Each expert's regret (how much better than the mixture it was, to first order) decides its share; an expert that is
+worse than the mixture has none (Gaillard, Stoltz and van Erven 2014, "A second-order bound with excess losses"). The
+loss is the absolute error. Regrets are forgotten over 100 rows, and never; the answer is the mean of the two.
+Shares do not depend on the unit, and nothing is tuned per series.
+
+Two things are ours. No single row counts for more than ten usual errors, so that one absurd value does not decide for
+good; and an expert further than that from the mixture is judged by its own error, since to first order it would seem
+good whenever it stands on the right side. Before any expert is ahead, the one in the middle speaks.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collectors_dagster.frames import Floats
-from collectors_dagster.models.cells import DAY_CELLS
+from collectors_dagster.models.experts import MOST, median_of_known, trailing_median
 
-_ERROR_MEMORY = 0.02
-_POWER = 3.0
-WINDOW = 7 * DAY_CELLS
-_BLOCK = 12
-_GAIN = 0.1
-MIN_MISSES = 12
-"""Fewer observed misses of a horizon say nothing about its interval."""
-LEVELS: tuple[float, ...] = (0.2, 0.05)
-"""Allowed misses: of the 80 % and of the 95 % interval."""
-
-
-def weights(error: Floats, answers: Floats) -> Floats:
-    """Return the experts' shares, last axis; experts without an answer get none.
-
-    Parameters
-    ----------
-    error : recent mean absolute error, NaN where an expert was never judged
-    answers : what they say now, NaN where they say nothing
-    """
-    judged = np.isfinite(error)
-    best = np.min(np.where(judged, error, np.inf), axis=-1, keepdims=True)
-    worst = np.max(np.where(judged, error, -np.inf), axis=-1, keepdims=True)
-    assumed = np.where(judged, error, np.where(np.isfinite(worst), worst, 1.0))
-    floor = np.where(np.isfinite(best), np.abs(best) * 0.01, 1.0) + 1e-12
-    raw = (assumed + floor) ** -_POWER
-    raw = np.where(np.isfinite(answers), raw / raw.max(axis=-1, keepdims=True), 0.0)
-    total = raw.sum(axis=-1, keepdims=True)
-    return np.asarray(np.divide(raw, total, out=np.zeros(raw.shape), where=total > 0))
-
-
-def mixed(answers: Floats, share: Floats) -> Floats:
-    """Return the weighted answer; NaN where nobody answers."""
-    result = (np.nan_to_num(answers, nan=0.0) * share).sum(axis=-1)
-    return np.where(share.sum(axis=-1) > 0, result, np.nan)
+MEMORIES: tuple[float, ...] = (0.99, 1.0)
+"""What is left of a regret after one row."""
+_LEAST = 1e-300
+_MOST_ERRORS = 10.0
+_REFRESHES_PER_PERIOD = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,117 +31,185 @@ class Backtest:
 
     Attributes
     ----------
-    error : shape (signals, steps, experts)
-        Recent error of each expert, as known at the last origin.
+    share : shape (n, signals, steps, experts)
+        Weights used at each origin; they sum to one, or are zero where nobody answered.
     said : shape (n, signals, steps)
         By origin.
     miss : shape (n, signals, steps)
         Actual minus said, by TARGET; NaN where either is unknown.
     """
 
-    error: Floats
+    share: Floats
     said: Floats
     miss: Floats
 
     @classmethod
-    def run(cls, values: Floats, answers: Floats, steps: tuple[int, ...]) -> "Backtest":
-        """Walk through the past.
+    def run(cls, values: Floats, answers: Floats, steps: tuple[int, ...], period: int) -> "Backtest":
+        """Walk through the past once.
 
         Parameters
         ----------
         values : shape (n, signals)
         answers : shape (n, signals, steps, experts)
+        steps : rising numbers of rows ahead
+        period : int
+            Rows of a day: what the usual error is taken over.
         """
         n, signals, horizons, experts = answers.shape
-        error = np.full((signals, horizons, experts), np.nan)
-        said = np.full((n, signals, horizons), np.nan)
-        arrived = _by_target(answers, steps)
-        off = np.abs(values[:, :, None, None] - arrived)
+        columns = signals * horizons
+        now = _Answers.of(answers.reshape(n, columns, experts))
+        due = _Due.of(
+            by_target(answers, steps).reshape(n, columns, experts), np.repeat(values, horizons, axis=1), period
+        )
+        table = _Regrets((len(MEMORIES), experts, columns))
+        weights = np.empty((n, len(MEMORIES), experts, columns))
+        parts = np.full((n, columns, len(MEMORIES)), np.nan)
+        step_of, column, longest = np.tile(steps, signals), np.arange(columns), steps[-1]
         for row in range(n):
-            known = np.isfinite(off[row])
-            step = np.where(np.isnan(error), off[row], error + _ERROR_MEMORY * (off[row] - error))
-            error = np.where(known, step, error)
-            said[row] = mixed(answers[row], weights(error, answers[row]))
-        miss = values[:, :, None] - _by_target(said[..., None], steps)[..., 0]
-        return cls(error, said, miss)
+            said = parts[np.maximum(row - step_of, 0), column].T
+            if row < longest:
+                said[:, step_of > row] = np.nan
+            table.learn(said - due.actual[row], due.theirs[row], due.known[row], due.most[row])
+            table.weights(now.known[row], now.middle[row], weights[row])
+            parts[row] = (weights[row] * now.value[row]).sum(axis=1).T
+            if not now.all_answered:
+                parts[row][~now.answered[row]] = np.nan
+        said = parts.mean(axis=2).reshape(n, signals, horizons)
+        share = np.swapaxes(weights.mean(axis=1), 1, 2).reshape(answers.shape)
+        return cls(share, said, values[:, :, None] - by_target(said[..., None], steps)[..., 0])
 
 
-def _by_target(by_origin: Floats, steps: tuple[int, ...]) -> Floats:
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """Answers by row, expert and column (a signal at a step), laid out for speed.
+
+    Attributes
+    ----------
+    value : 0 where one is missing
+    known : 1 or 0
+    middle : shape (n, columns)
+        The expert that says the (lower) median.
+    answered : shape (n, columns)
+        Whether anybody says anything.
+    """
+
+    value: Floats
+    known: Floats
+    middle: NDArray[np.int64]
+    answered: NDArray[np.bool_]
+    all_answered: bool
+
+    @classmethod
+    def of(cls, answers: Floats) -> "_Answers":
+        """Take answers of shape (n, columns, experts)."""
+        finite = np.isfinite(answers)
+        order = np.argsort(answers, axis=-1)  # those that say nothing come last
+        place = (np.maximum(finite.sum(axis=-1), 1) - 1) // 2
+        middle = np.take_along_axis(order, place[..., None], axis=-1)[..., 0]
+        value, known = (
+            np.ascontiguousarray(np.swapaxes(one, 1, 2)) for one in (np.where(finite, answers, 0.0), finite)
+        )
+        answered = np.asarray(finite.any(axis=-1))
+        return cls(value, known.astype(np.float64), middle, answered, bool(answered.all()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What has come due at each row.
+
+    Attributes
+    ----------
+    actual : shape (n, columns)
+    theirs : shape (n, experts, columns)
+        Signed errors of the experts; 0 where `known` is 0.
+    most : shape (n, columns)
+        What a single row may count.
+    """
+
+    actual: Floats
+    theirs: Floats
+    known: Floats
+    most: Floats
+
+    @classmethod
+    def of(cls, arrived: Floats, actual: Floats, period: int) -> "_Due":
+        """Take answers by target, shape (n, columns, experts), and what came, shape (n, columns)."""
+        off = np.ascontiguousarray(np.swapaxes(arrived - actual[..., None], 1, 2))
+        known = np.isfinite(off)
+        error = median_of_known(np.swapaxes(np.abs(off), 0, 1))
+        usual = trailing_median(error, period, max(period // _REFRESHES_PER_PERIOD, 1))
+        most = np.where(usual > 0, _MOST_ERRORS * usual, MOST)
+        return cls(actual, np.where(known, off, 0.0), known.astype(np.float64), most)
+
+
+class _Regrets:
+    """Sums of regrets and of their squares, by memory, expert and column."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._regret = np.zeros(shape)
+        self._square = np.zeros(shape)
+        self._forgotten = 1.0 - np.array(MEMORIES)[:, None]
+        self._experts = np.arange(shape[1])[:, None]
+
+    def learn(self, off: Floats, theirs: Floats, known: Floats, most: Floats) -> None:
+        """Take in what has come due.
+
+        Parameters
+        ----------
+        off : shape (memories, columns)
+            The mixture's signed errors; NaN where there is none.
+        theirs, known : shape (experts, columns)
+        most : shape (columns,)
+        """
+        judged = np.isfinite(off)
+        off = np.where(judged, off, 0.0)[:, None]
+        regret = off - theirs  # what the mixture said minus what the expert did
+        own = np.abs(off) - np.abs(theirs)
+        np.minimum(np.maximum(own, -most, out=own), most, out=own)
+        far = np.abs(regret) > most
+        regret *= np.sign(off)
+        np.copyto(regret, own, where=far)
+        regret *= judged[:, None]
+        regret *= known
+        kept = (1.0 - self._forgotten * judged)[:, None]
+        self._regret *= kept
+        self._regret += regret
+        self._square *= kept
+        regret *= regret
+        self._square += regret
+
+    def weights(self, known: Floats, middle: NDArray[np.int64], into: Floats) -> None:
+        """Write the shares of experts that answer; all to the one in the middle where none was better."""
+        np.maximum(self._regret, 0.0, out=into)
+        into *= known
+        into /= self._square + _LEAST
+        total = into.sum(axis=1, keepdims=True)
+        if not total.all():
+            undecided = total <= 0
+            np.copyto(into, (self._experts == middle) * known, where=undecided)
+            total[undecided] = 1.0
+        into /= total
+
+
+def mixed(answers: Floats, share: Floats) -> Floats:
+    """Return the weighted answer; NaN where nobody answers."""
+    result = (np.where(np.isfinite(answers), answers, 0.0) * share).sum(axis=-1)
+    return np.where(share.sum(axis=-1) > 0, result, np.nan)
+
+
+def answering(answers: Floats, share: Floats) -> Floats:
+    """Return shares without those of experts that say nothing; alike among the others if nothing is left."""
+    can = np.isfinite(answers)
+    left = np.where(can, share, 0.0)
+    left = np.where(left.sum(axis=-1, keepdims=True) > 0, left, can)
+    total = left.sum(axis=-1, keepdims=True)
+    return np.asarray(np.divide(left, total, out=np.zeros(left.shape), where=total > 0))
+
+
+def by_target(by_origin: Floats, steps: tuple[int, ...]) -> Floats:
     """Shift forecasts from the row that said them to the row they speak of."""
     result = np.full(by_origin.shape, np.nan)
     for column, step in enumerate(steps):
         if step < len(by_origin):
             result[step:, :, column] = by_origin[:-step, :, column]
     return result
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """How far to each side of the mean; shapes (levels, signals, steps), NaN where nothing was observed.
-
-    Attributes
-    ----------
-    low, high : signed distances
-    coverage : observed share of hits of the intervals said in the last week, NaN if none
-    """
-
-    low: Floats
-    high: Floats
-    coverage: Floats
-
-
-def intervals(miss: Floats) -> Interval:
-    """Return the intervals to say now, and how those said before did.
-
-    Parameters
-    ----------
-    miss : shape (n, signals, steps)
-        By target; the row's own misses are known at that row.
-    """
-    shape = (len(LEVELS), *miss.shape[1:])
-    low, high, coverage = np.full((3, *shape), np.nan)
-    for signal in range(miss.shape[1]):
-        for step in range(miss.shape[2]):
-            for level, allowed in enumerate(LEVELS):
-                at = (level, signal, step)
-                low[at], high[at], coverage[at] = _adaptive(miss[:, signal, step], allowed)
-    return Interval(low, high, coverage)
-
-
-def _adaptive(miss: Floats, allowed: float) -> tuple[float, float, float]:
-    """Walk through the last week in blocks of two hours, moving the level by the misses seen."""
-    level, hits, total = allowed, 0, 0
-    start = max(len(miss) - WINDOW, 0)
-    for row in range(start, len(miss), _BLOCK):
-        past, now = _known(miss[max(row - WINDOW, 0) : row]), _known(miss[row : row + _BLOCK])
-        if len(past) < MIN_MISSES or not len(now):
-            continue
-        low, high = _quantiles(past, level)
-        inside = int(((now >= low) & (now <= high)).sum())
-        hits, total = hits + inside, total + len(now)
-        missed = 1.0 - inside / len(now)
-        level = float(np.clip(level + _GAIN * (allowed - missed), 0.002, 0.5))
-    past = _known(miss[-WINDOW:])
-    if len(past) < MIN_MISSES:
-        return np.nan, np.nan, np.nan
-    low, high = _quantiles(past, level)
-    return low, high, hits / total if total else np.nan
-
-
-def _known(values: Floats) -> Floats:
-    return values[np.isfinite(values)]
-
-
-def _quantiles(past: Floats, level: float) -> tuple[float, float]:
-    """Return the conformal quantiles: a little outside the empirical ones, more so for few values."""
-    tail = max((level / 2) - 1.0 / (len(past) + 1.0), 0.0)
-    ordered = np.sort(past)
-    return _at(ordered, tail), _at(ordered, 1.0 - tail)
-
-
-def _at(ordered: Floats, share: float) -> float:
-    """Return a quantile of sorted values; ``numpy.quantile`` costs six times as much for a few hundred of them."""
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))

@@ -7,18 +7,19 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from collectors_dagster.frames import Floats
-from collectors_dagster.models.cells import CELL_MINUTES, DAY_CELLS, FORECAST_SIGNALS
+from collectors_dagster.frames import Floats, Times
+from collectors_dagster.models.cells import CELL_MINUTES, DAY_CELLS, FORECAST_SIGNALS, STEPS
+from collectors_dagster.models.conformal import LEVELS
 from collectors_dagster.models.evaluation import DetectorTrial
-from collectors_dagster.models.forest_expert import STEPS
-from collectors_dagster.models.mixture import LEVELS
-from collectors_dagster.models.outlook import Outlook
+from collectors_dagster.models.host_outlook import HostOutlook
+from collectors_dagster.models.outlook import Fan
 from collectors_dagster.records import ForecastPoint
 
 _SIZE = (7.0, 2.6)
 _DPI = 80
 _MOST_POINTS = 300
 _HOSTS_DRAWN = 4
+_SIGNALS_DRAWN = 8
 _TWO_DAYS = 2 * DAY_CELLS
 _HOURS = np.array(STEPS) * CELL_MINUTES / 60.0
 _BLUE, _RED, _GREY = "#2563eb", "#dc2626", "#6b7280"
@@ -79,30 +80,57 @@ def recall_bars(recall: Mapping[str, float]) -> bytes:
     return _png(figure)
 
 
-def fan_chart(host: str, outlook: Outlook, points: Sequence[ForecastPoint]) -> bytes:
-    """Draw the last two days of a signal and its forecast with both intervals."""
+def importance_bars(shares: Mapping[str, float]) -> bytes:
+    """Draw by which signal minutes were explained first, untouched ones and those with planted faults."""
     figure = Figure(figsize=_SIZE, dpi=_DPI)
     axes = figure.add_subplot()
+    signals = list(shares)[:_SIGNALS_DRAWN][::-1]
+    axes.barh([signal.replace("_", " ") for signal in signals], [shares[one] for one in signals], color=_BLUE)
+    axes.set(xlim=(0, 1), xlabel="share of the explained minutes that it led", title="Which signals decide")
+    axes.tick_params(labelsize=8)
+    return _png(figure)
+
+
+def fan_chart(host: str, outlook: HostOutlook, points: Sequence[ForecastPoint]) -> bytes:
+    """Draw the last two days of a signal and its forecast with both intervals."""
     column = FORECAST_SIGNALS.index(points[0].signal)
-    seconds = (outlook.cells.number[-_TWO_DAYS:] * 600).astype("datetime64[s]")
-    axes.plot(seconds, outlook.cells.values[-_TWO_DAYS:, column], color=_GREY, linewidth=0.8)
-    ts = np.array([np.datetime64(one.ts.replace(tzinfo=None), "s") for one in points])
-    for low, high, shade in (("low95", "high95", 0.15), ("low80", "high80", 0.3)):
-        edges = [[getattr(one, side) for one in points] for side in (low, high)]
-        axes.fill_between(ts, edges[0], edges[1], color=_BLUE, alpha=shade, linewidth=0)
-    axes.plot(ts, [one.mean for one in points], color=_BLUE, linewidth=1.2)
-    axes.set(title=f"{host}: {points[0].signal}, with 80 % and 95 % intervals")
+    seconds = np.asarray(outlook.cells.number[-_TWO_DAYS:] * 60 * CELL_MINUTES, dtype=np.float64)
+    past = (seconds, outlook.cells.values[-_TWO_DAYS:, column])
+    ahead = np.array([one.ts.timestamp() for one in points])
+    fan = Fan(
+        mean=np.array([one.mean for one in points]),
+        low=np.array([[one.low80 for one in points], [one.low95 for one in points]]),
+        high=np.array([[one.high80 for one in points], [one.high95 for one in points]]),
+        observed=np.ones(len(points), dtype=np.bool_),
+    )
+    return forecast_fan(f"{host}: {points[0].signal}, with 80 % and 95 % intervals", past, (ahead, fan))
+
+
+def forecast_fan(title: str, past: tuple[Floats, Floats], ahead: tuple[Floats, Fan]) -> bytes:
+    """Draw what was measured (seconds since 1970, values) and what is forecast (seconds, fan)."""
+    figure = Figure(figsize=_SIZE, dpi=_DPI)
+    axes = figure.add_subplot()
+    axes.plot(_instants(past[0]), past[1], color=_GREY, linewidth=0.8)
+    ts, fan = _instants(ahead[0]), ahead[1]
+    for level, shade in ((1, 0.15), (0, 0.3)):
+        axes.fill_between(ts, fan.low[level], fan.high[level], color=_BLUE, alpha=shade, linewidth=0)
+    axes.plot(ts, fan.mean, color=_BLUE, linewidth=1.2)
+    axes.set(title=title)
     axes.tick_params(labelsize=7)
     return _png(figure)
 
 
-def coverage_by_horizon(outlooks: Sequence[Outlook]) -> bytes:
+def _instants(seconds: Floats) -> Times:
+    return np.asarray((seconds * 1e3).astype("datetime64[ms]"))
+
+
+def coverage_by_horizon(outlooks: Sequence[HostOutlook]) -> bytes:
     """Draw how often the intervals held, by horizon, against what they promise."""
     figure = Figure(figsize=_SIZE, dpi=_DPI)
     axes = figure.add_subplot()
     for level, colour in enumerate((_BLUE, _RED)):
         promised = 1.0 - LEVELS[level]
-        seen = np.vstack([one.interval.coverage[level] for one in outlooks])
+        seen = np.vstack([one.outlook.coverage()[level] for one in outlooks])
         known = np.isfinite(seen)
         count = known.sum(axis=0)
         mean = np.where(known, seen, 0.0).sum(axis=0)[count > 0] / count[count > 0]

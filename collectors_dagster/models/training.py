@@ -1,5 +1,6 @@
 """From a tenant's history to a model with everything a person needs to judge it."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,21 +10,23 @@ import numpy as np
 from collectors_dagster import __version__
 from collectors_dagster.errors import InsufficientDataError
 from collectors_dagster.features.feature_set import VERSION
+from collectors_dagster.features.signals import SIGNALS
 from collectors_dagster.features.timeline import DAY_MINUTES, Timeline, joined
 from collectors_dagster.frames import SignalFrame
-from collectors_dagster.models import anomaly, forecast, plots, serving
+from collectors_dagster.models import anomaly, bundle, forecast, plots, serving
 from collectors_dagster.models.anomaly import HostDetector, TenantDetector
 from collectors_dagster.models.evaluation import (
     DetectorTrial,
     detector_metrics,
     forecaster_metrics,
+    leading_signals,
     recall_by_kind,
     try_detector,
 )
 from collectors_dagster.models.forecast import TenantForecaster
 from collectors_dagster.models.gates import LEAST_STATE
-from collectors_dagster.models.outlook import MAX_HORIZON_MINUTES, Outlook
-from collectors_dagster.records import ModelPackage, ModelState, Window
+from collectors_dagster.models.host_outlook import MAX_HORIZON_MINUTES, HostOutlook
+from collectors_dagster.records import ModelPackage, ModelState, TrainingData, Window
 
 Frames = Mapping[str, Sequence[SignalFrame]]
 Masks = Mapping[str, Sequence[Window]]
@@ -48,7 +51,13 @@ class TrainedForecaster:
 
 
 def train_detector(
-    tenant_id: str, frames: Frames, *, seed: int, mask: Masks | None = None, threshold: float = 0.9
+    tenant_id: str,
+    frames: Frames,
+    *,
+    seed: int,
+    mask: Masks | None = None,
+    normal: Masks | None = None,
+    threshold: float = 0.9,
 ) -> TrainedDetector:
     """Fit and judge a tenant's detector.
 
@@ -58,6 +67,8 @@ def train_detector(
         Minutes in any order; the last 14 days count.
     mask : mapping of host to windows
         Incidents; their minutes are not learned.
+    normal : mapping of host to windows
+        Spans that a person called normal; they are learned.
     threshold : float
         Of the tenant; only the evaluation uses it.
 
@@ -67,15 +78,18 @@ def train_detector(
         If no host has a single minute.
     """
     histories = _histories(frames)
-    windows = mask or {}
-    model = TenantDetector.fit(frames, seed=seed, mask=windows)
+    windows, accepted = mask or {}, normal or {}
+    model = TenantDetector.fit(frames, seed=seed, mask=windows, normal=accepted)
     trials = [
-        _trial(model.detector(host), history, windows.get(host, ()), seed, threshold)
+        _trial(
+            model.detector(host), history, windows.get(host, ()), accepted.get(host, ()), seed=seed, threshold=threshold
+        )
         for host, history in histories.items()
     ]
     recall = recall_by_kind(trials)
     metrics = detector_metrics(trials, threshold)
-    example = _example(histories)
+    example, data = _example(histories), _data(tenant_id, histories)
+    causes = leading_signals(trials)
     package = ModelPackage(
         kind=anomaly.KIND,
         loader=serving.LOADER,
@@ -85,11 +99,13 @@ def train_detector(
             "scores.png": plots.score_history(trials, threshold),
             "score_histogram.png": plots.score_histogram(trials),
             "planted_faults.png": plots.recall_bars(recall),
+            **({"importance.png": plots.importance_bars(causes)} if causes else {}),
         },
         card=_detector_card(tenant_id, histories, model.states(), metrics, held_out=any(t.held_out for t in trials)),
-        tags=_tags(histories, model.states()),
+        tags=_tags(histories, model.states(), data),
         example=serving.columns_of(example),
         answer=serving.ServedDetector(model).answer([example]),
+        data=data,
     )
     return TrainedDetector(model, package)
 
@@ -98,9 +114,9 @@ def train_forecaster(tenant_id: str, frames: Frames, *, seed: int, mask: Masks |
     """Fit and judge a tenant's forecaster; arguments as for :func:`train_detector`."""
     histories = _histories(frames)
     model = TenantForecaster.fit(frames, seed=seed, mask=mask)
-    outlooks = {host: one for host in histories if (one := model.forecaster(host).outlook(None)) is not None}
+    outlooks = {host: one for host in histories if (one := model.forecaster(host).outlook()) is not None}
     metrics = forecaster_metrics(list(outlooks.values()))
-    example = _example(histories)
+    example, data = _example(histories), _data(tenant_id, histories)
     package = ModelPackage(
         kind=forecast.KIND,
         loader=serving.LOADER,
@@ -108,14 +124,15 @@ def train_forecaster(tenant_id: str, frames: Frames, *, seed: int, mask: Masks |
         metrics=metrics | _knowledge(histories, model.states()),
         plots=_forecast_plots(histories, outlooks),
         card=_forecaster_card(tenant_id, histories, model.states(), metrics),
-        tags=_tags(histories, model.states()),
+        tags=_tags(histories, model.states(), data),
         example=serving.columns_of(example),
         answer=serving.ServedForecaster(model).answer([example]),
+        data=data,
     )
     return TrainedForecaster(model, package)
 
 
-def _forecast_plots(histories: Mapping[str, Timeline], outlooks: Mapping[str, Outlook]) -> dict[str, bytes]:
+def _forecast_plots(histories: Mapping[str, Timeline], outlooks: Mapping[str, HostOutlook]) -> dict[str, bytes]:
     """Draw the first host's first signal that can be forecast; nothing where none can."""
     if not outlooks:
         return {}
@@ -136,7 +153,13 @@ def _histories(frames: Frames) -> dict[str, Timeline]:
 
 
 def _trial(
-    final: HostDetector, history: Timeline, windows: Sequence[Window], seed: int, threshold: float
+    final: HostDetector,
+    history: Timeline,
+    windows: Sequence[Window],
+    normal: Sequence[Window],
+    *,
+    seed: int,
+    threshold: float,
 ) -> DetectorTrial:
     """Try a detector of everything but the last day on that day; with little history, the final one on its own."""
     if len(history) < _HELD_OUT_FROM_DAYS * DAY_MINUTES:
@@ -146,7 +169,7 @@ def _trial(
     cut = len(history) - DAY_MINUTES
     before = Timeline(history.first, history.values[:cut])
     after = Timeline(history.first + cut, history.values[cut:]).without(windows)
-    earlier = HostDetector.fit([before.frame(final.host)], seed=seed, mask=windows)
+    earlier = HostDetector.fit([before.frame(final.host)], seed=seed, mask=windows, normal=normal)
     return try_detector(earlier, after.frame(final.host), threshold=threshold, seed=seed, held_out=True)
 
 
@@ -175,8 +198,29 @@ def _oldest(history: Timeline) -> datetime:
     return datetime.fromtimestamp(history.first * 60, tz=UTC)
 
 
-def _tags(histories: Mapping[str, Timeline], states: Mapping[str, ModelState]) -> dict[str, str]:
+def _data(tenant_id: str, histories: Mapping[str, Timeline]) -> TrainingData:
+    """Describe the minutes that a model learns from, before anything is left out of them."""
+    total = hashlib.sha256()
+    for host, history in histories.items():
+        total.update(f"{host} {history.first} {history.values.shape}".encode() + b"\0")
+        total.update(bundle.as_stored(history.values).tobytes())
+    return TrainingData(
+        name=f"{tenant_id}.minutes",
+        digest=total.hexdigest()[:32],
+        source={
+            "tenant": tenant_id,
+            "table": "core.feature",
+            "feature_set": VERSION,
+            "window_start": min(_oldest(one) for one in histories.values()).isoformat(),
+            "window_end": max(_newest(one) for one in histories.values()).isoformat(),
+        },
+        profile={"hosts": len(histories), "minutes": _rows(histories), "signals": len(SIGNALS)},
+    )
+
+
+def _tags(histories: Mapping[str, Timeline], states: Mapping[str, ModelState], data: TrainingData) -> dict[str, str]:
     return {
+        "dataset_digest": data.digest,
         "feature_set": VERSION,
         "code_version": __version__,
         "window_start": min(_oldest(one) for one in histories.values()).isoformat(),

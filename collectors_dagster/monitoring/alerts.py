@@ -12,9 +12,10 @@ from collectors_dagster.integrations.notify.message import (
     ContributionPart,
     FailurePart,
     IncidentPart,
+    OutlookPart,
     TenantPart,
 )
-from collectors_dagster.monitoring.wording import contribution_text
+from collectors_dagster.monitoring.wording import contribution_text, rarity_text
 from collectors_dagster.records import (
     Contribution,
     Incident,
@@ -34,6 +35,7 @@ _MARKS = {
     NoticeKind.RUN_FAILED: "FAILED",
     NoticeKind.CONSENT_NEEDED: "CONSENT NEEDED",
     NoticeKind.CONSENT_ENDS: "CONSENT ENDS SOON",
+    NoticeKind.PEAK_EXPECTED: "PEAK EXPECTED",
 }
 _ERROR_CHARACTERS = 500
 
@@ -83,7 +85,8 @@ def failure_message(failure: RunFailure, tenant: Tenant) -> AlertMessage:
     """Return the message about a failed run, or another notice of the same ledger."""
     error = failure.error.strip()[:_ERROR_CHARACTERS]
     first = error.splitlines()[0] if error else "no message"
-    of_run = failure.kind is NoticeKind.RUN_FAILED
+    kind = failure.kind
+    of_run, of_peak = kind is NoticeKind.RUN_FAILED, kind is NoticeKind.PEAK_EXPECTED
     return AlertMessage(
         id=f"{tenant.id}-failure-{failure.key}",
         kind=AlertKind(failure.kind.value),
@@ -91,7 +94,8 @@ def failure_message(failure: RunFailure, tenant: Tenant) -> AlertMessage:
         text=f"[{_MARKS[failure.kind]}] {tenant.name}: {failure.what}: {first}",
         tenant=_tenant_part(tenant),
         failure=FailurePart(run_id=failure.run_id, what=failure.what, error=error, url=failure.url) if of_run else None,
-        consent=None if of_run else ConsentPart(account=failure.what, reason=error),
+        consent=None if of_run or of_peak else ConsentPart(account=failure.what, reason=error),
+        outlook=OutlookPart(host=failure.what, reason=error) if of_peak else None,
     )
 
 
@@ -133,6 +137,7 @@ def _incident_part(incident: Incident) -> IncidentPart:
         updated_at=incident.updated_at,
         resolved_at=incident.resolved_at,
         peak_score=incident.peak_score,
+        rarity=rarity_text(incident.peak_score),
         contributions=tuple(_contribution_part(part) for part in incident.contributions),
         model_version=incident.model_version,
     )

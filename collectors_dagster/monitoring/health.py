@@ -1,4 +1,4 @@
-"""A host's health, 0 to 100, with its worst reasons and advice that shows its evidence. Pure.
+"""A host's health, 0 to 100, with its worst reasons. Pure.
 
 ``100 x product over groups of (1 - penalty)``; a group's penalty is the largest of what its signals show now, what the
 forecast says about the next hours, what the anomaly scores say, and how stale the data are. Without data it is unknown:
@@ -11,15 +11,9 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from collectors_dagster.frames import Floats, SignalFrame
-from collectors_dagster.records import (
-    ForecastPoint,
-    HealthReason,
-    HealthReport,
-    ModelState,
-    Recommendation,
-    ScoredMinute,
-)
+from collectors_dagster.frames import SignalFrame
+from collectors_dagster.monitoring.recommendations import Advising, column, recommendations
+from collectors_dagster.records import ForecastPoint, HealthReason, HealthReport, ModelState, ScoredMinute
 
 ANOMALY_SPAN = timedelta(minutes=15)
 OUTLOOK_SPAN = timedelta(hours=3)
@@ -86,6 +80,7 @@ def judge(
     forecast: Sequence[ForecastPoint],
     *,
     last_sample_age_seconds: float | None,
+    advising: Advising | None = None,
 ) -> HealthReport:
     """Judge one host.
 
@@ -99,6 +94,8 @@ def judge(
         Of this host; the newest issue counts.
     last_sample_age_seconds : float or None
         How old the newest sample is; None if there is none.
+    advising : Advising, optional
+        What advice is reckoned with: prices, and the host's size.
 
     Returns
     -------
@@ -117,7 +114,8 @@ def judge(
     ]
     worst = _worst_by_group(found)
     health = 100.0 * float(np.prod([1.0 - reason.penalty for reason in worst]))
-    return HealthReport(host, now, round(health), tuple(worst[:MOST_REASONS]), tuple(recommendations(recent, newest)))
+    advice = recommendations(recent, newest, now, advising or Advising())
+    return HealthReport(host, now, round(health), tuple(worst[:MOST_REASONS]), tuple(advice))
 
 
 def _unknown(recent: SignalFrame, age: float | None) -> HealthReason | None:
@@ -144,14 +142,6 @@ def _penalty(reason: HealthReason | None) -> float:
 def _ramp(value: float, rule: Saturation) -> float:
     """Return the penalty of a value: 0, rising linearly to the rule's most."""
     return float(np.clip((value - rule.begins) / (rule.full - rule.begins), 0.0, 1.0)) * rule.most
-
-
-def column(frame: SignalFrame, signal: str) -> Floats:
-    """Return the known values of a signal, oldest first."""
-    if signal not in frame.signals:
-        return np.empty(0)
-    values = frame.values[:, frame.signals.index(signal)]
-    return values[np.isfinite(values)]
 
 
 def _saturation_reasons(recent: SignalFrame) -> list[HealthReason]:
@@ -221,73 +211,3 @@ def _duration(seconds: float) -> str:
     if seconds < 172_800:
         return f"{seconds / 3600:.0f} h"
     return f"{seconds / 86_400:.0f} days"
-
-
-def recommendations(recent: SignalFrame, forecast: Sequence[ForecastPoint]) -> list[Recommendation]:
-    """Return advice, each with its evidence; nothing is advised from less than a day of minutes.
-
-    Parameters
-    ----------
-    recent : SignalFrame
-        The longer, the surer: confidence grows to its full at fourteen days.
-    forecast : sequence of ForecastPoint
-        One issue.
-    """
-    advice = [_idle(recent), _tight_memory(recent), _filling_disk(recent), _coming_load(recent, forecast)]
-    return [one for one in advice if one is not None]
-
-
-def _confidence(rows: int) -> float:
-    return round(float(np.clip(rows / (14 * 1440), 0.0, 1.0)) * 0.9, 2)
-
-
-_DAY_ROWS = 1440
-
-
-def _idle(recent: SignalFrame) -> Recommendation | None:
-    cpu = column(recent, "cpu_utilization_ratio")
-    if len(cpu) < _DAY_ROWS or np.quantile(cpu, 0.95) >= 0.2:
-        return None
-    evidence = f"95 % of {len(cpu)} minutes used at most {np.quantile(cpu, 0.95):.0%} of the processors"
-    text = "The processors are mostly idle: a smaller machine would do, or more work could move here."
-    return Recommendation("downsize", text, evidence, _confidence(len(cpu)))
-
-
-def _tight_memory(recent: SignalFrame) -> Recommendation | None:
-    memory = column(recent, "memory_used_ratio")
-    if len(memory) < _DAY_ROWS or np.quantile(memory, 0.95) < 0.9:
-        return None
-    evidence = f"5 % of {len(memory)} minutes used more than {np.quantile(memory, 0.95):.0%} of the memory"
-    return Recommendation("memory", "Memory is tight: add some, or move work away.", evidence, _confidence(len(memory)))
-
-
-def _filling_disk(recent: SignalFrame) -> Recommendation | None:
-    """Extrapolate the fullest file system by the median of its hourly slopes (after Theil and Sen)."""
-    used = column(recent, "filesystem_used_ratio")
-    if len(used) < _DAY_ROWS:
-        return None
-    hourly = used[: len(used) // 60 * 60].reshape(-1, 60).mean(axis=1)
-    gap = max(len(hourly) // 2, 1)
-    slopes = (hourly[gap:] - hourly[:-gap]) / gap * 24.0
-    low, slope, high = np.quantile(slopes, [0.1, 0.5, 0.9])
-    days = (1.0 - used[-1]) / slope if slope > 0 else np.inf
-    if days > 30.0 or low <= 0:
-        return None
-    evidence = (
-        f"{used[-1]:.0%} used, growing by {slope:.1%} a day "
-        f"(80 %: full in {(1 - used[-1]) / high:.0f} to {(1 - used[-1]) / low:.0f} days)"
-    )
-    text = f"The fullest file system will be full in about {days:.0f} days: clean up or enlarge it."
-    return Recommendation("disk-full", text, evidence, _confidence(len(used)))
-
-
-def _coming_load(recent: SignalFrame, forecast: Sequence[ForecastPoint]) -> Recommendation | None:
-    """Warn of a peak that even the lower end of the 80 % interval puts above what hurts."""
-    cpu = column(recent, "cpu_utilization_ratio")
-    peaks = [point for point in forecast if point.signal == "cpu_utilization_ratio" and point.low80 >= 0.8]
-    if len(cpu) < _DAY_ROWS or not peaks:
-        return None
-    first = min(peaks, key=lambda point: point.ts)
-    evidence = f"expected {first.mean:.0%}, 80 % interval {first.low80:.0%} to {first.high80:.0%}"
-    text = f"A processor peak is expected around {first.ts:%H:%M} UTC: move batch work away from it."
-    return Recommendation("peak", text, evidence, 0.8)

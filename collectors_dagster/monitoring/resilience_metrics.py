@@ -48,16 +48,20 @@ class ResilienceCollector(Collector):
         yield from _gauges(found)
 
 
-def serve_metrics(export: MetricsExport, port: int, look: Callable[[], Overview]) -> Callable[[], None]:
+def serve_metrics(
+    export: MetricsExport, port: int, look: Callable[[], Overview], more: Iterable[Collector] = ()
+) -> Callable[[], None]:
     """Serve ``/metrics`` in threads of its own; return what ends that. A port that cannot be had is told in the log."""
     try:
-        return started_metrics((export.address, port), look)
+        return started_metrics((export.address, port), look, more)
     except OSError as error:
         _log.warning("metrics not served", address=export.address, port=port, reason=error.strerror)
     return lambda: None
 
 
-def started_metrics(listen: tuple[str, int], look: Callable[[], Overview]) -> Callable[[], None]:
+def started_metrics(
+    listen: tuple[str, int], look: Callable[[], Overview], more: Iterable[Collector] = ()
+) -> Callable[[], None]:
     """Do the same.
 
     Raises
@@ -66,7 +70,8 @@ def started_metrics(listen: tuple[str, int], look: Callable[[], Overview]) -> Ca
         If the port cannot be had.
     """
     registry = CollectorRegistry()
-    registry.register(ResilienceCollector(look))
+    for collector in (ResilienceCollector(look), *more):
+        registry.register(collector)
     server, thread = start_http_server(listen[1], listen[0], registry)
 
     def end() -> None:

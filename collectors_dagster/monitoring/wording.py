@@ -48,6 +48,28 @@ def quantity(signal: str, value: float) -> str:
     return _bytes(value) if signal.endswith("_bytes") else f"{value:.1f}"
 
 
+RAREST = 1_000_000
+"""Nothing is said to be rarer: no history is long enough to know."""
+
+
+def rarity_text(score: float) -> str:
+    """Return how rare a score is, in words: a span of ten minutes scores so high once in so many.
+
+    Examples
+    --------
+    >>> rarity_text(0.9), rarity_text(0.99)
+    ('as rare as 1 in 100', 'as rare as 1 in 10,000')
+    >>> rarity_text(1.0)
+    'rarer than 1 in 1,000,000'
+    """
+    tail = (1.0 - score) ** 2
+    if tail * RAREST < 1:
+        return f"rarer than 1 in {RAREST:,}"
+    spans = 1.0 / tail
+    digits = 10 ** max(int(math.log10(spans)) - 1, 0)  # two figures are all that is known
+    return f"as rare as 1 in {round(spans / digits) * digits:,}"
+
+
 def _bytes(value: float) -> str:
     scaled = value
     for unit in ("B", "kB", "MB", "GB"):

@@ -146,9 +146,14 @@ class Shares:
         self._until = 0.0
 
     @property
+    def is_heard(self) -> bool:
+        """Whether the others know that this instance lives; without a store, or asleep for too long, it is not."""
+        return self._clock.boottime() < self._until
+
+    @property
     def tokens(self) -> Mapping[str, int]:
         """The shares of this instance, each with its fencing token; none if it was not heard for too long."""
-        return self._tokens if self._clock.boottime() < self._until else {}
+        return self._tokens if self.is_heard else {}
 
     def turn(self, shares: Iterable[str]) -> Mapping[str, int]:
         """Say that this instance lives; give back what others should have, claim what it should have.

@@ -5,7 +5,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from collectors_dagster.clock import Clock
-from collectors_dagster.patterns.shared_state import Argument, Record, Reply, Step
+from collectors_dagster.errors import SharedStateUnavailableError
+from collectors_dagster.patterns.shared_state import Argument, Call, Record, Reply, Step
 
 
 class MemoryStore:
@@ -59,6 +60,10 @@ class MemoryStore:
     async def arun(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
         """Run one step; it never waits for anything."""
         return self.run(step, key, arguments)
+
+    def run_many(self, calls: Sequence[Call]) -> list[Reply | SharedStateUnavailableError]:
+        """Run steps one after the other."""
+        return [self.run(call.step, call.key, call.arguments) for call in calls]
 
     def __len__(self) -> int:
         return len(self._records)

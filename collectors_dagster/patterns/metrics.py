@@ -120,6 +120,18 @@ FAMILIES: Mapping[str, Family] = {
         ),
         Family("collectors_store_errors_total", "counter", ("kind",), "Steps on shared state that were not done."),
         Family("collectors_store_round_trip_seconds", "summary", (), "Duration of steps on shared state."),
+        Family(
+            "ml_model_training_duration_seconds",
+            "summary",
+            ("kind",),
+            "Duration of trainings, evaluation included, by kind of model: anomaly, forecast.",
+        ),
+        Family(
+            "ml_prediction_accuracy",
+            "summary",
+            ("signal",),
+            "Accuracy of forecasts that came due, by signal: 1 minus their error over what came, 0 to 1.",
+        ),
     )
 }
 """Every metric there is, by name; a metric's name is a promise."""

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias
 
 from collectors_dagster.errors import SharedStateUnavailableError
 from collectors_dagster.patterns import bulkhead_rules, leadership_rules, rate_rules
@@ -19,9 +19,7 @@ from collectors_dagster.patterns.circuit_breaker import BreakerReport, report_fr
 from collectors_dagster.patterns.metrics import Series, decoded
 from collectors_dagster.patterns.reporting_rules import READ
 from collectors_dagster.patterns.reporting_store import SHARDS, shard_key
-from collectors_dagster.patterns.shared_state import Reply, SharedStore
-
-T = TypeVar("T")
+from collectors_dagster.patterns.shared_state import Call, ManyAtOnce, Reply
 
 REDIS = "redis"
 """What the guard before shared state is called among circuits."""
@@ -130,13 +128,13 @@ class Looking:
     Parameters
     ----------
     domain_of : callable
-        From a key to the name of what fails together with it; what has failed is not asked again.
+        From a key to the name of what fails together with it.
     dead_seconds : float
         An instance not heard for so long lives no longer.
     """
 
     def __init__(
-        self, store: SharedStore, *, domain_of: Callable[[str], str] = lambda _: "", dead_seconds: float = 6.0
+        self, store: ManyAtOnce, *, domain_of: Callable[[str], str] = lambda _: "", dead_seconds: float = 6.0
     ) -> None:
         self._store = store
         self._domain_of = domain_of
@@ -145,88 +143,89 @@ class Looking:
 
     def look(self) -> Overview:
         """Return what there is, in the order of names."""
-        for key, listed in sorted(self._directory().items()):
-            self._take(key, listed)
+        directory = sorted(self._directory().items())
+        self._ask([question for key, listed in directory if (question := self._question(key, listed))])
         return self._found
 
     def _directory(self) -> dict[str, Listed]:
         directory: dict[str, Listed] = {}
-        for number in range(SHARDS):
-            key = shard_key(number)
-            nothing: dict[str, Listed] = {}
-            for item, listed in self._asked(key, partial(self._shard, key), nothing).items():
-                if item not in directory or directory[item].used_us < listed.used_us:
-                    directory[item] = listed
+        self._ask([(Call(READ, shard_key(number)), partial(self._read, directory)) for number in range(SHARDS)])
         return directory
 
-    def _shard(self, shard: str) -> dict[str, Listed]:
-        reply = self._store.run(READ, shard)
+    def _read(self, directory: dict[str, Listed], reply: Reply) -> None:
+        """Add up what a shard has counted, and add what it lists."""
         count = 2 * _whole(reply[1] if len(reply) > 1 else None)
         texts = [item.decode(errors="replace") if isinstance(item, bytes) else "" for item in reply[2:]]
         for name, amount in zip(texts[:count:2], texts[1:count:2], strict=False):
             series, value = decoded(name), _number(amount)
             if series is not None and value is not None:
                 self._found.sums[series] += value  # type: ignore[assignment]  # a Counter adds any numbers
-        return {
-            key: listed
-            for key, text in zip(texts[count::2], texts[count + 1 :: 2], strict=False)
-            if (listed := _listed(text)) is not None
-        }
+        for key, text in zip(texts[count::2], texts[count + 1 :: 2], strict=False):
+            listed = _listed(text)
+            if listed is not None and (key not in directory or directory[key].used_us < listed.used_us):
+                directory[key] = listed
 
-    def _take(self, key: str, listed: Listed) -> None:
+    def _question(self, key: str, listed: Listed) -> "Question | None":
+        """Return how to look at an object and what to do with the answer; None for what nobody looks at."""
         tenant, _, rest = key.partition(":")
         kind, _, name = rest.partition(":")
         tenant = "" if tenant == "all" else tenant
-        numbers = listed.numbers
-        if listed.step == STEP.name and kind == "cb" and len(numbers) == len(Terms._fields):
-            report = self._asked(key, lambda: report_from(self._store.run(LOOK, key, ("inspect", *numbers))), None)
-            if report is not None:
-                self._found.circuits.append(CircuitView(name, tenant, report))
-        elif listed.step.startswith("rate_limiter_") and kind == "rate" and len(numbers) == 2:
-            self._take_limiter(key, tenant, name, listed)
-        elif listed.step == bulkhead_rules.ENTER.name and len(numbers) == 1:
-            seen = self._asked(key, lambda: _wholes(self._store.run(bulkhead_rules.LOOK, key), 2), None)
-            if seen is not None:
-                self._found.bulkheads.append(BulkheadView(name, tenant, numbers[0], seen[0], seen[1]))
-        elif listed.step == leadership_rules.ACQUIRE.name:
-            lease = self._asked(key, lambda: _lease(self._store.run(leadership_rules.LOOK, key)), None)
-            if lease is not None:
-                self._found.leaders.append(LeaderView(name, tenant, lease[2], lease[1], lease[0] / 1e6))
-        elif listed.step == leadership_rules.TURN.name:
-            arguments = (self._dead_us,)
-            divided = self._asked(
-                key, lambda: _divided(self._store.run(leadership_rules.LOOK_AT_SHARES, key, arguments)), None
+        step, numbers, found = listed.step, listed.numbers, self._found
+        if step == STEP.name and kind == "cb" and len(numbers) == len(Terms._fields):
+            call = Call(LOOK, key, ("inspect", *numbers))
+            return call, lambda reply: found.circuits.append(CircuitView(name, tenant, report_from(reply)))
+        if step.startswith("rate_limiter_") and kind == "rate" and len(numbers) == 2 and min(numbers) >= 1:
+            return Call(rate_rules.LOOK, key), lambda reply: found.limiters.append(
+                _limiter(name, tenant, listed, _wholes(reply, 3))
             )
-            if divided is not None:
-                self._found.shares.append(SharesView(name, *divided))
+        if step == bulkhead_rules.ENTER.name and len(numbers) == 1:
+            return Call(bulkhead_rules.LOOK, key), lambda reply: found.bulkheads.append(
+                BulkheadView(name, tenant, numbers[0], *_wholes(reply, 2))
+            )
+        if step == leadership_rules.ACQUIRE.name:
+            return Call(leadership_rules.LOOK, key), lambda reply: found.leaders.append(_leader(name, tenant, reply))
+        if step == leadership_rules.TURN.name:
+            call = Call(leadership_rules.LOOK_AT_SHARES, key, (self._dead_us,))
+            return call, lambda reply: found.shares.append(SharesView(name, *_divided(reply)))
+        return None
 
-    def _take_limiter(self, key: str, tenant: str, name: str, listed: Listed) -> None:
-        first, second = listed.numbers
-        algorithm = listed.step.removeprefix("rate_limiter_")
-        seen = self._asked(key, lambda: _wholes(self._store.run(rate_rules.LOOK, key), 3), None)
-        if seen is None or first < 1 or second < 1:
-            return
-        waiting = None
-        if listed.step == rate_rules.BUCKET.name:  # nanoseconds per unit, and units at once
-            algorithm, rate = "bucket", 1e9 / first
-            waiting = max(0.0, (seen[2] - (second - 1) * first / 1000) / 1e6)
-        else:  # units per window, and its microseconds
-            rate = first / second * 1e6
-        self._found.limiters.append(LimiterView(name, tenant, algorithm, rate, waiting, seen[1] / 1e6, seen[0]))
+    def _ask(self, questions: "Sequence[Question]") -> None:
+        """Ask all at once; remember what is wrong where there is no answer, or none that makes sense."""
+        replies = self._store.run_many([call for call, _ in questions])
+        for (call, take), reply in zip(questions, replies, strict=True):
+            try:
+                take(_given(reply))
+            except SharedStateUnavailableError as error:
+                if error.one_object:
+                    self._found.damaged.append(call.key)
+                else:
+                    self._found.away[self._domain_of(call.key)] = error.kind
 
-    def _asked(self, key: str, ask: Callable[[], T], otherwise: T) -> T:
-        """Return an answer, or something else where there is none; remember what is wrong."""
-        domain = self._domain_of(key)
-        if domain in self._found.away:
-            return otherwise
-        try:
-            return ask()
-        except SharedStateUnavailableError as error:
-            if error.one_object:
-                self._found.damaged.append(key)
-            else:
-                self._found.away[domain] = error.kind
-        return otherwise
+
+Question: TypeAlias = tuple[Call, Callable[[Reply], object]]
+
+
+def _given(reply: Reply | SharedStateUnavailableError) -> Reply:
+    if isinstance(reply, SharedStateUnavailableError):
+        raise reply
+    return reply
+
+
+def _limiter(name: str, tenant: str, listed: Listed, seen: Sequence[int]) -> LimiterView:
+    first, second = listed.numbers
+    algorithm = listed.step.removeprefix("rate_limiter_")
+    waiting = None
+    if listed.step == rate_rules.BUCKET.name:  # nanoseconds per unit, and units at once
+        algorithm, rate = "bucket", 1e9 / first
+        waiting = max(0.0, (seen[2] - (second - 1) * first / 1000) / 1e6)
+    else:  # units per window, and its microseconds
+        rate = first / second * 1e6
+    return LimiterView(name, tenant, algorithm, rate, waiting, seen[1] / 1e6, seen[0])
+
+
+def _leader(role: str, tenant: str, reply: Reply) -> LeaderView:
+    lease_us, token, holder = _lease(reply)
+    return LeaderView(role, tenant, holder, token, lease_us / 1e6)
 
 
 def _listed(text: str) -> Listed | None:

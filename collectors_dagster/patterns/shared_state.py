@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from collectors_dagster.errors import SharedStateUnavailableError
+
 Argument: TypeAlias = int | str | bytes
 """What a step is told. Redis knows only bytes: a number arrives in Lua as its decimal digits."""
 
@@ -51,6 +53,15 @@ class Step:
     repeatable: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A step on an object, to be run with others."""
+
+    step: Step
+    key: str
+    arguments: Sequence[Argument] = ()
+
+
 class SharedStore(Protocol):
     """Where shared state lies: memory of this process, Redis, a Redis Cluster.
 
@@ -68,4 +79,15 @@ class SharedStore(Protocol):
 
     async def arun(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
         """Run one step without blocking the event loop."""
+        ...
+
+
+class ManyAtOnce(SharedStore, Protocol):
+    """Shared state that runs many steps for the price of few round trips."""
+
+    def run_many(self, calls: Sequence[Call]) -> list[Reply | SharedStateUnavailableError]:
+        """Run steps that do not depend on each other; return for each its reply, or why there is none.
+
+        Each is atomic, all together are not. A step that is not repeatable is never run twice.
+        """
         ...

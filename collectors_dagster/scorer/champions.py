@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -10,11 +10,13 @@ import structlog
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.config.files import write_atomically
-from collectors_dagster.errors import CollectorsError
+from collectors_dagster.errors import CollectorsError, ModelError
+from collectors_dagster.integrations.digests import directory_digest
 from collectors_dagster.models.anomaly import TenantDetector
 
 KIND = "anomaly"
-POLL_SECONDS = 60.0
+POLL_SECONDS = 30.0
+"""A moved alias is served within a minute, the download included."""
 _LOOK_SECONDS = 1.0
 UNTRAINED = "untrained"
 
@@ -32,6 +34,11 @@ class Champion(Protocol):
     @property
     def version(self) -> str:
         """Its version in the registry."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its files, as they were registered."""
         ...
 
 
@@ -74,21 +81,37 @@ class Champions:
             self._wanted.add(tenant_id)
             return self._detectors.get(tenant_id) or TenantDetector({}, UNTRAINED)
 
-    def restore(self) -> None:
-        """Load what served last from disk; what cannot be read is left to the next refresh."""
+    def follow(self, tenants: Collection[str]) -> None:
+        """Follow the champions of these tenants only; those of others are let go.
+
+        A tenant that was not followed before has at once what served it last, from disk.
+        """
+        with self._lock:
+            new = set(tenants) - self._wanted
+            self._wanted = set(tenants)
+            self._detectors = {tenant_id: one for tenant_id, one in self._detectors.items() if tenant_id in tenants}
+        self.restore(new)
+
+    def restore(self, tenants: Collection[str]) -> None:
+        """Load from disk what served last; what is not what was registered is left to the next refresh."""
+        if not tenants:
+            return
         for tenant_id, place in self._remembered().items():
+            if tenant_id not in tenants:
+                continue
             try:
+                self._ensure_intact(tenant_id, Path(place["path"]), place["digest"])
                 self._take(tenant_id, Path(place["path"]), place["version"])
             except (CollectorsError, OSError, ValueError, KeyError) as error:
                 log.warning("model on disk not usable", tenant=tenant_id, reason=str(error))
 
     def run(self, stop: threading.Event) -> None:
-        """Follow the registry until `stop` is set: every minute, and soon after a tenant is first asked for."""
+        """Follow the registry until `stop` is set: twice a minute, and soon after a tenant is first asked for."""
         due = self._clock.monotonic()
         while not stop.wait(_LOOK_SECONDS):
             if self._wanted - self._asked or self._clock.monotonic() >= due:
-                self.refresh()
                 due = self._clock.monotonic() + POLL_SECONDS
+                self.refresh()
 
     def refresh(self) -> None:
         """Ask the registry once for the champions of all tenants asked for so far."""
@@ -116,6 +139,12 @@ class Champions:
         with self._lock:
             return self._detectors[tenant_id].version if tenant_id in self._detectors else None
 
+    @staticmethod
+    def _ensure_intact(tenant_id: str, path: Path, digest: str) -> None:
+        if directory_digest(path) != digest:
+            message = f"the model of {tenant_id} in {path} is not what was registered: it is fetched again from MLflow"
+            raise ModelError(message)
+
     def _take(self, tenant_id: str, path: Path, version: str) -> None:
         loaded = TenantDetector.load(path, version)
         with self._lock:
@@ -130,6 +159,7 @@ class Champions:
         return {str(tenant_id): place for tenant_id, place in places if isinstance(place, dict)}
 
     def _remember(self, tenant_id: str, champion: Champion) -> None:
-        known = self._remembered() | {tenant_id: {"path": str(champion.path), "version": champion.version}}
+        place = {"path": str(champion.path), "version": champion.version, "digest": champion.digest}
+        known = self._remembered() | {tenant_id: place}
         self._memory.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._memory, json.dumps(known).encode())

@@ -2,8 +2,10 @@
 
 import gc
 import logging
+import os
 import random
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,13 +20,15 @@ from collectors_dagster.config.settings_watcher import SettingsWatcher
 from collectors_dagster.config.tenants import TenantWatcher
 from collectors_dagster.integrations.redis import look_around, reporting_store
 from collectors_dagster.integrations.timescale import Store
-from collectors_dagster.integrations.timescale.guard import DatabaseGuard, database_guard
-from collectors_dagster.integrations.timescale.leadership import Leadership
+from collectors_dagster.integrations.timescale.claims import Claims
+from collectors_dagster.integrations.timescale.guard import database_guard
 from collectors_dagster.monitoring.debug import DebugSession
+from collectors_dagster.monitoring.model_metrics import LatestScores
 from collectors_dagster.patterns.metrics import process_metrics
 from collectors_dagster.patterns.policies import Policies
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.scorer.champions import Champions, Registry
+from collectors_dagster.scorer.division import GROUP, Division
 from collectors_dagster.scorer.scorer import Scorer
 from collectors_dagster.scorer.status import status_path, write_status
 
@@ -56,8 +60,9 @@ def run_scorer(settings: Settings, clock: Clock) -> None:
         memory=settings.home / "scorer" / "champions.json",
         clock=clock,
     )
-    with _stop_signals() as stop, _metrics_served(settings):
-        rounds = _Rounds(settings, champions, clock, stop, database_guard(policies, repeats=False))
+    scores = LatestScores()
+    with _stop_signals() as stop, _metrics_served(settings, scores):
+        rounds = _Rounds(settings, champions, clock, stop, policies, scores=scores)
         models = threading.Thread(target=champions.run, args=(stop,), name="models", daemon=True)
         rounds.start()
         models.start()
@@ -78,7 +83,9 @@ class _Rounds(threading.Thread):
         champions: Champions,
         clock: Clock,
         stop: threading.Event,
-        guard: DatabaseGuard,
+        policies: Policies,
+        *,
+        scores: LatestScores,
     ) -> None:
         super().__init__(name="rounds", daemon=True)
         self.broke = False
@@ -86,14 +93,17 @@ class _Rounds(threading.Thread):
         self._champions = champions
         self._clock = clock
         self._stop_asked = stop
-        self._guard = guard
+        self._policies = policies
+        self._scores = scores
 
     def run(self) -> None:
         """Do round after round."""
         conninfo = self._settings.database_conninfo("collectors")
         try:
-            with Store(conninfo, application_name="collectors-scorer", guard=self._guard) as store:
-                self._score(self._scorer(store, Leadership(conninfo, "scorer")))
+            guard = database_guard(self._policies, repeats=False)
+            shares = self._policies.shares(GROUP, _instance())
+            with Store(conninfo, application_name="collectors-scorer", guard=guard) as store:
+                self._score(self._scorer(store, Division(shares, Claims(conninfo, "scorer"), self._clock)))
         except Exception:
             log.exception("scoring broke off")
             self.broke = True
@@ -103,7 +113,6 @@ class _Rounds(threading.Thread):
     def _score(self, scorer: Scorer) -> None:
         debug = DebugSession("scorer", SettingsWatcher(self._settings, self._clock), self._clock)
         self._publish(scorer)
-        self._champions.restore()
         gc.freeze()
         pause = 0.0
         while not self._stop_asked.wait(pause):
@@ -114,10 +123,10 @@ class _Rounds(threading.Thread):
         debug.close()
         self._publish(scorer)
 
-    def _scorer(self, store: Store, leadership: Leadership) -> Scorer:
+    def _scorer(self, store: Store, division: Division) -> Scorer:
         return Scorer(
             store,
-            leadership,
+            division,
             self._champions,
             TenantWatcher(self._settings, self._clock),
             self._clock,
@@ -126,10 +135,16 @@ class _Rounds(threading.Thread):
         )
 
     def _publish(self, scorer: Scorer) -> None:
+        self._scores.take(scorer.latest_scores())
         try:
             write_status(status_path(self._settings), scorer.status())
         except OSError as error:
             log.warning("status not written", reason=error.strerror)
+
+
+def _instance() -> str:
+    """Return a name that no other scorer has, and that tells people where it runs."""
+    return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
 
 
 def _registry(settings: Settings, policies: Policies) -> Registry:
@@ -143,14 +158,14 @@ def _registry(settings: Settings, policies: Policies) -> Registry:
 
 
 @contextmanager
-def _metrics_served(settings: Settings) -> Iterator[None]:
-    """Serve the metrics of all processes' policies: the scorer lives long, and is there once per deployment."""
+def _metrics_served(settings: Settings, scores: LatestScores) -> Iterator[None]:
+    """Serve the newest scores, and the metrics of all processes' policies: the scorer lives long."""
     if not settings.metrics.enabled:
         yield
         return
     from collectors_dagster.monitoring.resilience_metrics import serve_metrics  # noqa: PLC0415  # only if asked for
 
-    end = serve_metrics(settings.metrics, settings.ports.metrics, lambda: look_around(settings))
+    end = serve_metrics(settings.metrics, settings.ports.metrics, lambda: look_around(settings), [scores])
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""All tenants, tick by tick: who leads, who is scored, what to do when something is away."""
+"""The tenants of this scorer, tick by tick: who is scored, what to do when something is away."""
 
 from dataclasses import replace
 from typing import Any, Protocol
@@ -8,10 +8,10 @@ import structlog
 from collectors_dagster.clock import Clock
 from collectors_dagster.errors import CollectorsError, IntegrationError
 from collectors_dagster.integrations.timescale import Store
-from collectors_dagster.integrations.timescale.leadership import Leadership
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.records import IncidentEventKind
 from collectors_dagster.scorer.champions import Champions
+from collectors_dagster.scorer.division import Division
 from collectors_dagster.scorer.tenant import TenantScorer
 from collectors_dagster.tenants import Tenant, TenantDirectory
 
@@ -29,7 +29,7 @@ class Directory(Protocol):
 
 
 class Scorer:
-    """The scorer without its process: :meth:`tick` does one round and returns how long to wait.
+    """The scorer without its process: :meth:`tick` does a round, if one is due, and returns how long to wait.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Scorer:
     def __init__(
         self,
         store: Store,
-        leadership: Leadership,
+        division: Division,
         champions: Champions,
         directory: Directory,
         clock: Clock,
@@ -49,7 +49,7 @@ class Scorer:
         backoff: Backoff,
     ) -> None:
         self._store = store
-        self._leadership = leadership
+        self._division = division
         self._champions = champions
         self._directory = directory
         self._clock = clock
@@ -57,29 +57,25 @@ class Scorer:
         self._backoff = backoff
         self._started_at = clock.now()
         self._tenants: dict[str, TenantScorer] = {}
-        self._leftovers_due = clock.monotonic()
+        self._round_due = self._leftovers_due = clock.monotonic()
         self._state = "starting"
         self._ticks = 0
         self._last_seconds = 0.0
         self._problems: dict[str, str] = {}
 
     def tick(self) -> float:
-        """Do one round; return the seconds until the next."""
+        """Do one round, or say that this scorer lives if none is due; return the seconds until the next call."""
         started = self._clock.monotonic()
-        try:
-            self._round()
-        except CollectorsError as error:
-            return self._stumbled(error)
-        finally:
-            self._last_seconds = self._clock.monotonic() - started
-        self._backoff.succeeded()
-        self._problems.pop("", None)
-        self._ticks += 1
-        return max(0.0, self._tick_seconds - self._last_seconds)
+        if started < self._round_due:
+            self._division.heartbeat()
+        else:
+            self._round_due = started + self._rounded(started)
+        left = self._round_due - self._clock.monotonic()
+        return max(0.0, min(left, self._division.heartbeat_seconds))
 
     def close(self) -> None:
-        """Let another scorer lead."""
-        self._leadership.release()
+        """Let the other scorers have the tenants."""
+        self._division.depart()
         self._state = "stopped"
 
     def status(self) -> dict[str, Any]:
@@ -89,23 +85,45 @@ class Scorer:
             "updated_at": self._clock.now().isoformat(),
             "started_at": self._started_at.isoformat(),
             "ticks": self._ticks,
+            "scorers": self._division.instances,
             "last_tick_milliseconds": round(1000 * self._last_seconds, 1),
             "problems": self._problems | ({"models": self._champions.problem} if self._champions.problem else {}),
             "tenants": {tenant_id: scorer.status() for tenant_id, scorer in self._tenants.items()},
         }
 
+    def latest_scores(self) -> dict[str, float]:
+        """Return the highest score of the last minute by tenant; tenants whose hosts deliver nothing are left out."""
+        now = self._clock.now()
+        found = {tenant_id: scorer.latest_score(now) for tenant_id, scorer in self._tenants.items()}
+        return {tenant_id: score for tenant_id, score in found.items() if score is not None}
+
+    def _rounded(self, started: float) -> float:
+        """Do a round; return after how many seconds, from its start, the next is due."""
+        try:
+            self._round()
+        except CollectorsError as error:
+            return self._stumbled(error)
+        finally:
+            self._last_seconds = self._clock.monotonic() - started
+        self._backoff.succeeded()
+        self._problems.pop("", None)
+        self._ticks += 1
+        return self._tick_seconds
+
     def _round(self) -> None:
-        if not self._leadership.hold():
-            self._stand_by()
-            return
-        self._enter("running")
         known = set(self._store.tenants.ids())
         scored = {one.id: one for one in self._directory.current().tenants if _is_scored(one) and one.id in known}
-        self._tenants = {tenant_id: one for tenant_id, one in self._tenants.items() if tenant_id in scored}
-        self._problems = {key: text for key, text in self._problems.items() if key in scored}
-        for tenant in scored.values():
-            self._score(tenant)
-        self._close_leftovers(set(scored))
+        mine = self._division.take(scored)
+        self._enter("running" if mine or not scored else "standby")
+        self._champions.follow(mine)
+        # Whoever takes a tenant over begins with what the store holds.
+        self._tenants = {tenant_id: one for tenant_id, one in self._tenants.items() if tenant_id in mine}
+        self._problems = {key: text for key, text in self._problems.items() if key in mine}
+        for tenant_id in sorted(mine):
+            self._score(scored[tenant_id])
+            self._division.heartbeat()
+        if self._division.leads:
+            self._close_leftovers(set(scored))
 
     def _score(self, tenant: Tenant) -> None:
         """Score one tenant. If the database fails, the round ends; anything else costs only this tenant."""
@@ -135,12 +153,9 @@ class Scorer:
                 closed = replace(incident, updated_at=now, resolved_at=now, title=title)
                 self._store.incidents.apply(incident.tenant_id, [(IncidentEventKind.RESOLVED, closed)])
 
-    def _stand_by(self) -> None:
-        self._tenants.clear()  # whoever leads next begins with what the store holds
-        self._enter("standby")
-
     def _stumbled(self, error: CollectorsError) -> float:
-        self._tenants.clear()  # another scorer may have led in between
+        self._division.lose()
+        self._tenants.clear()  # another scorer may score them in between
         self._problems[""] = str(error)
         if self._backoff.failures == 0:
             log.warning("scoring pauses", reason=str(error))

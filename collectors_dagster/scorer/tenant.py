@@ -9,6 +9,7 @@ import structlog
 
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.models.anomaly import TenantDetector
+from collectors_dagster.monitoring.feedback import LearntNormal
 from collectors_dagster.monitoring.incidents import IncidentTracker, Plan
 from collectors_dagster.records import IncidentEventKind, ScoredMinute, Window
 from collectors_dagster.scorer.minutes import MINUTE, HostMinutes, whole_minute
@@ -16,6 +17,7 @@ from collectors_dagster.tenants import Tenant
 
 LIVE = timedelta(minutes=5)
 _BUDGET_TIME = timedelta(hours=1)
+_VERDICTS_AGAIN = timedelta(seconds=15)
 
 log = structlog.get_logger("scorer")
 
@@ -47,6 +49,8 @@ class TenantScorer:
         self._minutes = HostMinutes(store, tenant_id)
         self._evaluated: dict[str, datetime] = {}
         self._written: dict[str, datetime] = {}
+        self._learnt = LearntNormal()
+        self._verdicts_read_at: datetime | None = None
         self.tracker = IncidentTracker(
             tenant_id,
             open_incidents=store.incidents.open(tenant_id),
@@ -58,6 +62,7 @@ class TenantScorer:
         resolution = tenant.system.collection_interval_seconds
         newest = self._minutes.newest(now - max(LIVE, 3 * timedelta(seconds=resolution)))
         if newest:
+            self._heed_verdicts(now)
             self._minutes.follow(whole_minute(max(newest.values())))
             self._minutes.follow_past(now, sorted(newest))
             self._write_minutes(detector, newest)
@@ -65,6 +70,10 @@ class TenantScorer:
         self._apply(self.tracker.plan_silent(now))
         self._minutes.forget(set(newest))
         self.progress = replace(self.progress, hosts=len(newest), model_version=detector.version)
+
+    def latest_score(self, now: datetime) -> float | None:
+        """Return the highest score among the newest evaluations; None if none is of the last minutes."""
+        return max((one.score for one in self.progress.latest.values() if now - one.ts <= LIVE), default=None)
 
     def status(self) -> dict[str, Any]:
         """Return how this tenant is doing."""
@@ -85,6 +94,12 @@ class TenantScorer:
             ],
             "incidents_held_back": self.tracker.held_back,
         }
+
+    def _heed_verdicts(self, now: datetime) -> None:
+        """Read what people said about incidents, some times a minute."""
+        if self._verdicts_read_at is None or now - self._verdicts_read_at >= _VERDICTS_AGAIN:
+            self._learnt = LearntNormal(self._store.feedback.list(self.tenant_id))
+            self._verdicts_read_at = now
 
     def _write_minutes(self, detector: TenantDetector, newest: Mapping[str, datetime]) -> None:
         """Score and store the whole minutes that have become known."""
@@ -108,7 +123,8 @@ class TenantScorer:
         for row in self._minutes.trailing(news, tenant.system.collection_interval_seconds):
             history = self._minutes.history(row.host, news[row.host])
             evaluations += detector.detector(row.host).score(row, history)
-        self._apply(self.tracker.plan(evaluations, threshold=tenant.system.anomaly_threshold))
+        heeded = self._learnt.heeded(evaluations)
+        self._apply(self.tracker.plan(heeded, threshold=tenant.system.anomaly_threshold))
         self._evaluated |= news
         if news:
             latest = {one.host: one for one in evaluations}

@@ -28,6 +28,7 @@ from collectors_dagster.patterns.breaker_rule import (
     circuit_breaker,
 )
 from collectors_dagster.patterns.shared_state import Argument, Record, Reply
+from tests.support.effort import times
 
 SCRIPT = (SCRIPTS / "circuit_breaker.lua").read_text()
 TOLD_TIME = SCRIPT.replace("redis.call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}")
@@ -219,7 +220,9 @@ class BreakerMachine(RuleBasedStateMachine):
 def test_the_rule_in_python_the_script_in_redis_and_the_model_agree(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         machine = type("Machine", (BreakerMachine,), {"client": client})
-        run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=40, deadline=None))
+        run_state_machine_as_test(
+            machine, settings=settings(max_examples=times(20), stateful_step_count=40, deadline=None)
+        )
 
 
 STEP_US = 100_000
@@ -243,7 +246,7 @@ class BothHalves:
 
 
 @given(start=st.sampled_from([0, 1, STEP_US - 1]), told=st.lists(st.tuples(st.sampled_from(AROUND_STEPS), COUNTS)))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_window_of_time_holds_its_ten_newest_steps_and_nothing_older(
     start: int, told: list[tuple[int, tuple[int, int, int, int]]], redis_url: str
 ) -> None:

@@ -1,6 +1,6 @@
 """What processes tell and how all is looked at: the same in memory, in Redis and in a Redis Cluster."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -17,7 +17,7 @@ from collectors_dagster.patterns.rate_limiter import RateLimiter
 from collectors_dagster.patterns.rate_policy import Algorithm, RatePolicy
 from collectors_dagster.patterns.reporting_rules import MOST_LISTED, MOST_SUMS, READ, TELL
 from collectors_dagster.patterns.reporting_store import ReportingStore
-from collectors_dagster.patterns.shared_state import Argument, Reply
+from collectors_dagster.patterns.shared_state import Argument, Call, Reply
 from tests.support.shared_stores import SharedPlace
 
 CLOCK = SystemClock()
@@ -186,10 +186,13 @@ class Away:
     async def arun(self, *_: object) -> Reply:
         raise SharedStateUnavailableError("away", kind="timeout")
 
+    def run_many(self, calls: Sequence[Call]) -> list[Reply | SharedStateUnavailableError]:
+        return [SharedStateUnavailableError("away", kind="timeout") for _ in calls]
+
 
 def test_what_is_away_is_said_and_what_was_counted_is_kept(metrics: Metrics) -> None:
     metrics.count("rate_limit_requests_total", "a", "granted")
     store = ReportingStore(Away(), metrics, clock=ManualClock())
     store.flush()
     assert metrics.drain() == {Series("rate_limit_requests_total", ("a", "granted")): 1}
-    assert Looking(store).look().away == {"": "timeout"}
+    assert Looking(Away()).look().away == {"": "timeout"}

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from collectors_dagster.errors import ServiceUnreachableError, StorageError, TenantIsolationError
 from collectors_dagster.integrations.timescale import Store
-from collectors_dagster.records import IncidentEventKind
+from collectors_dagster.records import IncidentEventKind, Verdict
 from tests.support.postgres import free_port
 from tests.support.store_data import (
     AURORA,
@@ -43,6 +43,12 @@ def open_incident(store: Store, tenant: str) -> object:
     return store.incidents.apply(tenant, [(IncidentEventKind.OPENED, incident(tenant))])
 
 
+def judge_incident(store: Store, tenant: str) -> object:
+    [stored] = store.incidents.apply(tenant, [(IncidentEventKind.OPENED, incident(tenant))])
+    assert stored.id is not None
+    return store.feedback.say(tenant, stored.id, Verdict.NORMAL, reason="a backup", said_by="ann", said_at=after(900))
+
+
 OPERATIONS: dict[str, Operation] = {
     "samples.write_window": write_samples,
     "ledger.record": lambda store, tenant: store.ledger.record(tenant, "d", DAY, "run-1", rows=3, detail={"a": 1}),
@@ -52,6 +58,7 @@ OPERATIONS: dict[str, Operation] = {
     "scores.write": lambda store, tenant: store.scores.write(tenant, "stream", [scored_minute()]),
     "scores.replace": lambda store, tenant: store.scores.replace(tenant, "batch", DAY, [scored_minute()]),
     "incidents.apply": open_incident,
+    "feedback.say": judge_incident,
     "forecasts.write": lambda store, tenant: store.forecasts.write(tenant, [forecast_point()], "1"),
     "health.write": lambda store, tenant: store.health.write(tenant, [health_report()]),
     "planted.write": lambda store, tenant: store.planted.write(tenant, DAY, [planted_incident()]),

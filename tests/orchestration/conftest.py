@@ -21,7 +21,7 @@ from collectors_dagster.tenants import AlertTarget, Tenant, TenantDirectory, Tie
 from resources.deployment import Deployment
 
 if TYPE_CHECKING:
-    from collectors_dagster.integrations.mlflow import ChampionModel, Gate, PublishedModel
+    from collectors_dagster.integrations.mlflow import ChampionModel, Gate, PublishedModel, Wait
 
 _NOW = datetime.now(UTC)  # the partitions end with the real day, so the day under test lies near it
 DAY = f"{_NOW - timedelta(days=1):%Y-%m-%d}"
@@ -60,7 +60,15 @@ class FolderRegistry:
         found = sorted((self.folder / tenant_id / kind).glob("*"))
         return ChampionModel(found[-1], found[-1].name, {}) if found else None
 
-    def publish(self, tenant_id: str, package: ModelPackage, bundle_dir: Path, gate: "Gate") -> "PublishedModel":
+    def challenger(self, tenant_id: str, kind: str) -> "ChampionModel | None":
+        return None
+
+    def prune(self, tenant_id: str, kind: str, keep: int) -> list[str]:
+        return []
+
+    def publish(
+        self, tenant_id: str, package: ModelPackage, bundle_dir: Path, gate: "Gate", wait: "Wait"
+    ) -> "PublishedModel":
         from collectors_dagster.integrations.mlflow import PublishedModel
 
         self.published.append((tenant_id, package))

@@ -129,6 +129,26 @@ def test_a_stream_that_judges_otherwise_is_noticed_but_not_one_of_another_model(
     assert said == {"aurora": "passes", "borealis": "FAILS", "showcase": "not judged"}
 
 
+def test_scores_that_are_spread_otherwise_than_last_week_are_noticed(
+    store: Store, deployment: Deployment, clock: ManualClock
+) -> None:
+    """Aurora's stay as they were, Borealis' rise, and of the showcase there is no week before."""
+    spread = [0.0, 0.2, 0.31, 0.55]
+
+    def minutes(first: int, count: int, rise: float) -> list[ScoredMinute]:
+        return [scored(first + n, spread[n % 4] + rise) for n in range(count)]
+
+    for tenant, rise in (("aurora", 0.0), ("borealis", 0.12)):
+        store.scores.write(tenant, "batch", minutes(-2 * 1440, 1440, 0.0))
+        store.scores.write(tenant, "batch", minutes(0, 800, rise))
+    store.scores.write("showcase", "batch", minutes(0, 800, 0.0))
+    assert verdicts("steady", store, deployment)[1] == {
+        "aurora": "passes",
+        "borealis": "FAILS",
+        "showcase": "not judged",
+    }
+
+
 def test_intervals_that_do_not_hold_are_noticed(store: Store, deployment: Deployment) -> None:
     day = Window.of_day(DAY)
     ts = np.datetime64(day.start.replace(tzinfo=None), "s") + 60 * np.arange(1, 61)

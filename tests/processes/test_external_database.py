@@ -149,5 +149,5 @@ def test_every_connection_is_encrypted_and_tells_whose_it_is(platform: Platform)
     )
     names = {name for name, _ in seen}
     assert {version for _, version in seen} == {"TLSv1.3"}
-    assert {"collectors-agent", "collectors-scorer-leader", "dagster-daemon", "dagster-webserver", "mlflow"} <= names
+    assert {"collectors-agent", "collectors-scorer-claims", "dagster-daemon", "dagster-webserver", "mlflow"} <= names
     assert all(str(name).startswith(("collectors-", "dagster-", "mlflow")) for name in names), names

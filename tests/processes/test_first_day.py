@@ -20,6 +20,7 @@ import pytest
 
 from tests.support.environment import clean_environment
 from tests.support.postgres import free_port
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = Path(sys.prefix)
@@ -128,6 +129,31 @@ def test_mlflow_holds_a_champion_per_tenant_and_kind(stack: Stack) -> None:
         for kind in ("anomaly", "forecast"):
             reply = httpx.get(f"{base}/alias", params={"name": f"{tenant}.{kind}", "alias": "champion"}, timeout=30)
             assert reply.status_code == 200, reply.text
+
+
+SENSOR = """{sensorOrError(sensorSelector: {sensorName: "champions", repositoryName: "__repository__",
+    repositoryLocationName: "collectors_dagster"}) {... on Sensor {sensorState {ticks(limit: 1) {cursor}}}}}"""
+OBSERVED = """{assetOrError(assetKey: {path: ["forecast_model"]}) {... on Asset {
+    assetObservations(partitions: ["borealis"], limit: 10) {description}}}}"""
+
+
+def test_an_alias_that_somebody_moves_in_mlflow_is_told_at_the_asset_within_a_minute(stack: Stack) -> None:
+    base = f"http://127.0.0.1:{stack.environment['COLLECTORS__PORTS__MLFLOW']}/api/2.0/mlflow/registered-models/alias"
+    body = {"name": "borealis.forecast", "alias": "champion"}
+    version = httpx.get(base, params=body, timeout=30).json()["model_version"]["version"]
+
+    def seen() -> bool:
+        ticks = stack.graphql(SENSOR)["sensorOrError"]["sensorState"]["ticks"]
+        return any(f'"borealis.forecast": "{version}"' in (tick["cursor"] or "") for tick in ticks)
+
+    def told() -> list[str]:
+        return [one["description"] for one in stack.graphql(OBSERVED)["assetOrError"]["assetObservations"]]
+
+    wait_until(seen, 90, "a look at what serves")
+    httpx.request("DELETE", base, json=body, timeout=30).raise_for_status()
+    wait_until(lambda: any("nothing serves any more" in text for text in told()), 60, "the lost champion")
+    httpx.post(base, json={**body, "version": version}, timeout=30).raise_for_status()
+    wait_until(lambda: any(f"version {version} serves now" in text for text in told()), 60, "the champion's return")
 
 
 @pytest.mark.parametrize("command", [line for line in readme_commands() if not line.startswith("make")])

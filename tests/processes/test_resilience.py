@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.environment import clean_environment
 from tests.support.postgres import free_port
+from tests.support.terminal import in_a_terminal
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,3 +137,14 @@ def test_metrics_are_served_until_somebody_ends_it(environment: dict[str, str], 
             server.terminate()
         wait_until(lambda: server.poll() is not None, 60, "the end")
         assert server.returncode == 0
+
+
+def test_watch_shows_what_changes_until_a_key_is_pressed(run: Run, environment: dict[str, str]) -> None:
+    assert called(run, "mlflow", 3, 0) == 3
+    command = [sys.executable, "-m", "collectors_dagster.cli", "resilience", "status", "--watch"]
+    with in_a_terminal(command, environment) as terminal:
+        terminal.wait_for(lambda seen: "mlflow" in seen and "closed" in seen, 60, "the closed circuit")
+        assert called(run, "mlflow", 0, 9) == 5
+        terminal.wait_for(lambda seen: "open" in seen[seen.rindex("closed") :], 60, "the open circuit")
+        terminal.press("q")
+        assert terminal.process.wait(30) == 0

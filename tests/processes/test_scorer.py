@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from pydantic import SecretStr
@@ -23,6 +24,9 @@ from tests.support.postgres import PASSWORD, free_port
 from tests.support.project import Project
 from tests.support.waiting import wait_until
 
+PATIENCE_OF_A_SUPERVISOR = 10.0
+"""Seconds after SIGTERM before SIGKILL, in all that start a scorer."""
+
 ACME = "id: acme\nname: Acme\nalerts: [{kind: log, name: log}]\n"
 COMMAND = (sys.executable, "-m", "collectors_dagster.cli", "scorer")
 
@@ -30,7 +34,7 @@ COMMAND = (sys.executable, "-m", "collectors_dagster.cli", "scorer")
 class ScorerProcess:
     """One scorer with a home of its own."""
 
-    def __init__(self, home: Path, config: Path, database: SecretStr) -> None:
+    def __init__(self, home: Path, config: Path, database: SecretStr, **environment: str) -> None:
         server, _, name = database.get_secret_value().rpartition("/")
         self.file = home / "run" / "scorer.json"
         self.log = home / "log"
@@ -45,6 +49,7 @@ class ScorerProcess:
             POSTGRES_DB=name,
             POSTGRES_USER="collectors",
             POSTGRES_PASSWORD=PASSWORD,
+            **environment,
         )
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -80,8 +85,8 @@ def start(tmp_path: Path, database: SecretStr) -> Iterator[Starter]:
     project.write("config/tenants/acme.yml", ACME)
     with ExitStack() as cleaning:
 
-        def started(name: str, of: SecretStr = database) -> ScorerProcess:
-            scorer = ScorerProcess(tmp_path / name, tmp_path / "config", of)
+        def started(name: str, of: SecretStr = database, **environment: str) -> ScorerProcess:
+            scorer = ScorerProcess(tmp_path / name, tmp_path / "config", of, **environment)
             cleaning.callback(scorer.kill)
             return scorer
 
@@ -104,16 +109,20 @@ def test_incident_opens_without_any_model_server_and_sigterm_ends_it_quickly(
     start: Starter, store: Store, delivery_store: DeliveryStore
 ) -> None:
     store.tenants.sync([Tenant("acme", "Acme")])
-    scorer = start("one")
+    port = free_port()
+    scorer = start("one", COLLECTORS__PORTS__METRICS=str(port))
     scorer.wait_for("running", is_running)
     deliver_minutes(delivery_store, loaded_seconds=70)
     wait_until(lambda: bool(store.incidents.open("acme")), 20, "an incident")
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        [line] = [one for one in answer.read().decode().splitlines() if one.startswith("ml_anomaly_score{")]
+    assert line.startswith('ml_anomaly_score{tenant="acme"} 0.9')
     scorer.wait_for("said so", lambda status: bool(status["tenants"]["acme"]["open_incidents"]))
     said = subprocess.run(
         (*COMMAND, "status", "--json"), env=scorer.environment, capture_output=True, text=True, check=True, timeout=30
     )
     assert json.loads(said.stdout)["tenants"]["acme"]["hosts"] == 1
-    assert scorer.stop() < 2.0
+    assert scorer.stop() < PATIENCE_OF_A_SUPERVISOR
     assert scorer.process.returncode == 0
     assert scorer.status()["state"] == "stopped"
     assert PASSWORD not in scorer.log.read_text()
@@ -134,12 +143,27 @@ def test_second_scorer_stands_by_and_takes_over_when_the_first_is_killed(
     assert len(store.incidents.events_after(0, 10)) == 1
 
 
+def test_scorers_divide_the_tenants_and_those_of_a_killed_one_are_scored_on(
+    start: Starter, store: Store, tmp_path: Path, redis_url: str
+) -> None:
+    tenants = {f"tenant-{number}" for number in range(8)}
+    project = Project(tmp_path)
+    for tenant_id in tenants:
+        project.write(f"config/tenants/{tenant_id}.yml", f"id: {tenant_id}\nname: Tenant\n")
+    store.tenants.sync([Tenant("acme", "Acme"), *(Tenant(tenant_id, "Tenant") for tenant_id in tenants)])
+    first, second = (start(name, COLLECTORS__REDIS__URL=redis_url) for name in ("one", "two"))
+    for scorer in (first, second):
+        scorer.wait_for("having some", lambda status: 0 < len(status.get("tenants", ())) < len(tenants) + 1)
+    first.kill()
+    second.wait_for("having all", lambda status: set(status["tenants"]) == {"acme", *tenants})
+
+
 def test_without_a_database_it_waits_says_so_and_still_ends_quickly(start: Starter) -> None:
     absent = SecretStr(f"postgresql://collectors:{PASSWORD}@127.0.0.1:{free_port()}/none")
     scorer = start("lonely", absent)
     scorer.wait_for("waiting", lambda status: status.get("state") == "waiting")
     assert scorer.status()["problems"][""]
-    assert scorer.stop() < 2.0
+    assert scorer.stop() < PATIENCE_OF_A_SUPERVISOR
     assert PASSWORD not in scorer.log.read_text()
 
 
@@ -150,7 +174,7 @@ def test_database_that_accepts_and_never_answers_does_not_keep_it_from_ending(st
         silent.settimeout(40)
         connection, _ = silent.accept()
         with connection:
-            assert scorer.stop() < 2.0
+            assert scorer.stop() < PATIENCE_OF_A_SUPERVISOR
 
 
 def test_status_of_a_home_without_a_scorer_is_one_line_and_an_error(tmp_path: Path) -> None:

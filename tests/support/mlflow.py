@@ -10,7 +10,11 @@ from socket import socket
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from tests.support.environment import clean_environment
 from tests.support.waiting import wait_until
+
+_NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Workers for jobs that nobody here has: they cost more than the server."""
 
 
 def _free_port() -> int:
@@ -38,7 +42,9 @@ def running_mlflow(directory: Path) -> Iterator[str]:
         *("--artifacts-destination", str(directory / "artifacts"), "--serve-artifacts"),
     ]
     with (directory / "server.log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log, cwd=directory, start_new_session=True)
+        process = subprocess.Popen(
+            words, stdout=log, stderr=log, cwd=directory, start_new_session=True, env=clean_environment(**_NO_JOBS)
+        )
     try:
         wait_until(lambda: _is_healthy(uri), 120, "the MLflow server")
         yield uri

@@ -13,7 +13,7 @@ from collectors_dagster.integrations.redis import RedisStore
 from collectors_dagster.integrations.redis.links import LinkOptions
 from collectors_dagster.integrations.redis.script import SCRIPTS
 from collectors_dagster.patterns.memory_store import MemoryStore
-from collectors_dagster.patterns.shared_state import Argument, Record, Reply, SharedStore, Step
+from collectors_dagster.patterns.shared_state import Argument, ManyAtOnce, Record, Reply, Step
 
 PLACES = ("memory", "redis", "cluster")
 TEST_SCRIPTS = Path(__file__).parents[1] / "data" / "scripts"
@@ -25,7 +25,7 @@ PATIENT = LinkOptions(connect_seconds=2.0, answer_seconds=2.0)
 class SharedPlace:
     """A store, and the way in which time passes there: in memory at once, in Redis really (keep it short there)."""
 
-    store: SharedStore
+    store: ManyAtOnce
     pass_time: Callable[[float], object]
 
 

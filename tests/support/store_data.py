@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from collectors_dagster.frames import FeatureFrame, Floats, Times
 from collectors_dagster.integrations.timescale import DeliveryBatch, DeliveryNote
 from collectors_dagster.records import (
+    Claim,
     Contribution,
     ForecastPoint,
     HealthReason,
@@ -22,6 +23,7 @@ from collectors_dagster.records import (
     Recommendation,
     ScoredMinute,
     Severity,
+    Statistic,
     Window,
 )
 from collectors_dagster.samples import Kind, Sample, SeriesKey
@@ -102,7 +104,11 @@ def forecast_point(minutes: int = 30, issued: int = 0, mean: float = 0.5) -> For
 def health_report(minutes: int = 1, score: int | None = 80) -> HealthReport:
     """Return a report with a reason and a recommendation."""
     reasons = (HealthReason("load", 0.2, "the load is twice the processors"),)
-    recommendations = (Recommendation("scale", "add a processor", "load 8 on 4", 0.7),)
+    claim = Claim("load_per_cpu", Statistic.MAX, 2.0, float("inf"), NOON, after(86_400))
+    recommendations = (
+        Recommendation("scale", "add a processor", "load 8 on 4", 0.7, saving_per_month=12.5, currency="EUR"),
+        Recommendation("peak", "load comes", "seen daily", 0.8, claim=claim, outcome=True),
+    )
     return HealthReport("host-1", after(60 * minutes), score, reasons, recommendations)
 
 

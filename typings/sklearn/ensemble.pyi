@@ -30,6 +30,8 @@ class RandomForestRegressor:
         n_estimators: int = ...,
         max_depth: int = ...,
         min_samples_leaf: int = ...,
+        max_features: float = ...,
+        max_samples: float = ...,
         random_state: int = ...,
         n_jobs: int = ...,
     ) -> None: ...

@@ -45,12 +45,14 @@ async def _artist(work: Pulling, artist_id: str, limit: int) -> int:
     albums: dict[str, AlbumRow] = {}
     params = {"include_groups": GROUPS}
     first = await work.client.get(path, {**params, "limit": limit, "offset": 0})
-    albums.update((row["album_id"], row) for row in album_rows(items_of(first, path)))
+    items = items_of(first, path)
+    albums.update((row["album_id"], row) for row in album_rows(items))
     now, tenant_id = work.clock.now(), work.scope.tenant_id
     known = await asyncio.to_thread(work.store.artists.known_albums, tenant_id, artist_id, now)
-    total = first.get("total")
-    if total != len(known | albums.keys()):
+    if first.get("total") == len(known | albums.keys()):
+        work.usable(album_rows(items), items)
+    else:
         async for page in work.client.pages(path, params, limit=limit):
-            albums.update((row["album_id"], row) for row in album_rows(page.items))
+            albums.update((row["album_id"], row) for row in work.usable(album_rows(page.items), page.items))
     mark = work.mark({"day": work.day.isoformat(), "after": artist_id})
     return await asyncio.to_thread(work.store.artists.write_albums, mark, artist_id, list(albums.values()))

@@ -19,7 +19,7 @@ async def pull(work: Pulling) -> Pulled:
     start = Position.from_dict(position["page"]) if "page" in position else None
     new, met, total = 0, position.get("met", 0), None
     async for page in work.client.pages(PATH, {"type": "artist"}, limit=PAGE, start=start, key="artists"):
-        rows, total = followed_rows(page.items), page.total
+        rows, total = work.usable(followed_rows(page.items), page.items), page.total
         met += len(rows)
         mark = work.mark({**position, "page": page.position.as_dict(), "met": met})
         new += await asyncio.to_thread(library.write_followed, mark, rows, sweep=sweep)

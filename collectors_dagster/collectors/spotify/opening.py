@@ -47,7 +47,13 @@ class Opener:
 
         application = spotify_application(self.settings, tenant)
         whose = user_id if user_id or application.client_secret else self._somebody(tenant)
-        tokens = open_tokens(self.settings, tenant, whose, store=self.store, clock=self.clock, random=_RANDOM.random)
+        tokens = open_tokens(
+            *(self.settings, tenant, whose),
+            store=self.store,
+            shared=self.shared,
+            clock=self.clock,
+            random=_RANDOM.random,
+        )
         return SpotifyClient(
             tokens,
             tenant=tenant.id,

@@ -56,16 +56,19 @@ async def _list(work: Pulling, position: dict[str, Any]) -> tuple[int, int]:
     sweep, store = work.sweep_of(position), work.store.playlists
     kept = {"day": position["day"], "sweep": sweep.isoformat()}
     start = Position.from_dict(position["page"]) if "page" in position else None
-    new = 0
+    new, left_out = 0, position.get("left_out", 0)
     read = await list_read(work.client, PATH, limit=PAGE, start=start)
     if read.restarted:
-        sweep = work.clock.now()
+        sweep, left_out = work.clock.now(), 0
         kept["sweep"] = sweep.isoformat()
     async for page in read:
-        mark = work.mark({**kept, "page": page.position.as_dict()})
-        new += await asyncio.to_thread(store.write_listed, mark, playlist_rows(page.items), sweep=sweep)
+        rows = work.usable(playlist_rows(page.items), page.items)
+        left_out += len(page.items) - len(rows)
+        mark = work.mark({**kept, "left_out": left_out, "page": page.position.as_dict()})
+        new += await asyncio.to_thread(store.write_listed, mark, rows, sweep=sweep)
         work.progress("listed", page.offset + len(page.items), page.total)
-    if not read.verdict or not read.verdict.stable:  # somebody adds and removes playlists: none is taken for gone
+    # If somebody adds and removes playlists meanwhile, or an entry does not say which it is, none is taken for gone.
+    if left_out or not read.verdict or not read.verdict.stable:
         return new, 0
     return new, await asyncio.to_thread(store.end_listing, work.mark({**kept, "listed": True}), sweep=sweep)
 

@@ -1,9 +1,9 @@
 """What a pull is given, and what it gives back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.strategies.spotify_datasets import Dataset
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collectors_dagster.integrations.spotify.client import SpotifyClient
     from collectors_dagster.integrations.timescale.spotify import SpotifyStore
     from collectors_dagster.integrations.timescale.spotify_pulls import Mark, PullScope, PullStart
+
+
+Row = TypeVar("Row")
 
 
 class Progress(Protocol):
@@ -24,6 +27,13 @@ class Progress(Protocol):
 
 def unheard(what: str, done: int, total: int | None) -> None:
     """Tell nobody."""
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """How many entries came that cannot be stored: null, or without what identifies them."""
+
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,12 @@ class Pulling:
     progress: Progress = unheard
     whole: bool = False
     max_artists: int = 500
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    def usable(self, rows: Sequence[Row], entries: Sized) -> Sequence[Row]:
+        """Return the rows that came of entries, and count the entries that none came of: nothing is lost silently."""
+        self.left_out.count += len(entries) - len(rows)
+        return rows
 
     def mark(self, position: Mapping[str, Any]) -> "Mark":
         """Return where the pull goes on after the next write."""

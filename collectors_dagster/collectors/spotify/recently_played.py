@@ -12,7 +12,7 @@ PATH = "me/player/recently-played"
 async def pull(work: Pulling) -> Pulled:
     """Store all plays that Spotify remembers: one request, whatever was stored before."""
     items = items_of(await work.client.get(PATH, {"limit": RECENT_PLAYS}), PATH)
-    plays, tracks = play_rows(items), tracks_of(items, "track")
+    plays, tracks = work.usable(play_rows(items), items), tracks_of(items, "track")
     newest = max((play["played_at"] for play in plays), default=work.start.position.get("newest"))
     position = {"newest": newest}
     new = await asyncio.to_thread(work.store.library.write_plays, work.mark(position), tracks, plays)

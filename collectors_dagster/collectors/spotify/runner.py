@@ -153,6 +153,7 @@ class Puller:
         except SpotifyUnavailableInModeError as error:
             await asyncio.to_thread(pulls.unavailable, scope, str(error), mode)
             return _ended(work, Ending.UNAVAILABLE, mode, said=str(error))
+        pulled = _with_left_out(pulled, work.left_out.count)
         end = PullEnd(mode, pulled.gap, {"new": pulled.new, "changed": pulled.changed, **pulled.detail})
         await asyncio.to_thread(pulls.complete, work.mark(pulled.position), end)
         return replace(_ended(work, Ending.STORED, mode), pulled=pulled)
@@ -166,6 +167,15 @@ class Puller:
         if not dataset.per_user:
             return [""]
         return [account.user_id for account in self.store.spotify_accounts.of_tenant(self.tenant.id)]
+
+
+def _with_left_out(pulled: Pulled, count: int) -> Pulled:
+    """Say what could not be stored."""
+    if not count:
+        return pulled
+    entries = "1 entry" if count == 1 else f"{count} entries"
+    note = f"{entries} came empty or without an id or a time, and could not be stored"
+    return replace(pulled, notes=(*pulled.notes, note), detail={**pulled.detail, "left_out": count})
 
 
 def _ended(

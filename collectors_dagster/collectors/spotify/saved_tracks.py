@@ -1,6 +1,7 @@
 """Saved tracks: daily from the newest down to what is known, weekly all of them, because only that shows removals."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,20 +28,21 @@ def _is_due(work: Pulling, position: dict[str, Any]) -> bool:
 
 
 async def _sweep(work: Pulling, position: dict[str, Any]) -> Pulled:
-    """Read all; if nobody changed the list meanwhile, what was not met was removed."""
+    """Read all; if nobody changed the list meanwhile and every entry told what it is, what was not met was removed."""
     from collectors_dagster.integrations.spotify.consistency import list_read  # noqa: PLC0415  # httpx
     from collectors_dagster.integrations.spotify.paging import Position  # noqa: PLC0415  # loaded with the first pull
 
     sweep, library = work.sweep_of(position), work.store.library
     start = Position.from_dict(position["page"]) if "page" in position else None
-    newest, new = position.get("newest", ""), 0
+    newest, new, left_out = position.get("newest", ""), 0, position.get("left_out", 0)
     read = await list_read(work.client, PATH, limit=PAGE, start=start)
     if read.restarted:
-        sweep = work.clock.now()  # what was met before may be gone by now
+        sweep, left_out = work.clock.now(), 0  # what was met before may be gone by now
     async for page in read:
-        rows = saved_rows(page.items)
+        rows = work.usable(saved_rows(page.items), page.items)
+        left_out += len(page.items) - len(rows)
         newest = max([newest, *(row["added_at"] for row in rows)])
-        where = {"sweep": sweep.isoformat(), "newest": newest, "page": page.position.as_dict()}
+        where = {"sweep": sweep.isoformat(), "newest": newest, "left_out": left_out, "page": page.position.as_dict()}
         tracks = tracks_of(page.items, "track")
         new += await asyncio.to_thread(library.write_saved, work.mark(where), tracks, rows, sweep=sweep)
         work.progress("tracks", page.offset + len(page.items), page.total)
@@ -50,6 +52,9 @@ async def _sweep(work: Pulling, position: dict[str, Any]) -> Pulled:
     if not verdict.stable:
         note = f"the list changed while it was read ({verdict.reason}): no track is taken for removed"
         return Pulled({"newest": newest}, new=new, notes=(note,), detail={"total": verdict.total})
+    if left_out:
+        note = "not every entry said which track it is: no track is taken for removed"
+        return Pulled(after, new=new, notes=(note,), detail={"total": verdict.total})
     swept = await asyncio.to_thread(library.end_sweep_of_saved, work.mark(after), sweep=sweep)
     return Pulled(after, new=new, removed=swept.removed, detail={"total": verdict.total, "stored": swept.seen})
 
@@ -68,14 +73,14 @@ async def _newest(work: Pulling, position: dict[str, Any]) -> Pulled:
     start = Position.from_dict(position["page"]) if "page" in position else None
     if start is None:
         items = items_of(await work.client.get(PATH, {"limit": PAGE, "offset": 0}), PATH)
-        rows = saved_rows(items)
+        rows = work.usable(saved_rows(items), items)
         newest = max([newest, *(row["added_at"] for row in rows)])
         start = Position(offset=PAGE, after=None, version=None)
         new += await _store(work, {**kept, "newest": newest, "page": start.as_dict()}, items, rows, now)
         if _reached(rows, until) or len(items) < PAGE:
             return Pulled({"newest": newest, "swept_at": kept["swept_at"]}, new=new)
     async for page in work.client.pages(PATH, {}, limit=PAGE, start=start):
-        rows = saved_rows(page.items)
+        rows = work.usable(saved_rows(page.items), page.items)
         where = {**kept, "newest": newest, "page": page.position.as_dict()}
         new += await _store(work, where, page.items, rows, now)
         if _reached(rows, until):
@@ -84,7 +89,7 @@ async def _newest(work: Pulling, position: dict[str, Any]) -> Pulled:
 
 
 async def _store(
-    work: Pulling, where: dict[str, Any], items: list[Item], rows: list[SavedRow], seen_at: datetime
+    work: Pulling, where: dict[str, Any], items: list[Item], rows: Sequence[SavedRow], seen_at: datetime
 ) -> int:
     tracks = tracks_of(items, "track")
     new = await asyncio.to_thread(work.store.library.write_saved, work.mark(where), tracks, rows, sweep=seen_at)
@@ -92,5 +97,5 @@ async def _store(
     return new
 
 
-def _reached(rows: list[SavedRow], until: str) -> bool:
+def _reached(rows: Sequence[SavedRow], until: str) -> bool:
     return any(row["added_at"] <= until for row in rows)

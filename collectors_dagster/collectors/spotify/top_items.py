@@ -20,9 +20,7 @@ async def pull(work: Pulling) -> Pulled:
             continue
         path = f"me/top/{kind}"
         items = items_of(await work.client.get(path, {"time_range": time_range, "limit": LONGEST}), path)
-        mark = work.mark({**position, "lists": number + 1})
-        stored += await asyncio.to_thread(
-            work.store.profiles.write_top, mark, work.day, kind, time_range, top_rows(items)
-        )
+        mark, rows = work.mark({**position, "lists": number + 1}), work.usable(top_rows(items), items)
+        stored += await asyncio.to_thread(work.store.profiles.write_top, mark, work.day, kind, time_range, rows)
         work.progress("lists", number + 1, len(LISTS))
     return Pulled(new=stored)

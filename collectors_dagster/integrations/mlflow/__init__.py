@@ -7,7 +7,19 @@ from collectors_dagster.integrations.mlflow.registry import (
     Gate,
     ModelRegistry,
     PublishedModel,
+    Wait,
+    at_once,
     guarded_by,
 )
 
-__all__ = ["CHALLENGER", "CHAMPION", "ChampionModel", "Gate", "ModelRegistry", "PublishedModel", "guarded_by"]
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "ChampionModel",
+    "Gate",
+    "ModelRegistry",
+    "PublishedModel",
+    "Wait",
+    "at_once",
+    "guarded_by",
+]

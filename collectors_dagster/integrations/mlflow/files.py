@@ -1,19 +1,9 @@
-"""A model's files on disk: what they amount to, and how they arrive whole."""
+"""A model's files on disk: how they arrive whole, and how many stay."""
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-
-
-def digest(directory: Path) -> str:
-    """Return the SHA-256 of a directory: of every file's relative path and content."""
-    total = hashlib.sha256()
-    for path in sorted(one for one in directory.rglob("*") if one.is_file()):
-        total.update(path.relative_to(directory).as_posix().encode() + b"\0")
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
 
 
 def place(path: Path, write: Callable[[Path], None]) -> None:

@@ -18,6 +18,7 @@ class AlertKind(StrEnum):
     RUN_FAILED = "run.failed"
     CONSENT_NEEDED = "consent.needed"
     CONSENT_ENDS = "consent.ends"
+    PEAK_EXPECTED = "peak.expected"
 
 
 class _Part(BaseModel):
@@ -54,6 +55,7 @@ class IncidentPart(_Part):
     updated_at: datetime = Field(description="Latest change.")
     resolved_at: datetime | None = Field(description="First calm evaluation; null while the incident is open.")
     peak_score: float = Field(description="Highest anomaly score so far, 0 to 1.")
+    rarity: str = Field(default="", description="How rare that score is, in words.")
     contributions: tuple[ContributionPart, ...] = Field(description="What stood out, strongest first, at most five.")
     model_version: str = Field(description="The model that judged.")
 
@@ -74,6 +76,13 @@ class ConsentPart(_Part):
     reason: str = Field(description="What happened or will happen, and what to do.")
 
 
+class OutlookPart(_Part):
+    """What a forecast says."""
+
+    host: str = Field(description="The host.")
+    reason: str = Field(description="What is expected when, and how sure that is.")
+
+
 class AlertMessage(_Part):
     """The whole body."""
 
@@ -88,3 +97,4 @@ class AlertMessage(_Part):
     incident: IncidentPart | None = Field(default=None, description="Of `incident.*`: the incident.")
     failure: FailurePart | None = Field(default=None, description="Of `run.failed`: the failure.")
     consent: ConsentPart | None = Field(default=None, description="Of `consent.*`: the account.")
+    outlook: OutlookPart | None = Field(default=None, description="Of `peak.expected`: what is expected.")

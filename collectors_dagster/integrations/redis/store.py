@@ -2,22 +2,25 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from collectors_dagster.config.redis_address import RedisAddress, Topology
-from collectors_dagster.integrations.redis.conversation import Cluster, Order, Talk, talk
+from collectors_dagster.config.redis_address import Node, RedisAddress, Topology
+from collectors_dagster.errors import SharedStateUnavailableError
+from collectors_dagster.integrations.redis.conversation import Cluster, Order, Say, Talk, talk
 from collectors_dagster.integrations.redis.faults import out_of_time, unavailable
 from collectors_dagster.integrations.redis.links import AsyncLinks, LinkOptions, Links
 from collectors_dagster.integrations.redis.script import SCRIPTS, ScriptShelf
 from collectors_dagster.integrations.redis.slots import slot_of
 from collectors_dagster.patterns.deadline import remaining_seconds
 from collectors_dagster.patterns.forks import renew_in_children
-from collectors_dagster.patterns.shared_state import Argument, Reply, Step
+from collectors_dagster.patterns.shared_state import Argument, Call, Reply, Step
 
 _DEFAULT_OPTIONS = LinkOptions()
+_IN_ONE_GO = 200
+"""Steps sent to a node before their answers are read: more would fill buffers, and save nothing."""
 
 
 class RedisStore:
@@ -102,6 +105,41 @@ class RedisStore:
         except Exception as error:  # noqa: BLE001 - drivers let strange ones through, a missing writer's AttributeError
             raise unavailable(error, step.name, in_a_hurry=hurry) from None  # the driver's words may hold an address
 
+    def run_many(self, calls: Sequence[Call]) -> list[Reply | SharedStateUnavailableError]:
+        """Run many steps, each node's in one go; blocking for a few answers of each node, however many steps there are.
+
+        What a step may and may not have twice, its own talk decides, as if it were alone: see
+        :mod:`collectors_dagster.integrations.redis.conversation`.
+        """
+        hurry = any(self._in_a_hurry(call.step) for call in calls)
+        talks = [self._talk(call.step, call.key, call.arguments) for call in calls]
+        ends: dict[int, Reply | SharedStateUnavailableError] = {}
+        wishes: dict[int, Say] = {}
+
+        def go_on(number: int, answer: object) -> None:
+            wishes.pop(number, None)
+            try:
+                talk = talks[number]
+                wishes[number] = talk.throw(answer) if isinstance(answer, Exception) else talk.send(answer)
+            except StopIteration as end:
+                ends[number] = end.value
+            except Exception as error:  # noqa: BLE001 - as in `run`
+                ends[number] = unavailable(error, calls[number].step.name, in_a_hurry=hurry)
+
+        for number in range(len(calls)):
+            go_on(number, None)
+        while wishes:
+            for numbers in _in_goes(wishes):
+                for number, answer in zip(numbers, self._answers([wishes[each] for each in numbers]), strict=True):
+                    go_on(number, answer)
+        return [ends[number] for number in range(len(calls))]
+
+    def _answers(self, wishes: Sequence[Say]) -> Sequence[object]:
+        try:
+            return self._links.say_all(wishes)
+        except Exception as error:  # noqa: BLE001 - each talk decides about it
+            return [error] * len(wishes)
+
     async def arun(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
         """Run one step, awaiting."""
         hurry = self._in_a_hurry(step)
@@ -155,6 +193,14 @@ class RedisStore:
         finally:
             self._loops.pop(loop, None)
             await links.aclose()
+
+
+def _in_goes(wishes: Mapping[int, Say]) -> list[list[int]]:
+    """Group what is to be said by who is to hear it, and not too much at once."""
+    by_node: dict[Node | None, list[int]] = {}
+    for number, wish in wishes.items():
+        by_node.setdefault(wish.node, []).append(number)
+    return [numbers[at : at + _IN_ONE_GO] for numbers in by_node.values() for at in range(0, len(numbers), _IN_ONE_GO)]
 
 
 def _seconds_left() -> float | None:

@@ -1,6 +1,6 @@
 """Tables of measurements in files of the user's: CSV and Parquet."""
 
-from collectors_dagster.integrations.tables.reading import MeasuredTable, Repairs, read_table
+from collectors_dagster.integrations.tables.reading import Handling, MeasuredTable, Repairs, read_table
 from collectors_dagster.integrations.tables.writing import write_table
 
-__all__ = ["MeasuredTable", "Repairs", "read_table", "write_table"]
+__all__ = ["Handling", "MeasuredTable", "Repairs", "read_table", "write_table"]

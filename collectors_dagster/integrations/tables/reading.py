@@ -23,6 +23,18 @@ _HEADER = 2
 """Number of the first row of data in a file whose first line is the header."""
 
 
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """What a command does with rows that were mended, in its words."""
+
+    unsorted: str
+    repeated: str
+    missing: str
+
+
+JUDGED = Handling("they are judged in that order", "each is judged", "a row without any value gets the score 0")
+
+
 @dataclass(slots=True)
 class Repairs:
     """What was mended while reading, by number.
@@ -39,17 +51,17 @@ class Repairs:
     missing: int = 0
     empty_columns: tuple[str, ...] = ()
 
-    def sentences(self) -> list[str]:
+    def sentences(self, handling: Handling = JUDGED) -> list[str]:
         """Return what to tell the user; nothing if nothing was mended."""
         said = []
         if self.unsorted:
-            said.append(f"rows that are not in the order of time: {self.unsorted}; they are judged in that order")
+            said.append(f"rows that are not in the order of time: {self.unsorted}; {handling.unsorted}")
         if self.repeated:
-            said.append(f"rows that repeat the instant before: {self.repeated}; each is judged")
+            said.append(f"rows that repeat the instant before: {self.repeated}; {handling.repeated}")
         if self.infinite:
             said.append(f"infinite values: {self.infinite}; they count as missing")
         if self.missing:
-            said.append(f"empty cells: {self.missing}; a row without any value gets the score 0")
+            said.append(f"empty cells: {self.missing}; {handling.missing}")
         if self.empty_columns:
             said.append(f"without a single number, left out: {', '.join(self.empty_columns)}")
         return said

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from collectors_dagster.records import Contribution, HealthReason, Incident, Recommendation, Severity
+from collectors_dagster.records import Claim, Contribution, HealthReason, Incident, Recommendation, Severity, Statistic
 
 Document = dict[str, Any]
 
@@ -91,7 +91,16 @@ def reasons_from(documents: Sequence[Document]) -> tuple[HealthReason, ...]:
 def recommendation_documents(recommendations: Sequence[Recommendation]) -> list[Document]:
     """Return recommendations as JSON."""
     return [
-        {"kind": one.kind, "text": one.text, "evidence": one.evidence, "confidence": number(one.confidence)}
+        {
+            "kind": one.kind,
+            "text": one.text,
+            "evidence": one.evidence,
+            "confidence": number(one.confidence),
+            "saving_per_month": one.saving_per_month,
+            "currency": one.currency,
+            "claim": None if one.claim is None else _claim_document(one.claim),
+            "outcome": one.outcome,
+        }
         for one in recommendations
     ]
 
@@ -99,7 +108,39 @@ def recommendation_documents(recommendations: Sequence[Recommendation]) -> list[
 def recommendations_from(documents: Sequence[Document]) -> tuple[Recommendation, ...]:
     """Return recommendations from JSON."""
     return tuple(
-        Recommendation(one["kind"], one["text"], one["evidence"], float(one["confidence"])) for one in documents
+        Recommendation(
+            one["kind"],
+            one["text"],
+            one["evidence"],
+            float(one["confidence"]),
+            saving_per_month=one.get("saving_per_month"),  # advice of earlier releases has less
+            currency=one.get("currency", ""),
+            claim=_claim_from(one["claim"]) if one.get("claim") else None,
+            outcome=one.get("outcome"),
+        )
+        for one in documents
+    )
+
+
+def _claim_document(claim: Claim) -> Document:
+    return {
+        "signal": claim.signal,
+        "statistic": claim.statistic.value,
+        "low": number(claim.low),
+        "high": number(claim.high),
+        "start": claim.start.isoformat(),
+        "end": claim.end.isoformat(),
+    }
+
+
+def _claim_from(document: Document) -> Claim:
+    return Claim(
+        signal=document["signal"],
+        statistic=Statistic(document["statistic"]),
+        low=float(document["low"]),
+        high=float(document["high"]),
+        start=datetime.fromisoformat(document["start"]),
+        end=datetime.fromisoformat(document["end"]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from collectors_dagster.integrations.timescale.database import Database
@@ -14,7 +15,7 @@ from collectors_dagster.integrations.timescale.documents import (
 from collectors_dagster.integrations.timescale.queries import load_queries
 from collectors_dagster.integrations.timescale.repeating import repeatable
 from collectors_dagster.integrations.timescale.tenants import TenantTable
-from collectors_dagster.records import HealthReport
+from collectors_dagster.records import HealthReport, Window
 
 QUERIES = load_queries("health")
 
@@ -38,10 +39,19 @@ class HealthTable:
         """Return the newest report of each host, by host."""
         wanted = {"tenant_key": self._tenants.key(tenant_id)}
         with self._database.transaction("read health") as cursor:
-            return [
-                HealthReport(host, ts, score, reasons_from(reasons), recommendations_from(recommendations))
-                for host, ts, score, reasons, recommendations in cursor.execute(QUERIES["latest"], wanted)
-            ]
+            return [_report(row) for row in cursor.execute(QUERIES["latest"], wanted)]
+
+    @repeatable
+    def advised(self, tenant_id: str, window: Window) -> list[HealthReport]:
+        """Return the reports of a window (start excluded) that give advice, by host and time."""
+        wanted = {"tenant_key": self._tenants.key(tenant_id), "start": window.start, "end": window.end}
+        with self._database.transaction("read advice") as cursor:
+            return [_report(row) for row in cursor.execute(QUERIES["advised"], wanted)]
+
+
+def _report(row: TupleRow) -> HealthReport:
+    host, ts, score, reasons, recommendations = row
+    return HealthReport(host, ts, score, reasons_from(reasons), recommendations_from(recommendations))
 
 
 def _row(key: int, report: HealthReport) -> dict[str, object]:

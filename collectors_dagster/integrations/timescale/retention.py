@@ -13,7 +13,7 @@ QUERIES = load_queries("retention")
 DERIVED_DAYS = 30
 """Features, scores, forecasts, health and details are kept as long as samples, and at least so long."""
 DERIVED = ("features", "scores", "forecasts", "health", "details")
-BOOKS = ("bins", "incidents", "planted", "deliveries", "clock_events", "refusals", "ledger")
+BOOKS = ("bins", "incidents", "feedback", "planted", "deliveries", "clock_events", "refusals", "ledger")
 """Kept as long as hourly aggregates."""
 AGENTS = ("agents", "cursors")
 AGENT_DAYS = 30

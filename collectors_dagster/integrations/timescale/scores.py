@@ -11,6 +11,7 @@ from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import ModelState, ScoredMinute, Window
 
 QUERIES = load_queries("scores")
+SPREAD_BINS = 20
 
 
 class ScoreTable:
@@ -37,6 +38,17 @@ class ScoreTable:
             cursor.execute(QUERIES["delete_window"], scope)
             cursor.execute(QUERIES["upsert"], _columns(key, source, minutes))
             return cursor.rowcount
+
+    @repeatable
+    def spread(self, tenant_id: str, source: str, window: Window) -> dict[str, list[int]]:
+        """Return, by host, how many minutes of a window (start excluded) lie in each twentieth of the scale."""
+        key = self._tenants.key(tenant_id)
+        scope = {"tenant_key": key, "source": source, "start": window.start, "end": window.end}
+        found: dict[str, list[int]] = {}
+        with self._database.transaction("count scores") as cursor:
+            for host, place, minutes in cursor.execute(QUERIES["spread"], scope):
+                found.setdefault(host, [0] * SPREAD_BINS)[place - 1] = minutes
+        return found
 
     @repeatable
     def read(self, tenant_id: str, source: str, window: Window, host: str | None = None) -> list[ScoredMinute]:

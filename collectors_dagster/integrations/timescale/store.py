@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collectors_dagster.integrations.timescale.compression import ChunkCompression
     from collectors_dagster.integrations.timescale.failures import FailureLedger
     from collectors_dagster.integrations.timescale.features import FeatureTable
+    from collectors_dagster.integrations.timescale.feedback import FeedbackTable
     from collectors_dagster.integrations.timescale.forecasts import ForecastTable
     from collectors_dagster.integrations.timescale.guard import DatabaseGuard
     from collectors_dagster.integrations.timescale.health import HealthTable
@@ -101,6 +102,13 @@ class Store:
         from collectors_dagster.integrations.timescale.incidents import IncidentTable  # noqa: PLC0415 - see above
 
         return IncidentTable(self._database, self.tenants)
+
+    @cached_property
+    def feedback(self) -> "FeedbackTable":
+        """What people said about incidents."""
+        from collectors_dagster.integrations.timescale.feedback import FeedbackTable  # noqa: PLC0415 - see above
+
+        return FeedbackTable(self._database, self.tenants)
 
     @cached_property
     def alerts(self) -> "AlertLedger":

@@ -26,6 +26,7 @@ from collectors_dagster.patterns.rate_limiter import local_rate_limiter
 from collectors_dagster.patterns.rate_policy import RatePolicy
 from collectors_dagster.patterns.retry import Backoff
 from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
+from tests.support.effort import times
 from tests.support.spools import HEADER, append_seconds, open_spool, read_spool
 
 AURORA = Tenant("aurora", "Aurora", system=SystemSource(collectors=("load", "disk")))
@@ -187,7 +188,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, min_size=4, max_size=25))
 def test_no_order_of_outages_and_crashes_loses_or_doubles_anything(
     steps: list[tuple[str, int | str]], database: SecretStr

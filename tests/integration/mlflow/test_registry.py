@@ -3,15 +3,11 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import Run
-from mlflow.tracking import MlflowClient
 
 from collectors_dagster.errors import (
     ModelError,
@@ -19,76 +15,15 @@ from collectors_dagster.errors import (
     TenantIsolationError,
 )
 from collectors_dagster.features.signals import SIGNALS
-from collectors_dagster.integrations.mlflow import ModelRegistry, PublishedModel
+from collectors_dagster.integrations.digests import directory_digest
+from collectors_dagster.integrations.mlflow import ModelRegistry
 from collectors_dagster.models.anomaly import TenantDetector
 from collectors_dagster.models.gates import anomaly_gate
-from collectors_dagster.models.training import TrainedDetector, TrainedForecaster, train_detector, train_forecaster
+from collectors_dagster.models.training import TrainedDetector, TrainedForecaster
+from tests.integration.mlflow.conftest import Shop, passes, refuses, waiting_for
 from tests.support.histories import quiet_host
-from tests.support.mlflow import running_mlflow
 
 ROOT = Path(__file__).resolve().parents[3]
-FRAMES = {"quiet-1": [quiet_host(90)]}
-
-
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_mlflow(tmp_path_factory.mktemp("mlflow")) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def detector() -> TrainedDetector:
-    return train_detector("aurora", FRAMES, seed=0)
-
-
-@pytest.fixture(scope="module")
-def forecaster() -> TrainedForecaster:
-    return train_forecaster("aurora", FRAMES, seed=0)
-
-
-@pytest.fixture
-def tenant() -> str:
-    """Return a tenant that no other test uses."""
-    return f"t{uuid4().hex[:10]}"
-
-
-def passes(_candidate: Mapping[str, float], _champion: Mapping[str, float]) -> list[str]:
-    return []
-
-
-def refuses(_candidate: Mapping[str, float], _champion: Mapping[str, float]) -> list[str]:
-    return ["it is worse", "and louder"]
-
-
-class Shop:
-    """One tenant's registry, with what tests do again and again."""
-
-    def __init__(self, uri: str, tenant: str, place: Path) -> None:
-        self.client = MlflowClient(uri, uri)
-        self.registry = ModelRegistry(uri)
-        self.tenant = tenant
-        self.place = place
-
-    def publish(self, trained: TrainedDetector | TrainedForecaster, gate: object = passes) -> PublishedModel:
-        bundle = self.place / uuid4().hex
-        trained.model.save(bundle)
-        assert callable(gate)
-        return self.registry.publish(self.tenant, trained.package, bundle, gate=gate)
-
-    def champion_version(self) -> str | None:
-        found = self.registry.champion(self.tenant, "anomaly", self.place / "cache")
-        return found.version if found else None
-
-    def run(self, published: PublishedModel) -> Run:
-        return self.client.get_run(published.run_id)
-
-    def aliases(self, name: str) -> dict[str, str]:
-        return {key: str(value) for key, value in self.client.get_registered_model(name).aliases.items()}
-
-
-@pytest.fixture
-def shop(uri: str, tenant: str, tmp_path: Path) -> Shop:
-    return Shop(uri, tenant, tmp_path)
 
 
 def test_the_first_version_serves_and_is_described(shop: Shop, detector: TrainedDetector) -> None:
@@ -102,6 +37,12 @@ def test_the_first_version_serves_and_is_described(shop: Shop, detector: Trained
     assert version.description == detector.package.card
     assert {"tenant", "feature_set", "code_version", "window_start", "window_end", "rows", "state"} <= set(version.tags)
     assert version.tags["tenant"] == shop.tenant
+    assert run.inputs is not None
+    [dataset] = [one.dataset for one in run.inputs.dataset_inputs]
+    assert (dataset.name, dataset.digest) == ("aurora.minutes", version.tags["dataset_digest"])
+    assert json.loads(str(dataset.profile)) == {"hosts": 1, "minutes": 90, "signals": len(SIGNALS)}
+    logged = shop.client.get_logged_model(str(version.source).removeprefix("models:/"))
+    assert {one.dataset_digest for one in logged.metrics or ()} == {dataset.digest}
     plots = {one.path for one in shop.client.list_artifacts(published.run_id, "plots")}
     assert plots == {f"plots/{name}" for name in detector.package.plots}
 
@@ -256,3 +197,81 @@ def test_a_failed_publication_serves_nothing_and_is_marked(shop: Shop, detector:
     [run] = shop.client.search_runs([experiment.experiment_id])
     assert run.info.status == "FAILED"
     assert shop.champion_version() is None
+
+
+def status(shop: Shop, version: str) -> str:
+    return str(shop.client.get_model_version(f"{shop.tenant}.anomaly", version).tags["validation_status"])
+
+
+def test_a_candidate_that_waits_is_the_challenger_and_serves_once_it_is_promoted(
+    shop: Shop, detector: TrainedDetector
+) -> None:
+    first = shop.publish(detector, wait=waiting_for("review"))  # something must serve
+    second = shop.publish(detector, wait=waiting_for("review"))
+    assert (first.alias, second.alias, second.reasons) == ("champion", "challenger", ("it waits for review",))
+    assert status(shop, "2") == "pending"
+    found = shop.registry.challenger(shop.tenant, "anomaly", shop.place / "cache")
+    assert found is not None
+    assert (found.version, found.tags["waits_for"]) == ("2", "review")
+    assert found.metrics == pytest.approx(dict(detector.package.metrics))
+    shop.registry.promote(shop.tenant, "anomaly", "2")
+    assert shop.aliases(first.name) == {"champion": "2", "previous": "1"}
+    assert shop.registry.challenger(shop.tenant, "anomaly", shop.place / "cache") is None
+    assert shop.champion_version() == "2"
+
+
+def test_a_trial_by_the_day_is_not_ended_by_the_next_training_but_a_person_sees_the_newest(
+    shop: Shop, detector: TrainedDetector
+) -> None:
+    shop.publish(detector)
+    shop.publish(detector, wait=waiting_for("shadow"))
+    third = shop.publish(detector, wait=waiting_for("shadow"))
+    assert (third.alias, third.reasons) == ("", ("version 2 is on trial",))
+    assert shop.publish(detector, refuses).alias == ""
+    assert shop.aliases(third.name) == {"champion": "1", "challenger": "2"}
+    assert [status(shop, version) for version in "1234"] == ["champion", "pending", "untried", "rejected"]
+    shop.registry.reject(shop.tenant, "anomaly", "2", ["it is louder"])
+    shop.publish(detector, wait=waiting_for("review"))
+    shop.publish(detector, wait=waiting_for("review"))
+    assert shop.aliases(third.name) == {"champion": "1", "challenger": "6"}
+    assert [status(shop, version) for version in "256"] == ["rejected", "superseded", "pending"]
+
+
+def test_what_becomes_known_of_a_version_is_written_once_whoever_repeats(shop: Shop, detector: TrainedDetector) -> None:
+    published = shop.publish(detector)
+    for _ in range(2):
+        shop.registry.note(shop.tenant, "anomaly", "1", {"shadow.day": "{}"}, {"shadow_psi": 0.1}, at=86_400 * 20_000)
+    [one] = shop.client.get_metric_history(published.run_id, "shadow_psi")
+    assert (one.value, one.step) == (0.1, 20_000)
+    assert shop.client.get_model_version(published.name, "1").tags["shadow.day"] == "{}"
+
+
+def test_old_versions_leave_the_store_with_their_files_but_none_that_has_an_alias(
+    shop: Shop, detector: TrainedDetector
+) -> None:
+    published = [shop.publish(detector) for _ in range(6)]
+    name = published[0].name
+    shop.client.set_registered_model_alias(name, "the-good-one", "1")
+    old = shop.client.get_model_version(name, "2")
+    location = shop.client.get_logged_model(str(old.source).removeprefix("models:/")).artifact_location
+    files = shop.artifacts / str(location).removeprefix("mlflow-artifacts:/")
+    assert list(files.rglob("bundle.json"))
+    assert shop.registry.prune(shop.tenant, "anomaly", keep=2) == ["4", "3", "2"]
+    left = shop.client.search_model_versions(f"name = '{name}'")
+    assert sorted(str(one.version) for one in left) == ["1", "5", "6"]
+    assert shop.aliases(name) == {"champion": "6", "previous": "5", "the-good-one": "1"}
+    assert [path for path in files.rglob("*") if path.is_file()] == []
+    assert shop.client.list_artifacts(published[1].run_id, "plots") == []
+    assert shop.run(published[1]).data.metrics  # the history of the model stays
+    assert shop.registry.prune(shop.tenant, "anomaly", keep=2) == []
+    assert shop.champion_version() == "6"
+
+
+def test_files_changed_on_this_disk_are_fetched_again(shop: Shop, detector: TrainedDetector) -> None:
+    shop.publish(detector)
+    found = shop.registry.champion(shop.tenant, "anomaly", shop.place / "cache")
+    assert found is not None
+    (found.path / "bundle.json").write_text("{}")
+    again = ModelRegistry(shop.registry._uri).champion(shop.tenant, "anomaly", shop.place / "cache")
+    assert again is not None
+    assert directory_digest(again.path) == again.digest == again.tags["bundle_sha256"]

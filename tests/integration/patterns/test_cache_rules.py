@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from collectors_dagster.patterns.cache_rules import ENTRY_BYTES, SHELF, Claim, Stored
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.shared_state import Argument, Reply
+from tests.support.effort import times
 from tests.support.shared_stores import redis_store
 from tests.support.timed_redis import TimedRedis, Wall
 
@@ -121,7 +122,7 @@ class Model:
 keys = st.sampled_from(["aa", "bb", "cc", "dd"])
 tokens = st.sampled_from(["p", "q"])
 tags = st.lists(st.sampled_from(["x", "xy", "z"]), max_size=3)
-times = st.sampled_from([0, 5, 500, 1_500])
+waits = st.sampled_from([0, 5, 500, 1_500])
 questions = st.lists(
     st.tuples(
         st.sampled_from([1, 7, 400, 900, 1_100]),  # microseconds since the last one
@@ -132,7 +133,7 @@ questions = st.lists(
                 lambda key, token, fresh, kept, size, own: (
                     *("put", key, token, fresh, fresh + kept, MOST, b"\0" * size, *own),
                 ),
-                *(keys, st.sampled_from(["", "p", "q"]), times, times, st.sampled_from([0, 1, 300, 700, 900]), tags),
+                *(keys, st.sampled_from(["", "p", "q"]), waits, waits, st.sampled_from([0, 1, 300, 700, 900]), tags),
             ),
             st.tuples(st.just("renew"), keys, tokens, st.just(LEASE)),
             st.tuples(st.just("release"), keys, tokens),
@@ -153,7 +154,7 @@ questions = st.lists(
         (1, ("put", "aa", "", 5, 5, MOST, b"")),
     ]
 )
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_python_lua_and_the_model_agree(asked: list[tuple[int, tuple[Argument, ...]]], client: redis.Redis) -> None:
     clock, model = Wall(), Model()
     memory = MemoryStore(clock)

@@ -15,9 +15,10 @@ from collectors_dagster.patterns.bulkhead_rules import RENEW as RENEW_PERMIT
 from collectors_dagster.patterns.leadership_rules import ACQUIRE, DEPART, RENEW, RESIGN, TURN
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.shared_state import Argument, Step
+from tests.support.effort import times
 from tests.support.timed_redis import TimedRedis, Wall
 
-SETTINGS = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=times(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LEASE_US = 1_000_000
 GUARANTEED = ("acme", 2, "beta", 1)
 names = count()

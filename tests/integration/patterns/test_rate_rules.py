@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.rate_rules import BUCKET, COUNTERS, FIXED, LOG, PAUSE
 from collectors_dagster.patterns.shared_state import Step
+from tests.support.effort import times
 from tests.support.timed_redis import START_US, TimedRedis, Wall
 
 names = count()
@@ -36,7 +37,7 @@ questions = st.lists(
     ),
     max_size=25,
 )
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=times(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NUMBERS = [
     (BUCKET, (10_000_000, 10)),
     (BUCKET, (33_333_334, 3)),

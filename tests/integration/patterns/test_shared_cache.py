@@ -30,6 +30,7 @@ from collectors_dagster.patterns.deadline import deadline
 from collectors_dagster.patterns.guarded_store import GuardedStore
 from tests.support.caches import Source, json_cache, never, no_local
 from tests.support.crowds import ROOT, crowd
+from tests.support.effort import times
 from tests.support.environment import clean_environment
 from tests.support.redis import redis_process
 from tests.support.shared_stores import PATIENT, SharedPlace, redis_store
@@ -121,7 +122,9 @@ def machine_for(  # noqa: C901 - many small rules
 
 
 def test_two_processes_are_as_good_as_a_dict(shared_place: SharedPlace) -> None:
-    examples = settings(max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    examples = settings(
+        max_examples=times(8), stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    )
     run_state_machine_as_test(machine_for(shared_place), settings=examples)
 
 

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.window_rules import LOOK, SETTLE, TAKE, Outcome, Reason
+from tests.support.effort import times
 from tests.support.timed_redis import TimedRedis, Wall
 
 WINDOW = 1_000_000
 LEASE = 400_000
 names = count()
-SETTINGS = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=times(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

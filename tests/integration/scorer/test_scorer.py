@@ -4,23 +4,29 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
+from typing import cast
 
 import numpy as np
 import pytest
 from pydantic import SecretStr
 
 from collectors_dagster.clock import ManualClock
-from collectors_dagster.errors import ModelError, ServiceUnreachableError
+from collectors_dagster.errors import ModelError, ServiceUnreachableError, SharedStateUnavailableError
 from collectors_dagster.features.axis import minute_axis
 from collectors_dagster.features.signals import METRICS, SIGNALS, signals_from_buckets
 from collectors_dagster.frames import SignalFrame
+from collectors_dagster.integrations.digests import directory_digest
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
-from collectors_dagster.integrations.timescale.leadership import Leadership
+from collectors_dagster.integrations.timescale.claims import Claims
 from collectors_dagster.integrations.timescale.reading import Edge, Resolution, Selection
 from collectors_dagster.models.anomaly import HostDetector, TenantDetector
+from collectors_dagster.patterns.leadership import Shares
+from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.retry import Backoff
-from collectors_dagster.records import Incident, IncidentEventKind, ModelState, Window
+from collectors_dagster.patterns.shared_state import Reply, SharedStore
+from collectors_dagster.records import Incident, IncidentEventKind, ModelState, Verdict, Window
 from collectors_dagster.scorer.champions import Champions
+from collectors_dagster.scorer.division import GROUP, Division
 from collectors_dagster.scorer.scorer import Scorer
 from collectors_dagster.tenants import SystemSource, Tenant, TenantDirectory
 from tests.support.hosts import DeliveringHost
@@ -47,6 +53,10 @@ class Bundle:
     path: Path
     version: str
 
+    @property
+    def digest(self) -> str:
+        return directory_digest(self.path)
+
 
 class Registry:
     """A model registry that has, has not, or is away."""
@@ -64,7 +74,14 @@ class Registry:
 class Stage:
     """A scorer, its clock and its surroundings."""
 
-    def __init__(self, database: SecretStr, home: Path, clock: ManualClock, *tenants: Tenant) -> None:
+    def __init__(
+        self,
+        database: SecretStr,
+        home: Path,
+        clock: ManualClock,
+        *tenants: Tenant,
+        shared: SharedStore | None = None,
+    ) -> None:
         self.database = database
         self.clock = clock
         self.directory = Directory(tenants or (AURORA,))
@@ -73,9 +90,11 @@ class Stage:
         self.store = Store(database, application_name="tests-scorer")
         self.store.tenants.sync(self.directory.tenants)
         self.champions = Champions(lambda: self.registry, home / "models", home / "champions.json", clock)
+        shares = Shares(GROUP, home.name, store=MemoryStore(clock) if shared is None else shared, clock=clock)
+        self.division = Division(shares, Claims(database, "scorer"), clock)
         self.scorer = Scorer(
             self.store,
-            Leadership(database, "scorer"),
+            self.division,
             self.champions,
             self.directory,
             clock,
@@ -160,19 +179,94 @@ def test_first_seconds_of_a_host_are_no_minute(stage: Stage, host: DeliveringHos
     assert stage.scorer.status()["tenants"]["aurora"]["latest"] == {}
 
 
-def test_standby_takes_over_with_the_open_incident(
+class NoStore:
+    """Shared state that is away."""
+
+    def run(self, *_: object) -> Reply:
+        raise SharedStateUnavailableError("away")
+
+
+@pytest.fixture(params=["shared", "away"])
+def pair(
+    request: pytest.FixtureRequest, database: SecretStr, tmp_path: Path, clock: ManualClock
+) -> Iterator[tuple[Stage, Stage]]:
+    """Yield two scorers on one database, with shared state and without."""
+    shared = cast("SharedStore", NoStore()) if request.param == "away" else MemoryStore(clock)
+    first, second = (Stage(database, tmp_path / name, clock, *TENANTS, shared=shared) for name in ("first", "second"))
+    yield first, second
+    for stage in (first, second):
+        stage.close()
+
+
+TENANTS = tuple(Tenant(f"tenant-{number}", "Tenant") for number in range(16))
+
+
+def scored(stage: Stage) -> set[str]:
+    return set(stage.scorer.status()["tenants"])
+
+
+def test_two_scorers_score_each_tenant_once_and_one_takes_over_from_the_other(pair: tuple[Stage, Stage]) -> None:
+    first, second = pair
+    everybody = {tenant.id for tenant in TENANTS}
+    first.scorer.tick()
+    assert scored(first) == everybody
+    for _ in range(4):
+        first.clock.move(5)
+        for stage in pair:
+            stage.scorer.tick()
+        assert not scored(first) & scored(second)
+    assert scored(first) | scored(second) == everybody
+    first.scorer.close()
+    first.clock.move(5)
+    second.scorer.tick()
+    assert scored(second) == everybody
+    assert second.scorer.status()["state"] == "running"
+
+
+def test_tenants_are_divided_while_state_is_shared_and_otherwise_kept(
+    pair: tuple[Stage, Stage], request: pytest.FixtureRequest
+) -> None:
+    first, second = pair
+    for _ in range(4):
+        for stage in pair:
+            stage.scorer.tick()
+        first.clock.move(5)
+    is_shared = "shared" in request.node.callspec.id
+    assert bool(scored(second)) is is_shared
+    assert second.scorer.status()["state"] == ("running" if is_shared else "standby")
+    assert second.scorer.status()["scorers"] == (2 if is_shared else 1)
+
+
+def test_a_scorer_that_is_gone_without_a_word_is_followed_within_seconds(
+    database: SecretStr, tmp_path: Path, clock: ManualClock
+) -> None:
+    shared = MemoryStore(clock)
+    first, second = (Stage(database, tmp_path / name, clock, *TENANTS, shared=shared) for name in ("first", "second"))
+    try:
+        for _ in range(3):
+            for stage in (first, second):
+                stage.scorer.tick()
+            clock.move(5)
+        first.division.lose()  # as when its process is killed: the database ends its claims, shared state hears nothing
+        for _ in range(2):
+            clock.move(5)
+            second.scorer.tick()
+        assert scored(second) == {tenant.id for tenant in TENANTS}
+    finally:
+        first.close()
+        second.close()
+
+
+def test_an_open_incident_is_resolved_by_the_scorer_that_takes_over(
     stage: Stage, host: DeliveringHost, tmp_path: Path, clock: ManualClock
 ) -> None:
+    stage.play(host, 600, lambda _: 0.05)
+    stage.play(host, 90, lambda _: 0.99)
+    assert [kind for kind, _ in stage.events()] == [OPENED]
+    stage.scorer.close()
     second = Stage(stage.database, tmp_path / "second", clock)
     try:
-        stage.play(host, 600, lambda _: 0.05)
-        second.scorer.tick()
-        assert second.scorer.status()["state"] == "standby"
-        stage.play(host, 90, lambda _: 0.99)
-        assert [kind for kind, _ in stage.events()] == [OPENED]
-        stage.scorer.close()
         second.play(host, 60, lambda _: 0.99)
-        assert second.scorer.status()["state"] == "running"
         second.play(host, 240, lambda _: 0.05)
         assert [kind for kind, _ in second.events()] == [OPENED, RESOLVED]
         assert len({incident.id for _, incident in second.events()}) == 1
@@ -185,7 +279,8 @@ def test_scoring_pauses_while_the_database_is_away_and_goes_on(
 ) -> None:
     stage.play(host, 120, lambda _: 0.05)
     with restarted(postgres):
-        assert stage.scorer.tick() >= 5.0
+        stage.clock.move(5)
+        assert stage.scorer.tick() > 0.0
         status = stage.scorer.status()
         assert status["state"] == "waiting"
         assert status["problems"][""]
@@ -226,8 +321,14 @@ def test_champion_is_taken_into_service_and_survives_a_registry_that_is_away(
     assert stage.champions.detector("aurora").version == "7"
 
     reborn = Champions(lambda: stage.registry, tmp_path / "home", tmp_path / "home" / "champions.json", clock)
-    reborn.restore()
+    reborn.follow({"aurora"})
     assert reborn.detector("aurora").version == "7"
+
+    assert stage.registry.bundle is not None
+    (stage.registry.bundle.path / "bundle.json").write_text("{}")
+    again = Champions(lambda: stage.registry, tmp_path / "home", tmp_path / "home" / "champions.json", clock)
+    again.follow({"aurora"})
+    assert again.detector("aurora").version == "untrained"
 
 
 def test_registry_is_asked_soon_after_a_tenant_is_first_scored(
@@ -283,7 +384,7 @@ def test_stream_and_batch_give_the_same_scores(stage: Stage, host: DeliveringHos
 def test_damaged_memory_of_champions_costs_nothing(tmp_path: Path, content: bytes, clock: ManualClock) -> None:
     (tmp_path / "champions.json").write_bytes(content)
     champions = Champions(Registry, tmp_path, tmp_path / "champions.json", clock)
-    champions.restore()
+    champions.follow({"aurora"})
     assert champions.detector("aurora").version == "untrained"
 
 
@@ -331,6 +432,32 @@ def test_fault_of_one_tenant_costs_the_others_nothing(
         assert status["tenants"]["borealis"]["minutes_written"] > 0
     finally:
         stage.close()
+
+
+def test_what_a_person_called_normal_ends_and_is_not_raised_again_but_worse_is(
+    stage: Stage, host: DeliveringHost, tmp_path: Path
+) -> None:
+    stage.registry.bundle = trained(tmp_path / "bundle", "web-1")
+    stage.champions.detector("aurora")
+    stage.champions.refresh()
+    stage.play(host, 300, lambda _: 0.08)
+    stage.play(host, 180, lambda _: 0.62)
+    ((_, incident),) = stage.events()
+    assert incident.id is not None
+    stage.store.feedback.say("aurora", incident.id, Verdict.NORMAL, reason="", said_by="ann", said_at=stage.clock.now())
+    stage.play(host, 300, lambda _: 0.62)  # it lasts, and is over all the same
+    assert [kind for kind, _ in stage.events()] == [OPENED, RESOLVED]
+    stage.play(host, 900, lambda _: 0.08)
+    stage.play(host, 300, lambda _: 0.62)
+    stage.play(host, 900, lambda _: 0.08)
+    assert len(stage.events()) == 2
+    scores = stage.store.scores.read("aurora", "stream", Window(START, stage.clock.now()))
+    assert scores[-17].score > 0.9  # what the model says of it is stored as it is
+    stage.play(host, 300, lambda _: 0.99)
+    assert [kind for kind, _ in stage.events()] == [OPENED, RESOLVED, OPENED]
+    assert stage.scorer.latest_scores()["aurora"] > 0.9  # what Prometheus is shown
+    stage.clock.move(400)
+    assert stage.scorer.latest_scores() == {}
 
 
 def test_quiet_hour_raises_nothing(stage: Stage, host: DeliveringHost) -> None:

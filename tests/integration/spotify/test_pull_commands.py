@@ -19,6 +19,7 @@ from tests.support.environment import clean_environment
 from tests.support.postgres import free_port
 from tests.support.spotify import SpotifySandbox, running_spotify_sandbox
 from tests.support.spotify_pulls import KEY, Listening, spotify_settings
+from tests.support.terminal import in_a_terminal
 
 TENANT = "id: aurora\nname: Aurora\nsources:\n  spotify: {account: main, max_artists: 5}\n"
 OTHER = "id: borealis\nname: Borealis\n"
@@ -32,13 +33,16 @@ class Desk:
 
     def __init__(self, sandbox: SpotifySandbox, environment: dict[str, str]) -> None:
         self.sandbox = sandbox
-        self._environment = environment
+        self.environment = environment
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "collectors_dagster.cli", *words]
 
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "collectors_dagster.cli", *words],
+            self.command(*words),
             cwd=PROJECT_ROOT,
-            env={**self._environment, **variables},
+            env={**self.environment, **variables},
             capture_output=True,
             text=True,
             check=False,
@@ -101,6 +105,14 @@ def test_without_redis_a_pull_still_answers_scripts_in_json_and_nothing_else(des
     assert done.returncode == 0, done.stderr
     assert [one["ended"] for one in json.loads(done.stdout)] == ["stored"]
     assert "shared_state_away" in done.stderr
+
+
+def test_on_a_terminal_a_pull_shows_how_far_it_is(desk: Desk) -> None:
+    command = desk.command("spotify", "pull", "saved_tracks", "--tenant", "aurora")
+    with in_a_terminal(command, desk.environment) as terminal:
+        terminal.wait_for(lambda seen: bool(re.search(r"tracks .*[0-9]+/[0-9]+", seen)), 60, "a bar")
+        terminal.wait_for(lambda seen: "stored:" in seen, 60, "the answer")
+        assert terminal.process.wait(30) == 0
 
 
 def test_a_pull_that_is_put_off_exits_with_the_reason_and_the_time(desk: Desk) -> None:

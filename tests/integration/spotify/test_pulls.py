@@ -13,6 +13,8 @@ from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.spotify.runner import Ending
 from collectors_dagster.errors import CollectorsError
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.patterns import CircuitBreaker, failed_if_transient
+from collectors_dagster.patterns.breaker_policy import Phase, configured
 from collectors_dagster.sandbox import Fault, PlaylistChange, SandboxOptions, WorldOptions
 from collectors_dagster.strategies.spotify_datasets import DATASETS
 from tests.support.spotify import SpotifySandbox, running_spotify_sandbox
@@ -264,3 +266,47 @@ def test_who_revoked_consent_is_named_and_others_are_pulled(listening: Listening
     endings = {one.user_id: one.ending for one in listening.pull_all(["profile"])}
     assert endings[other] is Ending.STORED
     assert sorted(endings.values()) == [Ending.NEEDS_CONSENT, Ending.STORED]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "path", "column"),
+    [
+        ("recently_played", "/v1/me/player/recently-played*", "spotify_play.played_at"),
+        ("saved_tracks", "/v1/me/tracks*", "spotify_saved_track.track_uri"),
+        ("playlists", "/v1/me/playlists*", "spotify_playlist.playlist_id"),
+        ("followed_artists", "/v1/me/following*", "spotify_followed_artist.artist_id"),
+    ],
+)
+def test_an_entry_that_cannot_be_stored_is_counted_and_what_was_stored_is_not_taken_for_removed(
+    listening: Listening, database: SecretStr, dataset: str, path: str, column: str
+) -> None:
+    table, key = column.split(".")
+    listening.pull(dataset)
+    before = {row[key] for row in spotify_tables(database)[table]}
+    listening.clock.move(8 * 86_400)
+    listening.sandbox.fault(Fault("nulls", path=path, count=2, times=None))
+    outcome = listening.pull(dataset)
+    assert outcome.ending is Ending.STORED
+    assert outcome.pulled.removed == 0
+    assert outcome.pulled.detail["left_out"] >= 2
+    assert any("could not be stored" in note for note in outcome.pulled.notes)
+    assert before <= {row[key] for row in spotify_tables(database)[table]}
+
+
+def test_an_accounts_service_that_is_down_is_known_to_all_processes(listening: Listening) -> None:
+    """Each pull opens everything anew, as a process does; the circuit lies in shared state."""
+    name = f"spotify-accounts.{listening.sandbox.app.client_id}"
+    circuit = CircuitBreaker(
+        name,
+        configured(listening.settings.patterns.circuit_breaker),
+        classify=failed_if_transient,
+        clock=listening.clock,
+        store=listening.shared,
+    )
+    assert circuit.report().phase is Phase.CLOSED
+    listening.clock.move(7200)  # the token is old
+    listening.sandbox.fault(Fault("status", path="/api/token", status=503, times=None))
+    for _ in range(2):
+        with pytest.raises(CollectorsError):
+            listening.pull("profile")
+    assert circuit.report().phase is Phase.OPEN

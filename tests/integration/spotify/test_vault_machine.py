@@ -30,6 +30,7 @@ from collectors_dagster.integrations.spotify.oauth.vault import AccountState, Cl
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.security.sealing import Sealer
 from collectors_dagster.tenants import Tenant
+from tests.support.effort import times
 from tests.support.spotify_tokens import KEY, connect, open_vault, renewal
 from tests.support.token_server import TokenServer, running_token_server
 
@@ -216,4 +217,6 @@ def test_vault_keeps_its_promises(store: Store, tmp_path: Path, writes: bool) ->
             pass
 
         Bound.store, Bound.server, Bound.journal = store, server, tmp_path if writes else None
-        run_state_machine_as_test(Bound, settings=settings(max_examples=20, stateful_step_count=25, deadline=None))
+        run_state_machine_as_test(
+            Bound, settings=settings(max_examples=times(8), stateful_step_count=25, deadline=None)
+        )

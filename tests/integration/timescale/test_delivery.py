@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from collectors_dagster.errors import CollectorsError, StorageError
 from collectors_dagster.integrations.timescale import Delivered, DeliveryResult, DeliveryStore, Store
 from collectors_dagster.samples import Sample
+from tests.support.effort import times
 from tests.support.postgres import PostgresServer
 from tests.support.store_data import AURORA, BOREALIS, LOAD1, NOON, READS, after, batch, checksum, forecast_point
 from tests.support.waiting import wait_until
@@ -79,7 +80,7 @@ def test_a_batch_ahead_of_a_backlog_is_remembered_until_the_backlog_reaches_it(
     assert [value for _, value in stored(database)] == list(range(1, 16))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(8)), again=st.lists(st.integers(0, 7), max_size=4))
 def test_batches_in_any_order_are_stored_once_and_leave_no_hole(
     order: list[int], again: list[int], agent: DeliveryStore, database: SecretStr
@@ -94,7 +95,7 @@ def test_batches_in_any_order_are_stored_once_and_leave_no_hole(
     assert len(stored(database)) - before == 24
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.tuples(st.integers(1, 20), st.integers(0, 9)), min_size=1, max_size=8))
 def test_no_order_of_batches_stores_a_sample_twice(
     batches: list[tuple[int, int]], agent: DeliveryStore, database: SecretStr

@@ -16,6 +16,7 @@ from collectors_dagster.frames import SeriesRows
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.integrations.timescale.reading import Resolution, Selection
 from collectors_dagster.records import Window
+from tests.support.effort import times
 from tests.support.sql_tenants import login_url
 from tests.support.store_data import AURORA, BOREALIS, DAY, LOAD1, READS, day_of_samples
 
@@ -63,7 +64,7 @@ def assert_near(found: SeriesRows, row: int, values: Sequence[float]) -> None:
         assert error <= 0.01 * abs(expected) * (1 + 1e-9) + NOTHING, (name, expected)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.one_of(st.floats(-1e100, 1e100), st.floats(-100, 100), st.sampled_from([0.0, 1.0, 1e100, -1e100, 1e-99])),

@@ -22,6 +22,7 @@ from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from collectors_dagster.integrations.timescale.reading import BLOCK_ROWS, Resolution, Selection
 from collectors_dagster.records import Window
 from collectors_dagster.samples import SeriesKey
+from tests.support.effort import times
 from tests.support.environment import clean_environment
 from tests.support.sql_tenants import fill, foreign
 from tests.support.store_data import AURORA, DAY, axis
@@ -150,7 +151,7 @@ def test_what_is_written_meanwhile_is_not_seen(filled: Store) -> None:
     assert len(rows(filled, wanted)) < len(before)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(start=st.integers(0, 2 * 1440), minutes=st.integers(1, 2 * 1440))
 def test_any_two_neighbouring_windows_hold_what_both_together_hold(filled: Store, start: int, minutes: int) -> None:
     left = Window(DAY.start, DAY.start + timedelta(minutes=start + 1))

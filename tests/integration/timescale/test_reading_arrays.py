@@ -18,6 +18,7 @@ from collectors_dagster.integrations.timescale.reading import Edge, Resolution, 
 from collectors_dagster.integrations.timescale.tenants import TenantTable
 from collectors_dagster.records import Window
 from collectors_dagster.samples import SeriesKey
+from tests.support.effort import times
 from tests.support.store_data import AURORA, BOREALIS, DAY, LOAD1, NOON, after, axis, day_of_samples, expected_minutes
 
 pytestmark = pytest.mark.every_edition
@@ -180,7 +181,7 @@ def test_a_reader_that_remembers_one_name_reads_them_all(tenants: Store, databas
         connections.close()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(start=st.integers(-90, 4000), minutes=st.integers(1, 90), cut=st.integers(1, 89))
 def test_minutes_by_their_end_are_the_same_in_whatever_windows_they_are_read(
     tenants: Store, start: int, minutes: int, cut: int

@@ -13,6 +13,7 @@ from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.integrations.timescale.edition import Edition
 from collectors_dagster.integrations.timescale.rollups import RollupResult
 from collectors_dagster.records import Window
+from tests.support.effort import times
 from tests.support.store_data import AURORA, BOREALIS, DAY, LOAD1, READS, after, checksum, day_of_samples
 
 pytestmark = pytest.mark.every_edition
@@ -63,7 +64,7 @@ def assert_exact(database: SecretStr, unit: str) -> None:
         assert squares == pytest.approx(fsum(value * value for value in values), rel=1e-12, abs=1e-290)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
 def test_aggregates_equal_a_group_by_over_the_raw_rows(
     rows: list[tuple[int, int, float]], store: Store, database: SecretStr

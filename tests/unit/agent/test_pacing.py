@@ -112,8 +112,10 @@ def test_an_expected_peak_quickens_while_it_lasts(machine: Machine) -> None:
     machine.peaks.learn([machine.clock.now() + timedelta(minutes=30)])
     machine.run(600)
     assert machine.interval() == 8.0
+    assert machine.pacing.reasons["cpu"] == "calm"
     machine.run(30 * 60 - 600)
     assert machine.interval() == 1.0
+    assert machine.pacing.reasons["cpu"] == "a peak is expected"
     machine.run(int(PEAK_SPAN.total_seconds()) + 400)
     assert machine.interval() == 8.0
 

@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from collectors_dagster.agent.packed import Summary
 from collectors_dagster.agent.quota import Drop, Holding, Quotas, Thin, less, next_action, recorder
 from collectors_dagster.agent.thinning import LEVELS
+from tests.support.effort import times
 
 HOUR = 3600 * 10**9
 QUOTAS = Quotas(max_bytes=2000, max_hours=50, recorder_max_bytes=1500, recorder_hours=10)
@@ -99,4 +100,4 @@ class QuotaMachine(RuleBasedStateMachine):
 
 
 TestQuotaMachine = QuotaMachine.TestCase
-TestQuotaMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestQuotaMachine.settings = settings(max_examples=times(25), stateful_step_count=30, deadline=None)

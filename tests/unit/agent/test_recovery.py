@@ -15,6 +15,7 @@ from collectors_dagster.agent.segments import list_segments, open_path
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.errors import SpoolError
 from collectors_dagster.security.sealing import Sealer
+from tests.support.effort import times
 from tests.support.spools import LOAD, append_seconds, open_spool, read_all, read_spool, sweep
 
 
@@ -213,4 +214,4 @@ class SpoolMachine(RuleBasedStateMachine):
 
 
 TestSpoolMachine = SpoolMachine.TestCase
-TestSpoolMachine.settings = settings(max_examples=40, stateful_step_count=15, deadline=None)
+TestSpoolMachine.settings = settings(max_examples=times(15), stateful_step_count=15, deadline=None)

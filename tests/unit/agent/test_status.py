@@ -34,6 +34,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "circuit": "closed",
         "refused_series": 0,
     }
+    calm = {**tally, "interval_reason": "calm"}
     failing = {**tally, "last_error": "cannot be read", "errors": {"CollectionError": 12}, "circuit": "open"}
     return {
         "agent_id": "host-1234",
@@ -45,7 +46,7 @@ def status(**changes: Any) -> dict[str, Any]:
             "interval_seconds": 1.0,
             "mean_sweep_microseconds": 150,
             "overruns": 0,
-            "collectors": {"cpu": tally, "pressure": failing},
+            "collectors": {"cpu": tally, "load": calm, "pressure": failing},
         },
         "spool": SPOOL,
         "delivery": {
@@ -79,6 +80,7 @@ def test_a_running_agent_is_shown_with_its_lag_its_tenants_and_every_problem() -
     ):
         assert words in text
     assert "cpu: every 5 s, 120 us, read 4 s ago\n" in text
+    assert "load: every 5 s (calm), 120 us, read 4 s ago\n" in text
     assert "pressure: every 5 s, 120 us, read 4 s ago, 12 errors, circuit open; cannot be read" in text
     assert "line 3: bad" in text
 

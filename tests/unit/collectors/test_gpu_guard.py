@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from collectors_dagster.collectors.gpu.guard import Act, Guard, Heard, Patience
+from tests.support.effort import times
 
 PATIENCE = Patience()
 
@@ -57,7 +58,7 @@ class AnyProcess(RuleBasedStateMachine):
         assert self.guard.running == self.alive
 
 
-AnyProcess.TestCase.settings = settings(max_examples=200, stateful_step_count=40)
+AnyProcess.TestCase.settings = settings(max_examples=times(40), stateful_step_count=40)
 TestAnyProcess = AnyProcess.TestCase
 
 

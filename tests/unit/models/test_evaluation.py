@@ -72,7 +72,7 @@ def test_alerts_close_together_are_one_episode() -> None:
 
 
 def test_forecast_metrics_compare_with_yesterday() -> None:
-    outlook = HostForecaster.fit([quiet_host(4 * DAY)], seed=0).outlook(None)
+    outlook = HostForecaster.fit([quiet_host(4 * DAY)], seed=0).outlook()
     assert outlook is not None
     metrics = forecaster_metrics([outlook])
     assert metrics["mae_vs_yesterday_10min"] < 1.0
@@ -80,6 +80,6 @@ def test_forecast_metrics_compare_with_yesterday() -> None:
 
 
 def test_forecast_metrics_claim_nothing_about_a_minute() -> None:
-    outlook = HostForecaster.fit([quiet_host(1)], seed=0).outlook(None)
+    outlook = HostForecaster.fit([quiet_host(1)], seed=0).outlook()
     assert outlook is not None
     assert forecaster_metrics([outlook]) == {"hosts": 1.0}

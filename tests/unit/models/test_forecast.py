@@ -1,5 +1,6 @@
 """Forecasts use nothing of the future, say what they do not know, and their intervals hold."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,9 +9,8 @@ import pytest
 
 from collectors_dagster.features.signals import SIGNALS
 from collectors_dagster.frames import SignalFrame
-from collectors_dagster.models.cells import FORECAST_SIGNALS
+from collectors_dagster.models.cells import FORECAST_SIGNALS, STEPS
 from collectors_dagster.models.forecast import DEFAULT_HORIZONS, HostForecaster
-from collectors_dagster.models.forest_expert import STEPS
 from collectors_dagster.records import ForecastPoint, ModelState
 from tests.support.histories import CPU, cut, instant, quiet_host, with_values
 
@@ -42,11 +42,11 @@ def test_a_daily_rhythm_is_foreseen() -> None:
 
 def test_intervals_hold_as_often_as_they_say() -> None:
     forecaster = HostForecaster.fit([rhythmic(14 * DAY)], seed=0)
-    outlook = forecaster.outlook(None)
+    outlook = forecaster.outlook()
     assert outlook is not None
     column = FORECAST_SIGNALS.index("cpu_utilization_ratio")
-    assert np.abs(outlook.interval.coverage[0, column] - 0.80).max() < 0.08
-    assert np.abs(outlook.interval.coverage[1, column] - 0.95).max() < 0.05
+    assert np.abs(outlook.outlook.coverage()[0, column] - 0.80).max() < 0.08
+    assert np.abs(outlook.outlook.coverage()[1, column] - 0.95).max() < 0.05
 
 
 def test_what_comes_later_changes_no_forecast() -> None:
@@ -120,15 +120,34 @@ def test_an_unknown_host_is_forecast_from_the_history_given() -> None:
 
 
 def test_the_forest_is_an_expert_after_two_days_and_never_hurts() -> None:
-    forecaster = HostForecaster.fit([rhythmic(6 * DAY)], seed=0)
-    outlook = forecaster.outlook(None)
-    assert outlook is not None
+    frame = rhythmic(6 * DAY)
+    with_forest = HostForecaster.fit([frame], seed=0).outlook()
+    without = HostForecaster.untrained("quiet-1").outlook(frame)
+    assert with_forest is not None
+    assert without is not None
     column = FORECAST_SIGNALS.index("cpu_utilization_ratio")
-    assert np.isfinite(outlook.forest[-1, column]).all()
-    miss = np.abs(outlook.backtest.miss[4 * DAY // 10 :, column])
-    errors = outlook.backtest.error[column]  # (steps, experts)
+    assert np.isfinite(with_forest.outlook.forest[-1, column]).all()
+    ours, theirs = (np.abs(one.outlook.backtest.miss[4 * DAY // 10 :, column]) for one in (with_forest, without))
     for step in range(len(STEPS)):
-        assert np.nanmean(miss[:, step]) < 1.5 * np.nanmin(errors[step])
+        assert np.nanmean(ours[:, step]) < 1.1 * np.nanmean(theirs[:, step])
+
+
+def test_a_past_walked_once_is_asked_at_any_of_its_hours() -> None:
+    """The answer inside a longer history is the one that the history up to then gives."""
+    whole = rhythmic(5 * DAY)
+    known = HostForecaster.untrained("quiet-1")
+    for present in (DAY - 1, 2 * DAY - 1, 4 * DAY + 60 * 7 - 1):
+        assert instant(whole, present).minute % 10 == 0
+        alone = HostForecaster.untrained("quiet-1").forecast(cut(whole, 0, present + 1), instant(whole, present))
+        assert known.forecast(whole, instant(whole, present)) == alone
+
+
+def test_hours_of_silence_are_part_of_the_horizon() -> None:
+    frame = rhythmic(4 * DAY)
+    later = instant(frame) + timedelta(hours=6)
+    point = of_cpu(HostForecaster.fit([frame], seed=0).forecast(None, later, [60]))[0]
+    assert point.mean == pytest.approx(0.4 - 0.3 * np.cos(2 * np.pi * 7 / 24), abs=0.1)
+    assert HostForecaster.fit([frame], seed=0).forecast(None, later + timedelta(days=8), [60]) == []
 
 
 @pytest.mark.parametrize("minutes", [30, 3 * DAY])
@@ -143,3 +162,33 @@ def test_a_saved_forecaster_says_the_same(tmp_path: Path, minutes: int) -> None:
 
 def test_forecast_signals_are_signals() -> None:
     assert set(FORECAST_SIGNALS) <= set(SIGNALS)
+
+
+def test_trust_is_shown_with_what_was_observed() -> None:
+    frame = rhythmic(6 * DAY)
+    forecaster = HostForecaster.fit([frame], seed=0)
+    trust = forecaster.trust(None, instant(frame))["cpu_utilization_ratio"]
+    assert 0.5 < trust.confidence <= 1.0
+    assert abs(trust.held80 - 0.8) < 0.1
+    young = HostForecaster.fit([quiet_host(1)], seed=0).trust(None, instant(quiet_host(1)))["cpu_utilization_ratio"]
+    assert np.isnan([young.confidence, young.held80, young.held95]).all()
+    assert HostForecaster.untrained("new").trust(None, instant(frame)) == {}
+
+
+def test_the_days_of_a_training_are_walked_through_once() -> None:
+    """Whatever part of them is handed in as history."""
+    whole = rhythmic(4 * DAY)
+    forecaster = HostForecaster.fit([whole], seed=0)
+    first = forecaster.outlook(cut(whole, DAY, 2 * DAY))
+    forecaster.forecast(cut(whole, 0, 3 * DAY), instant(whole, 3 * DAY - 1))
+    assert forecaster.outlook(None) is first
+
+
+def test_a_model_of_before_serves_without_its_forest(tmp_path: Path) -> None:
+    frame = rhythmic(3 * DAY)
+    HostForecaster.fit([frame], seed=0).save(tmp_path / "one")
+    manifest = tmp_path / "one" / "bundle.json"
+    words = json.loads(manifest.read_text())
+    words["forests"] = [unit is not None for unit in words.pop("units")]
+    manifest.write_text(json.dumps(words))
+    assert HostForecaster.load(tmp_path / "one").forecast(None, instant(frame))

@@ -41,6 +41,22 @@ def test_every_package_is_complete(minutes: int) -> None:
         assert "quiet-1" in package.card
 
 
+def test_the_digest_names_the_history_and_nothing_else() -> None:
+    anomaly, forecast = packages(30)
+    assert anomaly.data == forecast.data
+    assert anomaly.tags["dataset_digest"] == anomaly.data.digest
+    changed = quiet_host(30)
+    changed.values[20, 0] += 0.001
+    other = train_detector("aurora", {"quiet-1": [changed]}, seed=1).package.data
+    renamed = train_detector("aurora", {"quiet-2": [quiet_host(30, host="quiet-2")]}, seed=1).package.data
+    assert len({anomaly.data.digest, other.digest, renamed.digest}) == 3
+
+
+def test_the_signals_that_decide_are_drawn() -> None:
+    package, _ = packages(90)
+    assert "importance.png" in package.plots
+
+
 def test_the_card_says_how_young_a_model_is() -> None:
     young, _ = packages(30)
     grown, _ = packages(4 * DAY)

@@ -5,6 +5,7 @@ from collections import Counter
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from collectors_dagster.monitoring.model_metrics import MOST_TENANTS, LatestScores
 from collectors_dagster.monitoring.resilience_metrics import ResilienceCollector
 from collectors_dagster.patterns.breaker_policy import Phase
 from collectors_dagster.patterns.circuit_breaker import BreakerReport
@@ -30,6 +31,18 @@ def scraped(found: Overview) -> Samples:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+def test_scores_of_any_number_of_tenants_are_few_series() -> None:
+    latest = LatestScores()
+    registry = CollectorRegistry()
+    registry.register(latest)
+    assert "ml_anomaly_score" in generate_latest(registry).decode()
+    latest.take({f"t{number:04d}": number / 1000 for number in range(1000)})
+    [family] = text_string_to_metric_families(generate_latest(registry).decode())
+    values = {sample.labels["tenant"]: sample.value for sample in family.samples}
+    assert len(values) == MOST_TENANTS + 1
+    assert (values["t0007"], values["other"]) == (0.007, 0.999)
 
 
 def circuit(name: str, phase: Phase, calls: int = 0, failures: int = 0, tenant: str = "shared") -> CircuitView:

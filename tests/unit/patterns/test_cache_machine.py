@@ -11,6 +11,7 @@ from collectors_dagster.errors import ServiceFailedError
 from collectors_dagster.patterns.cache_policy import CacheLimits, CachePolicy
 from collectors_dagster.patterns.memory_store import MemoryStore
 from tests.support.caches import Doubtful, json_cache, never
+from tests.support.effort import times
 
 KEYS = ("a", "b")
 FRESH, STALE, LOCAL = 100.0, 300.0, 5.0
@@ -96,5 +97,5 @@ class Fleet(RuleBasedStateMachine):
         assert all(len(cache._flights) == len(cache._refreshes) == 0 for cache in self.caches)
 
 
-Fleet.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+Fleet.TestCase.settings = settings(max_examples=times(20), stateful_step_count=30, deadline=None)
 TestFleet = Fleet.TestCase

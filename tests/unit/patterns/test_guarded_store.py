@@ -14,6 +14,7 @@ from collectors_dagster.errors import SharedStateUnavailableError
 from collectors_dagster.patterns.guarded_store import GuardedStore, GuardPolicy, SilentObserver
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.shared_state import Argument, Record, Reply, Step
+from tests.support.effort import times
 
 
 def _hello(record: Record, now: int, arguments: Sequence[Argument]) -> tuple[Reply, int]:
@@ -283,4 +284,4 @@ class GuardMachine(RuleBasedStateMachine):
 
 
 TestGuardMachine = GuardMachine.TestCase
-TestGuardMachine.settings = settings(max_examples=200, stateful_step_count=40)
+TestGuardMachine.settings = settings(max_examples=times(40), stateful_step_count=40)

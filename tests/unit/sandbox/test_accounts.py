@@ -11,6 +11,7 @@ from collectors_dagster.clock import ManualClock
 from collectors_dagster.sandbox.accounts import Accounts, GrantError, TokenReply
 from collectors_dagster.sandbox.options import CLIENT_ID, SandboxOptions
 from collectors_dagster.sandbox.shifted_clock import ShiftedClock
+from tests.support.effort import times
 
 DAY = 86_400
 
@@ -81,7 +82,7 @@ class Rotation(RuleBasedStateMachine):
 
 
 TestRotation = Rotation.TestCase
-TestRotation.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestRotation.settings = settings(max_examples=times(15), stateful_step_count=25, deadline=None)
 
 
 @pytest.fixture

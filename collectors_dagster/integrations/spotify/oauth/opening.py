@@ -18,6 +18,7 @@ from collectors_dagster.integrations.spotify.tokens import AccessTokens
 from collectors_dagster.integrations.timescale.spotify_accounts import SpotifyAccountTable
 from collectors_dagster.patterns import CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.breaker_policy import configured
+from collectors_dagster.patterns.shared_state import SharedStore
 from collectors_dagster.tenants import Tenant
 
 
@@ -36,6 +37,7 @@ def open_tokens(
     user_id: str | None,
     *,
     store: HoldsAccounts,
+    shared: SharedStore | None,
     clock: Clock,
     random: Callable[[], float],
 ) -> AccessTokens:
@@ -45,6 +47,8 @@ def open_tokens(
     ----------
     user_id : str or None
         As ``store.spotify_accounts.of_tenant`` tells; None gives a token for the catalogue only.
+    shared : SharedStore or None
+        Where all processes keep the circuit of the accounts service; None: this process has its own.
     random : callable
         Like ``random.Random().random``: the jitter.
 
@@ -60,7 +64,7 @@ def open_tokens(
         application.client_id,
         vault=SealedVault(store.spotify_accounts, sealer),
         endpoint=TokenEndpoint(application, clock),
-        breaker=_breaker(settings, application, clock),
+        breaker=_breaker(settings, application, shared, clock),
         clock=clock,
         random=random,
         journal=TokenJournal(settings.home / "run" / "spotify-tokens", sealer),
@@ -82,10 +86,13 @@ def open_connecting(
     )
 
 
-def _breaker(settings: Settings, application: SpotifyApplication, clock: Clock) -> CircuitBreaker:
+def _breaker(
+    settings: Settings, application: SpotifyApplication, shared: SharedStore | None, clock: Clock
+) -> CircuitBreaker:
     return CircuitBreaker(
         f"spotify-accounts.{application.client_id}",
         configured(settings.patterns.circuit_breaker),
         classify=failed_if_transient,
         clock=clock,
+        store=shared,
     )

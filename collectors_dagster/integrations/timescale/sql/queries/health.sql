@@ -8,6 +8,14 @@ values (
 on conflict (tenant_key, host, ts) do update set
     score = excluded.score, reasons = excluded.reasons, recommendations = excluded.recommendations;
 
+-- name: advised
+-- Reports of a window (start excluded, end included) that give advice, by host and time.
+select host, ts, score, reasons, recommendations
+from core.health
+where tenant_key = %(tenant_key)s::integer and recommendations <> '[]'
+  and ts > %(start)s::timestamptz and ts <= %(end)s::timestamptz
+order by host, ts;
+
 -- name: latest
 -- The newest report of each host.
 select distinct on (host) host, ts, score, reasons, recommendations

@@ -30,6 +30,10 @@ delete from core.sample_detail where tenant_key = %(tenant_key)s::integer and mi
 -- Forgets resolved incidents, with their events and alerts.
 delete from core.incident where tenant_key = %(tenant_key)s::integer and resolved_at < %(before)s::timestamptz;
 
+-- name: prune_feedback
+-- Forgets what was said about incidents that are forgotten.
+delete from core.feedback where tenant_key = %(tenant_key)s::integer and ended_at < %(before)s::timestamptz;
+
 -- name: prune_planted
 -- Forgets planted incidents.
 delete from core.planted_incident where tenant_key = %(tenant_key)s::integer and ended_at < %(before)s::timestamptz;

@@ -16,6 +16,14 @@ delete from core.score
 where tenant_key = %(tenant_key)s::integer and source = %(source)s::text
   and ts > %(start)s::timestamptz and ts <= %(end)s::timestamptz;
 
+-- name: spread
+-- How a window's scores are spread, by host: minutes per twentieth of the scale (1 to 20; a full 1 is in the last).
+select host, least(width_bucket(score, 0, 1, 20), 20) as bin, count(*)
+from core.score
+where tenant_key = %(tenant_key)s::integer and source = %(source)s::text
+  and ts > %(start)s::timestamptz and ts <= %(end)s::timestamptz
+group by host, bin;
+
 -- name: read
 -- Minutes of a window, by host and time.
 select host, ts, score, state, model_version, contributions

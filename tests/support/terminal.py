@@ -1,0 +1,55 @@
+"""A terminal with a program in it, and a person before it who reads and presses keys."""
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import termios
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+
+SIZE = struct.pack("HHHH", 50, 140, 0, 0)
+"""Rows and columns."""
+
+
+@dataclass
+class Terminal:
+    """What is on it, and the process that runs in it."""
+
+    process: "subprocess.Popen[bytes]"
+    master: int
+    seen: str = field(default="")
+
+    def wait_for(self, condition: Callable[[str], bool], seconds: float, what: str) -> None:
+        """Read until `condition` holds of all that was shown since it began."""
+        deadline = monotonic() + seconds
+        while not condition(self.seen):
+            left = deadline - monotonic()
+            assert left > 0, f"{what} was not shown within {seconds} s: {self.seen[-2000:]!r}"
+            if select.select([self.master], [], [], left)[0]:
+                self.seen += os.read(self.master, 65_536).decode(errors="replace")
+
+    def press(self, key: str) -> None:
+        """Press a key."""
+        os.write(self.master, key.encode())
+
+
+@contextmanager
+def in_a_terminal(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Terminal]:
+    """Run a command in a terminal of 140 columns; kill it at the end if it is still there."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, SIZE)
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, env={**environment, "TERM": "xterm"}, start_new_session=True
+    )
+    os.close(slave)
+    try:
+        yield Terminal(process, master)
+    finally:
+        process.kill()
+        process.wait(20)
+        os.close(master)
