@@ -1,8 +1,8 @@
 """The anomaly detector: causal, per host, one setting for everybody.
 
-Per signal: residual against the same time of day (or the median level before two days are known), novelty of that
-residual against all residuals of the history, turned into a tail probability; then a minimum effect in the signal's
-own unit. Per host: the largest of these and an Isolation Forest over all deviations, calibrated on the host's own
+Per signal: the value, and from two days on its distance from the same time of day; of each the novelty against the
+whole history, turned into a tail probability, and both joined; then a minimum effect in the signal's own unit. Per
+host: the largest of these and how far the signals are from moving together as they do, calibrated on the host's own
 history so that fourteen signals do not mean fourteen times the alarms. Physical limits speak in every state.
 """
 
@@ -26,7 +26,7 @@ from collectors_dagster.models.signal_rules import RESOLUTION, effect
 from collectors_dagster.models.tail import shown
 from collectors_dagster.records import ModelState, ScoredMinute, Window
 
-KIND = "host-detector"
+KIND = "host-detector-2"
 UNREGISTERED = "unregistered"
 MEMORY_DAYS = 14
 BASELINE_MINUTES = 60
@@ -90,12 +90,13 @@ class HostDetector:
             Incidents: their minutes are not learned, unless they keep coming back (see ``acceptance``). Minutes that a
             first fit finds alarming when it is judged without their day are left out in the same way.
         normal : sequence of Window
-            Spans that a person called normal: no first fit leaves them out.
+            Spans that a person called normal: they are learned, whatever `mask` or a first fit says of them.
         """
         host = frames[0].host if frames else ""
         everything = joined(frames, days=MEMORY_DAYS)
         everything = Timeline(everything.first, bundle.as_stored(everything.values))
-        memory = everything.without(unlearned(everything, mask))
+        masked = [part for one in mask for part in one.without(normal)]
+        memory = everything.without(unlearned(everything, masked))
         state = state_of(memory)
         if state is ModelState.LEARNING:
             return cls(host, memory, None)
@@ -103,10 +104,20 @@ class HostDetector:
         model, held_out = HostModel.fit(memory, seasonal=seasonal, seed=seed)
         found = alerted(memory, held_out, from_surprise=_ALARMING)
         own = [part for one in found for part in one.without(normal)]
-        trimmed = everything.without(unlearned(everything, [*mask, *own]))
+        trimmed = everything.without(unlearned(everything, [*masked, *own]))
         if own and state_of(trimmed) is state:
             return cls(host, trimmed, HostModel.fit(trimmed, seasonal=seasonal, seed=seed)[0])
         return cls(host, memory, model)
+
+    def update(
+        self, frames: Sequence[SignalFrame], *, seed: int, mask: Sequence[Window] = (), normal: Sequence[Window] = ()
+    ) -> "HostDetector":
+        """Return the detector that has learned these frames too; arguments as for :meth:`fit`.
+
+        What an earlier fit left out stays left out, unless the frames hold it again.
+        """
+        known = [self._memory.frame(self.host)] if len(self._memory) else []
+        return self.fit([*known, *frames], seed=seed, mask=mask, normal=normal)
 
     def score(self, current: SignalFrame, history: SignalFrame | None) -> list[ScoredMinute]:
         """Score the minutes of `current`; each as if it were the newest.
@@ -180,7 +191,6 @@ class HostDetector:
         arrays = {"memory": self._memory.values}
         if self._model is not None:
             arrays |= self._model.arrays()
-            self._model.forest.save(directory / "forest.skops")
         bundle.write_manifest(directory, KIND, words)
         bundle.write_arrays(directory / "arrays.npz", arrays)
 
@@ -196,7 +206,7 @@ class HostDetector:
         words = bundle.read_manifest(directory, KIND)
         arrays = bundle.read_arrays(directory / "arrays.npz")
         memory = Timeline(int(words["first"]), arrays["memory"])
-        model = HostModel.stored(words["model"], arrays, directory) if words["model"] else None
+        model = HostModel.stored(words["model"], arrays) if words["model"] else None
         return cls(str(words["host"]), memory, model, version)
 
 

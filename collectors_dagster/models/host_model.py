@@ -1,8 +1,7 @@
-"""Everything learned from a host's history: its profile, its forest, and how rare their findings are."""
+"""Everything learned from a host's history: its profile, how its signals move together, and how rare findings are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,10 @@ from collectors_dagster.features.signals import SIGNALS
 from collectors_dagster.features.timeline import Timeline
 from collectors_dagster.frames import Floats
 from collectors_dagster.models import limits
-from collectors_dagster.models.forest import CONTEXT_MINUTES, HostForest, windowed
 from collectors_dagster.models.profile import READY_MINUTES, Bools, Expectation, Profile
 from collectors_dagster.models.signal_rules import effect
 from collectors_dagster.models.tail import TailModel
+from collectors_dagster.models.windowed_residual import CONTEXT_ROWS, WindowedResidual
 
 QUIET_CAP = 1.0
 """Largest s of a signal below its minimum effect: visible (0.68), never an alert."""
@@ -25,8 +24,10 @@ or two a day. By the minute it would be fourteen."""
 LEVEL_SPAN_MINUTES = 60.0
 """The same for minutes of a host with known days whose own time of day is not known: against the typical level, a busy
 hour stands out as a whole."""
+CALIBRATION_ROWS = 4000
+"""Rows of the history, evenly spread, that say how rare it is that signals move as they do not."""
 JOINT_EFFECT = 2.5
-"""Sum of the signals' met effects (each at most 1) from which the forest is asked: several move at once."""
+"""Sum of the signals' met effects (each at most 1) from which it is asked how they move together: several do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class HeldOut:
     Attributes
     ----------
     finding : shape (n,)
-        s of the rarest signal or of the forest, before it is calibrated on the host; above :data:`QUIET_CAP` only
+        s of the rarest signal or of all together, before it is calibrated on the host; above :data:`QUIET_CAP` only
         where a minimum effect is met.
     host : shape (n,)
         s of the host. NaN in both where nothing was measured. Minutes of a seasonal host whose time of day is not
@@ -72,8 +73,10 @@ class HostModel:
 
     Attributes
     ----------
-    forest_tail, host_tail : TailModel
-        How rare the forest's, and the combined, findings are on this host's history.
+    together : WindowedResidual
+        How the signals' deviations move together.
+    together_tail, host_tail : TailModel
+        How rare its, and the combined, findings are on this host's history.
     level_tail : TailModel
         The same as `host_tail` for findings against the typical level: a nightly job is strange every night to a model
         that does not know the hour, and rare to none that does.
@@ -82,8 +85,8 @@ class HostModel:
     """
 
     profile: Profile
-    forest: HostForest
-    forest_tail: TailModel
+    together: WindowedResidual
+    together_tail: TailModel
     host_tail: TailModel
     level_tail: TailModel
     waived: Bools
@@ -94,12 +97,15 @@ class HostModel:
         profile, surprise, by_level = Profile.fit(memory, seasonal=seasonal)
         expected = profile.expectation(memory.values, np.arange(len(memory)))
         deviations = profile.deviations(memory.values, expected)
-        forest = HostForest.fit(deviations, seed=seed)
-        strange = _measured_only(forest.strangeness(windowed(deviations)), memory)
+        judgeable: Bools = np.asarray(np.isfinite(deviations).any(axis=1))
+        together = WindowedResidual.fit(deviations, judgeable if judgeable.any() else memory.measured, seed=seed)
         decades = 1.0 if seasonal else 0.0
-        forest_tail = TailModel.fit(strange, resolution=0.01, decades=decades)
+        spread = np.flatnonzero(judgeable)[:: max(int(judgeable.sum()) // CALIBRATION_ROWS, 1)]
+        together_tail = TailModel.fit(together.strangeness(deviations, spread), resolution=0.01, decades=decades)
         met = effect(memory.values, expected.normal, seasonal=expected.seasonal)
-        joint = np.where(_several(met), forest_tail.surprise(strange), 0.0)
+        several = np.flatnonzero(_several(met) & judgeable)
+        joint = np.zeros(len(memory))
+        joint[several] = together_tail.surprise(together.strangeness(deviations, several))
         combined = _measured_only(np.maximum(_material(surprise, met).max(axis=1), joint), memory)
         judged = np.asarray(expected.seasonal.any(axis=1) | (not seasonal))
         host_tail = TailModel.fit(_comparable(combined, judged), resolution=0.1, decades=decades + 1.0)
@@ -108,7 +114,7 @@ class HostModel:
             found = _measured_only(_by_level(profile, by_level, memory.values), memory)
             level_tail = TailModel.fit(found, resolution=0.1, decades=decades + 1.0)
         waived = limits.waived(memory.values, expected.normal) if seasonal else np.zeros(len(SIGNALS), np.bool_)
-        model = cls(profile, forest, forest_tail, host_tail, level_tail, waived)
+        model = cls(profile, together, together_tail, host_tail, level_tail, waived)
         by_minute = np.minimum(combined, host_tail.surprise(combined))
         held_out = np.maximum(by_minute, model._limits(memory.values, expected).max(axis=1))
         return model, HeldOut(combined, np.where(judged, held_out, np.nan))
@@ -143,52 +149,50 @@ class HostModel:
         return np.where(self.waived, 0.0, limits.reached(values, np.where(timed, expected.normal, expected.high)))
 
     def _joint(self, context: Floats, rows: NDArray[np.int64], met: Floats) -> Floats:
-        """Return the forest's s for the rows where several signals move at once; 0 elsewhere."""
+        """Return s of how all move together, for the rows where several signals move at once; 0 elsewhere."""
         joint = np.zeros(len(rows))
         several = np.flatnonzero(_several(met))
-        if len(several):
-            features = np.vstack([self._window(context, int(row)) for row in rows[several]])
-            joint[several] = self.forest_tail.surprise(self.forest.strangeness(features))
+        if not len(several):
+            return joint
+        spans = [np.arange(max(int(row) + 1 - CONTEXT_ROWS, 0), int(row) + 1) for row in rows[several]]
+        needed = np.unique(np.concatenate(spans))
+        deviations = self.profile.deviations(context[needed], self.profile.expectation(context, needed))
+        found = [  # one by one: a row's score must not depend, not even in its last digit, on those asked beside it
+            self.together.strangeness(deviations[np.searchsorted(needed, span)], slice(-1, None))[0] for span in spans
+        ]
+        joint[several] = self.together_tail.surprise(np.array(found))
         return joint
-
-    def _window(self, context: Floats, row: int) -> Floats:
-        """Return the forest's view of one row."""
-        span = np.arange(max(row + 1 - CONTEXT_MINUTES, 0), row + 1)
-        expected = self.profile.expectation(context, span)
-        return np.asarray(windowed(self.profile.deviations(context[span], expected))[-1])
 
     def words(self) -> dict[str, Any]:
         """Return what goes to a JSON file."""
         return {
             "profile": self.profile.words(),
-            "forest_tail": self.forest_tail.words(),
+            "together": self.together.words(),
+            "together_tail": self.together_tail.words(),
             "host_tail": self.host_tail.words(),
             "level_tail": self.level_tail.words(),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what goes to an array file; the forest has its own."""
+        """Return what goes to an array file."""
         return {
             **self.profile.arrays(),
+            **self.together.arrays("together"),
             "waived": self.waived,
-            "forest_quantiles": self.forest_tail.quantiles,
+            "together_quantiles": self.together_tail.quantiles,
             "host_quantiles": self.host_tail.quantiles,
             "level_calibration": self.level_tail.quantiles,
         }
 
     @classmethod
-    def stored(cls, words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], directory: Path) -> "HostModel":
-        """Return the model that the files of `directory` describe."""
-        host_tail = TailModel.stored(words["host_tail"], arrays["host_quantiles"])
-        level_tail = host_tail  # versions registered before there were two
-        if "level_tail" in words:
-            level_tail = TailModel.stored(words["level_tail"], arrays["level_calibration"])
+    def stored(cls, words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "HostModel":
+        """Return the model that :meth:`words` and :meth:`arrays` describe."""
         return cls(
             profile=Profile.stored(words["profile"], arrays),
-            forest=HostForest.load(directory / "forest.skops"),
-            forest_tail=TailModel.stored(words["forest_tail"], arrays["forest_quantiles"]),
-            host_tail=host_tail,
-            level_tail=level_tail,
+            together=WindowedResidual.stored(words["together"], arrays, "together"),
+            together_tail=TailModel.stored(words["together_tail"], arrays["together_quantiles"]),
+            host_tail=TailModel.stored(words["host_tail"], arrays["host_quantiles"]),
+            level_tail=TailModel.stored(words["level_tail"], arrays["level_calibration"]),
             waived=arrays["waived"],
         )
 

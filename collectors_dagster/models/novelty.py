@@ -1,15 +1,16 @@
-"""Novelty: the distance to the third-nearest value ever seen. Large is not strange; never seen is."""
+"""Novelty of many values at once: the distance to the nearest value ever seen. Large is not strange; never seen is.
+
+:class:`~collectors_dagster.models.sorted_memory.SortedMemory` says the same of values as they come.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectors_dagster.frames import Floats
 
-NEIGHBOURS = 3
-
 
 def novelty(values: Floats, seen: Floats) -> Floats:
-    """Return the distance of each value to its third-nearest in `seen`.
+    """Return the distance of each value to its nearest in `seen`.
 
     Parameters
     ----------
@@ -21,22 +22,19 @@ def novelty(values: Floats, seen: Floats) -> Floats:
     Returns
     -------
     shape (n,)
-        NaN if `seen` has fewer than three values.
+        NaN if nothing was seen.
 
     Examples
     --------
     >>> novelty(np.array([5.0, 20.0]), np.array([3.0, 4.0, 5.0, 6.0]))
-    array([ 1., 16.])
+    array([ 0., 14.])
     """
-    if len(seen) < NEIGHBOURS:
+    if not len(seen):
         return np.full(values.shape, np.nan)
     at = np.searchsorted(seen, values)
-    around = at[:, None] + np.arange(-NEIGHBOURS, NEIGHBOURS)[None, :]
-    inside = (around >= 0) & (around < len(seen))
-    distance = np.abs(values[:, None] - seen[np.clip(around, 0, len(seen) - 1)])
-    distance = np.where(inside, distance, np.inf)
-    result = np.sort(distance, axis=1)[:, NEIGHBOURS - 1]
-    return np.where(np.isfinite(values), result, np.nan)
+    below = np.where(at > 0, values - seen[np.maximum(at - 1, 0)], np.inf)
+    above = np.where(at < len(seen), seen[np.minimum(at, len(seen) - 1)] - values, np.inf)
+    return np.where(np.isfinite(values), np.minimum(below, above), np.nan)
 
 
 def held_out_novelty(values: Floats, block: NDArray[np.int64]) -> Floats:

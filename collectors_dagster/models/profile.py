@@ -1,4 +1,8 @@
-"""A host's habits: what is normal for it now, and how rare a departure is."""
+"""A host's habits: what is normal for it now, and how rare a departure is.
+
+Two views of each value, as :mod:`collectors_dagster.models.series_detector` has them: itself, and its distance from
+what is usual at this time of day. Both are judged by what was never seen, and joined by Fisher's method.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +15,7 @@ from collectors_dagster.features.seasonal import seasonal_normal
 from collectors_dagster.features.timeline import DAY_MINUTES, Timeline
 from collectors_dagster.frames import Floats
 from collectors_dagster.models.bundle import as_stored
+from collectors_dagster.models.rarity import both
 from collectors_dagster.models.reference import Reference, column_quantile
 from collectors_dagster.records import ModelState
 
@@ -81,7 +86,7 @@ class Profile:
             return cls(typical, level, None), surprise, surprise
         normal = seasonal_normal(memory.values, np.arange(len(memory)))
         season, held_out = Reference.fit(memory.values - normal, decades=1.0)
-        return cls(typical, level, season), np.where(np.isfinite(normal), held_out, surprise), surprise
+        return cls(typical, level, season), np.where(np.isfinite(normal), both(held_out, surprise), surprise), surprise
 
     def expectation(self, context: Floats, rows: NDArray[np.int64]) -> Expectation:
         """Return what is expected of `rows` of `context`, from earlier days only."""
@@ -104,13 +109,11 @@ class Profile:
 
     def surprise(self, values: Floats, expected: Expectation) -> Floats:
         """Return s = -log10 p of each value, shape (n, 14); 0 where unknown."""
-        residuals = values - expected.normal
+        level = self.level.surprise(values - self.typical)
         if self.season is None or not expected.seasonal.any():
-            return self.level.surprise(residuals)
-        surprise = self.season.surprise(residuals)
-        if expected.seasonal.all():
-            return surprise
-        return np.where(expected.seasonal, surprise, self.level.surprise(residuals))
+            return level
+        season = self.season.surprise(values - expected.normal)
+        return np.where(expected.seasonal, both(season, level), level)
 
     def deviations(self, values: Floats, expected: Expectation) -> Floats:
         """Return robust z values of one kind only: of a seasonal host none where the season is not known."""

@@ -9,9 +9,8 @@ from bisect import bisect_left, bisect_right
 from math import inf, log10
 
 from collectors_dagster.models.sorted_memory import CAPACITY, SortedMemory
+from collectors_dagster.models.tail import BODY, SHAPE
 
-BODY = 0.9
-SHAPE = 0.3
 MOST = 12.0
 """Largest surprise: nobody has seen enough to say more."""
 

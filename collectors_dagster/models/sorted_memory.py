@@ -1,11 +1,11 @@
-"""What was seen so far, in order of size: the nearest neighbours and the rank of a value in a few comparisons."""
+"""What was seen so far, in order of size: the nearest neighbour and the rank of a value in a few comparisons."""
 
 from bisect import bisect_left, insort
 from collections import deque
+from math import inf
 
-CAPACITY = 100_000
-"""Values kept; the oldest go first. Ten weeks of minutes."""
-NEIGHBOURS = 3
+CAPACITY = 20_160
+"""Values kept; the oldest go first. Fourteen days of minutes."""
 
 
 class SortedMemory:
@@ -22,7 +22,7 @@ class SortedMemory:
     >>> for value in (3.0, 4.0, 5.0, 6.0):
     ...     memory.add(value)
     >>> memory.novelty(20.0)
-    16.0
+    14.0
     """
 
     __slots__ = ("_arrived", "_capacity", "ordered")
@@ -43,20 +43,12 @@ class SortedMemory:
         self._arrived.append(value)
 
     def novelty(self, value: float) -> float:
-        """Return the distance to the third-nearest value, or infinity if fewer are known.
+        """Return the distance to the nearest value, or infinity if none is known.
 
         Large is not strange; never seen is (nearest-neighbour novelty, e.g. Ramaswamy et al., SIGMOD 2000).
         """
         ordered = self.ordered
-        if len(ordered) < NEIGHBOURS:
-            return float("inf")
         right = bisect_left(ordered, value)
-        left, distance = right - 1, 0.0
-        for _ in range(NEIGHBOURS):
-            below = value - ordered[left] if left >= 0 else float("inf")
-            above = ordered[right] - value if right < len(ordered) else float("inf")
-            if below <= above:
-                distance, left = below, left - 1
-            else:
-                distance, right = above, right + 1
-        return distance
+        below = value - ordered[right - 1] if right else inf
+        above = ordered[right] - value if right < len(ordered) else inf
+        return min(below, above)

@@ -172,13 +172,13 @@ class _Host:
         keep = self._known[first:done] & self._learned[first:done]
         model = WindowedResidual.fit(self._values[first:done], keep, seed=SEED)
         self._tail = RunningTail()
-        for strangeness in model.strangeness(self._values[first:done], 0)[keep].tolist():
+        for strangeness in model.strangeness(self._values[first:done], np.flatnonzero(keep)).tolist():
             self._tail.add(strangeness)
         return model
 
     def _continue(self, model: WindowedResidual, done: int, upto: int) -> None:
         first = max(done - CONTEXT_ROWS, 0)
-        strangeness = model.strangeness(self._values[first:upto], done - first)
+        strangeness = model.strangeness(self._values[first:upto], slice(done - first, None))
         for row, value in enumerate(strangeness.tolist(), start=done):
             if not self._known[row]:
                 continue
@@ -195,9 +195,10 @@ class _Host:
             self._learned[done:upto] = ~alarmed
 
     def _explained(self, model: WindowedResidual, row: int) -> tuple[Cause, ...]:
-        deviation = np.clip(np.nan_to_num(model.deviations(self._values[row])), -CAP, CAP)
+        deviation = np.nan_to_num(model.deviations(self._values[row]))
         order = np.argsort(-np.abs(deviation), kind="stable")[:MOST_NAMED]
+        capped = np.clip(deviation, -CAP, CAP)
         return tuple(
-            Cause(int(one), float(self._values[row, one]), float(model.centre[one]), float(deviation[one]))
+            Cause(int(one), float(self._values[row, one]), float(model.centre[one]), float(capped[one]))
             for one in order
         )

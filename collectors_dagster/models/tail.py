@@ -13,9 +13,9 @@ import numpy as np
 from collectors_dagster.frames import Floats
 from collectors_dagster.models.bundle import as_stored
 
-_BODY = 0.98
-_SHAPE = 0.3
-_GRID = np.linspace(0.0, _BODY, 197)
+BODY = 0.95
+SHAPE = 0.3
+_GRID = np.linspace(0.0, BODY, 191)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class TailModel:
 
     Attributes
     ----------
-    quantiles : shape (197,)
-        Of the body, from 0 to 0.98.
+    quantiles : shape (191,)
+        Of the body, from 0 to 0.95.
     scale : float
         Of the tail beyond the last quantile.
     count : int
@@ -54,7 +54,7 @@ class TailModel:
         quantiles = as_stored(np.quantile(known, _GRID))
         beyond = known[known > quantiles[-1]] - quantiles[-1]
         excess = float(beyond.mean()) if len(beyond) else 0.0
-        return cls(quantiles, max(excess * (1.0 - _SHAPE), resolution), len(known), decades)
+        return cls(quantiles, max(excess * (1.0 - SHAPE), resolution), len(known), decades)
 
     def words(self) -> dict[str, float]:
         """Return what goes to a JSON file; the quantiles go to an array file."""
@@ -80,7 +80,7 @@ class TailModel:
         distinct, first = np.unique(self.quantiles, return_index=True)  # ties: P(at least) looks from the left
         body = 1.0 - np.interp(value, distinct, _GRID[first])
         excess = np.maximum(value - self.quantiles[-1], 0.0) / self.scale
-        tail = (1.0 - _BODY) * (1.0 + _SHAPE * excess) ** (-1.0 / _SHAPE)
+        tail = (1.0 - BODY) * (1.0 + SHAPE * excess) ** (-1.0 / SHAPE)
         probability = np.where(excess > 0.0, tail, body)
         floor = 10.0 ** -(np.log10(self.count + 1.0) + self.decades)
         return np.asarray(-np.log10(np.clip(probability, floor, 1.0)))

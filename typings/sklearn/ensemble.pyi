@@ -3,7 +3,20 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+class _Tree:
+    node_count: int
+    max_depth: int
+    children_left: NDArray[np.int64]
+    children_right: NDArray[np.int64]
+    feature: NDArray[np.int64]
+    threshold: NDArray[np.float64]
+    n_node_samples: NDArray[np.int64]
+
+class _ExtraTree:
+    tree_: _Tree
+
 class IsolationForest:
+    estimators_: list[_ExtraTree]
     def __init__(
         self, *, n_estimators: int = ..., max_samples: int = ..., random_state: int = ..., n_jobs: int = ...
     ) -> None: ...

@@ -245,6 +245,24 @@ def test_incident_minutes_are_not_learned() -> None:
     assert min(scores(masked.score(again, None))) >= THRESHOLD
 
 
+def test_what_a_person_called_normal_is_learned_whatever_else_is_said_of_it() -> None:
+    history = quiet_host(4 * DAY)
+    busy = slice(3 * DAY + 400, 3 * DAY + 430)
+    history.values[busy, CPU] = 0.62 + np.random.default_rng(1).normal(0, 0.02, 30)
+    window = Window(instant(history, busy.start) - timedelta(minutes=1), instant(history, busy.stop - 1))
+    again = saturated(quiet_host(10, first=4 * DAY + 400, seed=2), "cpu_utilization_ratio", 0.62)
+    told = HostDetector.fit([history], seed=0, mask=[window], normal=[window])
+    found = HostDetector.fit([history], seed=0)
+    assert max(scores(told.score(again, None))) < THRESHOLD <= max(scores(found.score(again, None)))
+
+
+def test_a_detector_that_learned_more_is_the_one_that_learned_it_all() -> None:
+    history = quiet_host(4 * DAY, hourly_job=True)
+    updated = HostDetector.fit([cut(history, 0, 3 * DAY)], seed=0).update([cut(history, 3 * DAY)], seed=0)
+    current = quiet_host(60, first=4 * DAY, seed=5, hourly_job=True)
+    assert updated.score(current, None) == HostDetector.fit([history], seed=0).score(current, None)
+
+
 @pytest.mark.parametrize("minutes", [150, 600, 7 * DAY])
 def test_a_machine_that_people_work_on_alerts_rarely(minutes: int) -> None:
     """Bursts of all heights come every half hour; only what is rare among them may be told."""

@@ -1,6 +1,6 @@
 """The detector of one metric: what it says, and that it cannot know what comes."""
 
-from math import inf, isfinite, nan
+from math import inf, isfinite, log, log10, nan
 
 import numpy as np
 import pytest
@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors_dagster.models.phases import Phases
+from collectors_dagster.models.rarity import both, both_of
 from collectors_dagster.models.running_tail import RunningTail
-from collectors_dagster.models.series_detector import ALARM, REFRACTORY_ROWS, SeriesDetector
-from collectors_dagster.models.sorted_memory import SortedMemory
+from collectors_dagster.models.series_detector import ALARM, PRICE, REFRACTORY_ROWS, News, SeriesDetector
+from collectors_dagster.models.sorted_memory import CAPACITY, SortedMemory
 
 STEP = 300.0
 NUMBERS = st.floats(-1e6, 1e6)
@@ -34,7 +35,7 @@ def alarms(values: list[float]) -> list[int]:
 
 
 @given(st.lists(NUMBERS, min_size=3, max_size=40), NUMBERS, st.integers(3, 12))
-def test_novelty_is_the_distance_to_the_third_nearest_of_the_newest_values(
+def test_novelty_is_the_distance_to_the_nearest_of_the_newest_values(
     values: list[float], asked: float, capacity: int
 ) -> None:
     memory = SortedMemory(capacity)
@@ -42,14 +43,11 @@ def test_novelty_is_the_distance_to_the_third_nearest_of_the_newest_values(
         memory.add(value)
     kept = values[-capacity:]
     assert memory.ordered == sorted(kept)
-    assert memory.novelty(asked) == pytest.approx(sorted(abs(asked - value) for value in kept)[2])
+    assert memory.novelty(asked) == min(abs(asked - value) for value in kept)
 
 
-def test_two_values_say_nothing_about_novelty() -> None:
-    memory = SortedMemory()
-    memory.add(1.0)
-    memory.add(2.0)
-    assert memory.novelty(1.0) == inf
+def test_nothing_seen_says_nothing_about_novelty() -> None:
+    assert SortedMemory().novelty(1.0) == inf
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=200), st.floats(0, 1e7), st.floats(0, 1e7))
@@ -148,8 +146,36 @@ def test_missing_and_infinite_values_are_neither_judged_nor_learned() -> None:
     assert [one.surprise for one in [*judged[:400], *judged[403:]]] == surprises(values)
 
 
-def test_a_stronger_alarm_is_news_at_once() -> None:
+def test_a_far_stronger_alarm_is_news_at_once() -> None:
     values = daily(6)
-    values[1400], values[1410] = 150.0, 400.0
+    values[1400], values[1410] = 150.0, 5000.0
     assert {1400, 1410} <= set(alarms(values))
     assert REFRACTORY_ROWS > 10
+
+
+def test_what_alarms_often_must_be_rarer_to_alarm_again() -> None:
+    """The same surprise, at first and after nine alarms."""
+    news = News()
+    first = news.judge(3.0)
+    for _ in range(9):
+        for _ in range(REFRACTORY_ROWS + 1):
+            news.judge(0.1)
+        last = news.judge(3.0)
+    assert first == 3.0
+    assert last == pytest.approx(3.0 - 9 * PRICE)
+
+
+def test_alarms_long_past_are_forgiven() -> None:
+    news = News()
+    news.judge(3.0)
+    for _ in range(CAPACITY + 1):
+        news.judge(0.1)
+    assert news.judge(3.0) == 3.0
+
+
+@given(st.floats(0, 12), st.floats(0, 12))
+def test_two_rarities_together_are_one(one: float, other: float) -> None:
+    """Of two independent uniform numbers the product is below xy with this probability."""
+    x, y = 10.0**-one, 10.0**-other
+    assert both_of(one, other) == pytest.approx(-log10(x * y * (1 - log(x * y))), abs=1e-9)
+    assert both(np.array([one]), np.array([other]))[0] == pytest.approx(both_of(one, other), abs=1e-9)

@@ -1,0 +1,9 @@
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+class KMeans:
+    def __init__(self, n_clusters: int = ..., *, n_init: int = ..., random_state: int = ...) -> None: ...
+    def fit(self, x: NDArray[np.float64], /) -> Self: ...
+    def transform(self, x: NDArray[np.float64], /) -> NDArray[np.float64]: ...
