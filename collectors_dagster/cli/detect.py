@@ -10,6 +10,7 @@ import typer
 
 from collectors_dagster.cli.tables import MOST_SHOWN, instant, progress, refuse_taken, write_picture
 from collectors_dagster.config import load_settings
+from collectors_dagster.errors import ConfigurationError, InsufficientDataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,12 @@ def detect(
     column: Annotated[
         list[str] | None, typer.Option("--column", help="Judge this column only; repeat for more.")
     ] = None,
+    train_until: Annotated[
+        str | None,
+        typer.Option(
+            "--train-until", metavar="INSTANT", help="Rows before are only learned; one model judges the rest."
+        ),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option("--threshold", min=0.0, max=1.0, help="Score of an anomaly; default: the setting.")
     ] = None,
@@ -65,7 +72,7 @@ def detect(
     table = read_table(file, time=time, by=by, only=tuple(column or ()))
     refuse_taken(file, list(table.rows.columns), (*_ADDED, *(_EXPLAINED if explain else ())))
     with progress("scoring", "rows", len(table.rows), quiet=as_json) as advance:
-        found = _scored(table, advance)
+        found = _scored(file, table, train_until, advance)
     if output is not None:
         _write(output, table, found, limit, explain=explain)
     if plot is not None:
@@ -77,13 +84,27 @@ def detect(
     _say(table, found, summary, limit, explain=explain)
 
 
-def _scored(table: "MeasuredTable", advance: "Callable[[int], None]") -> list[_Found]:
+def _scored(
+    file: Path, table: "MeasuredTable", train_until: str | None, advance: "Callable[[int], None]"
+) -> list[_Found]:
+    from collectors_dagster.integrations.tables import instant_of
     from collectors_dagster.models.table_detector import score_table
 
+    until = None if train_until is None else instant_of(train_until, "--train-until")
     found = []
     for number, name in enumerate(table.names):
         rows = table.in_order(number)
-        found.append(_Found(name, rows, score_table(table.seconds[rows], table.numbers[rows], progress=advance)))
+        seconds = table.seconds[rows]
+        train_rows = 0 if until is None else int((seconds < until).sum())
+        if until is not None and not 0 < train_rows < len(rows):
+            side = "before" if train_rows == 0 else "from then on"
+            series = f"series {name!r}: " if name else ""
+            raise ConfigurationError(f"{file}: {series}there is no row {side}; --train-until {train_until} is outside")
+        try:
+            scores = score_table(seconds, table.numbers[rows], train_rows=train_rows, progress=advance)
+        except InsufficientDataError as error:
+            raise ConfigurationError(f"{file}: before --train-until {train_until}: {error}") from None
+        found.append(_Found(name, rows, scores))
     return found
 
 

@@ -12,6 +12,7 @@ from math import isfinite, log10
 import numpy as np
 from numpy.typing import NDArray
 
+from collectors_dagster.errors import InsufficientDataError
 from collectors_dagster.frames import Floats
 from collectors_dagster.models.running_tail import RunningTail
 from collectors_dagster.models.series_detector import ALARM, Judged, SeriesDetector
@@ -31,6 +32,7 @@ CAP = 20.0
 SEED = 0
 
 STATES = ("missing", "learning", "provisional", "ready")
+LEARNING = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ class TableScores:
     fits: int = 0
 
 
-def score_table(seconds: Floats, values: Floats, *, progress: Callable[[int], None] = lambda _: None) -> TableScores:
+def score_table(
+    seconds: Floats, values: Floats, *, train_rows: int = 0, progress: Callable[[int], None] = lambda _: None
+) -> TableScores:
     """Score all rows.
 
     Parameters
@@ -86,15 +90,26 @@ def score_table(seconds: Floats, values: Floats, *, progress: Callable[[int], No
         Instants, not decreasing.
     values : shape (n, m)
         NaN where nothing was measured.
+    train_rows : int
+        The first so many rows are only learned. For a host they are what its one model is fitted to, at least
+        :data:`FIRST_FIT_ROWS`; without them it is fitted again and again as the table grows.
     progress : callable
         Told the number of rows done since it was told last.
+
+    Raises
+    ------
+    InsufficientDataError
+        If a host's model is to be fitted to too few rows.
     """
     if values.shape[1] == 1:
-        return _score_series(seconds, values[:, 0], progress)
-    return _Host(seconds, values, progress).scores()
+        return _score_series(seconds, values[:, 0], train_rows, progress)
+    if 0 < train_rows < FIRST_FIT_ROWS:
+        message = f"a host's model needs {FIRST_FIT_ROWS} rows to be fitted to, and there are {train_rows}"
+        raise InsufficientDataError(message, required=FIRST_FIT_ROWS, available=train_rows)
+    return _Host(seconds, values, progress).scores(train_rows)
 
 
-def _score_series(seconds: Floats, values: Floats, progress: Callable[[int], None]) -> TableScores:
+def _score_series(seconds: Floats, values: Floats, train_rows: int, progress: Callable[[int], None]) -> TableScores:
     detector, rows = SeriesDetector(), len(values)
     alarm, surprise, state = np.zeros(rows), np.zeros(rows), np.zeros(rows, dtype=np.int8)
     causes: dict[int, tuple[Cause, ...]] = {}
@@ -103,8 +118,11 @@ def _score_series(seconds: Floats, values: Floats, progress: Callable[[int], Non
         spread = detector.spread()
         judged = detector.judge(instant, value)
         if isfinite(value):
-            alarm[row], surprise[row], state[row] = judged.alarm, judged.surprise, _state_of(known)
             known += 1
+            if row < train_rows:
+                state[row] = LEARNING
+                continue
+            alarm[row], surprise[row], state[row] = judged.alarm, judged.surprise, _state_of(known - 1)
             if judged.alarm >= ALARM:
                 causes[row] = (_cause(value, judged, spread),)
         if row % 1000 == 999:
@@ -135,14 +153,17 @@ class _Host:
         self._causes: dict[int, tuple[Cause, ...]] = {}
         self._tail = RunningTail()
 
-    def scores(self) -> TableScores:
-        """Score everything."""
+    def scores(self, train_rows: int) -> TableScores:
+        """Score everything; with `train_rows`, all the others by one model."""
         rows, fits = len(self._values), 0
-        done = min(FIRST_FIT_ROWS, rows)
-        self._begin(done)
+        done = min(train_rows or FIRST_FIT_ROWS, rows)
+        if train_rows:
+            self._progress(done)
+        else:
+            self._begin(done)
         while done < rows:
-            upto = min(int(done * GROWTH), rows)
-            model = self._fitted(done)
+            upto = rows if train_rows else min(int(done * GROWTH), rows)
+            model = self._fitted(done, max(MEMORY_ROWS, train_rows))
             fits += 1
             self._continue(model, done, upto)
             self._accept(done, upto)
@@ -166,9 +187,9 @@ class _Host:
                 self._state[row] = min(_state_of(row), 2)
         self._progress(rows)
 
-    def _fitted(self, done: int) -> WindowedResidual:
+    def _fitted(self, done: int, memory: int) -> WindowedResidual:
         """Fit to what was learned of the rows before, and know how strange these are."""
-        first = max(done - MEMORY_ROWS, 0)
+        first = max(done - memory, 0)
         keep = self._known[first:done] & self._learned[first:done]
         model = WindowedResidual.fit(self._values[first:done], keep, seed=SEED)
         self._tail = RunningTail()

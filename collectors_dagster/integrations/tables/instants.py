@@ -54,6 +54,22 @@ def instants_of(path: Path, column: "pd.Series[str]", name: str, header: int) ->
     return _seconds(parsed)
 
 
+def instant_of(text: str, option: str) -> float:
+    """Return the seconds since 1970 of an instant on the command line: ISO 8601 (without a zone UTC), or a number.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the option.
+    """
+    try:
+        return float(instants_of(Path(option), pd.Series([text]), option, 0)[0])
+    except ConfigurationError:
+        raise ConfigurationError(
+            f"{option}: {text[:40]!r} is no instant; write ISO 8601 (2026-01-31T12:00:00Z) or seconds since 1970"
+        ) from None
+
+
 def _seconds(instants: "pd.Series[pd.Timestamp]") -> Floats:
     naive = instants.dt.tz_convert(None).to_numpy().astype("datetime64[us]")
     return np.asarray(naive.astype(np.int64) / 1e6)

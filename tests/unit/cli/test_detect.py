@@ -94,3 +94,31 @@ def main_ok(*words: str) -> None:
     with pytest.raises(SystemExit) as ended:
         main(list(words))
     assert ended.value.code in {0, None}
+
+
+def test_rows_before_an_instant_can_be_learned_only(series: Path, tmp_path: Path) -> None:
+    main_ok("detect", str(series), "--train-until", "2026-01-03T00:00:00Z", "-o", str(tmp_path / "out.csv"))
+    scored = pd.read_csv(tmp_path / "out.csv")
+    assert not scored["score"][:576].any()
+    assert set(scored["state"][:576]) == {"learning"}
+    assert scored["is_anomaly"][1200]
+
+
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [
+        ("yesterday", "--train-until: 'yesterday' is no instant; write ISO 8601"),
+        ("2020-01-01", "there is no row before; --train-until 2020-01-01 is outside"),
+        ("2030-01-01", "there is no row from then on; --train-until 2030-01-01 is outside"),
+        ("2026-01-01T10:00:00", "a host's model needs 500 rows"),
+    ],
+)
+def test_an_instant_that_cannot_be_trained_until_is_refused(
+    series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], until: str, said: str
+) -> None:
+    frame = pd.read_csv(series)
+    frame.assign(other=frame["value"] * 2).to_csv(tmp_path / "host.csv", index=False)
+    with pytest.raises(SystemExit) as raised:
+        main(["detect", str(tmp_path / "host.csv"), "--train-until", until])
+    assert raised.value.code == 1
+    assert said in capsys.readouterr().err

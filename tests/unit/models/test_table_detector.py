@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from collectors_dagster.errors import InsufficientDataError
 from collectors_dagster.frames import Floats
 from collectors_dagster.models.series_detector import ALARM
 from collectors_dagster.models.table_detector import FIRST_FIT_ROWS, STATES, score_table
@@ -96,3 +97,27 @@ def test_windows_are_trailing() -> None:
     seen = seen_with(np.arange(6.0)[:, None], (2,))
     np.testing.assert_allclose(seen[:, 1], [0, 0.5, 1.5, 2.5, 3.5, 4.5])
     np.testing.assert_allclose(seen[:, 2], [0, 0.5, 0.5, 0.5, 0.5, 0.5])
+
+
+def test_rows_to_train_on_are_learned_and_not_judged_and_one_model_judges_the_rest() -> None:
+    values = host()
+    values[2000:2040, 0] += 30.0
+    scored = score_table(minutes(ROWS), values, train_rows=1000)
+    assert scored.fits == 1
+    assert not scored.surprise[:1000].any()
+    assert {STATES[int(one)] for one in scored.state[:1000]} == {"learning"}
+    assert scored.surprise[2005:2035].min() >= ALARM
+    cut = score_table(minutes(2020), values[:2020], train_rows=1000)
+    np.testing.assert_allclose(cut.surprise, scored.surprise[:2020], rtol=1e-9)
+
+
+def test_one_metric_is_learned_in_the_same_way() -> None:
+    values = host()[:, :1]
+    whole, trained = (score_table(minutes(ROWS), values, train_rows=rows) for rows in (0, 1000))
+    assert not trained.score[:1000].any()
+    np.testing.assert_array_equal(trained.score[1000:], whole.score[1000:])
+
+
+def test_a_host_is_not_trained_on_a_handful_of_rows() -> None:
+    with pytest.raises(InsufficientDataError, match="500"):
+        score_table(minutes(ROWS), host(), train_rows=FIRST_FIT_ROWS - 1)
