@@ -4,8 +4,9 @@ import os
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """Return the environment without what configures this project or Dagster, plus `more`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COLLECTORS", "DAGSTER"))}
+    """Return the environment without what configures this project, Dagster or make, plus `more`."""
+    left_out = ("COLLECTORS", "DAGSTER", "MAKE", "MFLAGS", "ARGS")  # a `make` in a test is not a part of ours
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return kept | more
 
 

@@ -18,7 +18,7 @@ from collectors_dagster.patterns.breaker_policy import BreakerPolicy, Phase
 from collectors_dagster.patterns.circuit_breaker import CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.guarded_store import GuardedStore, GuardPolicy
 from collectors_dagster.patterns.shared_state import Argument, Reply, SharedStore, Step
-from tests.support.breaker_caller import PROBED, THREADS, calls_run, circuit
+from tests.support.breaker_caller import PATIENT, PROBED, THREADS, calls_run, circuit, probed
 from tests.support.postgres import free_port
 from tests.support.shared_stores import SharedPlace
 from tests.support.waiting import wait_until
@@ -54,7 +54,7 @@ def let_through(processes: list["subprocess.Popen[str]"], name: str) -> list[int
 
 def break_down(url: str, name: str) -> CircuitBreaker:
     """Open a circuit whose pause ends at once."""
-    breaker = circuit(url, name, PROBED)
+    breaker = circuit(url, name, probed(name))
     assert calls_run(breaker, 1) == 1
     assert breaker.phase is Phase.OPEN
     SystemClock().sleep(0.06)
@@ -74,7 +74,7 @@ def test_exactly_as_many_probes_as_allowed_run_of_all_who_ask_at_once(redis_url:
     assert PROCESSES * THREADS >= 32
     with askers(redis_url) as processes:
         for number in range(20):
-            name = f"round-{number}"
+            name = f"{PATIENT}-{number}"
             break_down(redis_url, name)
             assert sum(let_through(processes, name)) == PROBED.probes
 
