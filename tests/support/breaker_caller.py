@@ -5,8 +5,8 @@ threads ask for leave at once; prints how many got it, and keeps what it got.
 """
 
 import sys
-from dataclasses import replace
 import threading
+from dataclasses import replace
 
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.config.redis_address import parse_address
