@@ -220,18 +220,23 @@ def _known_hosts(past: "dict[str, SignalFrame]", today: "Sequence[SignalFrame]")
 
 
 def _latest(points: Sequence[ForecastPoint]) -> dg.MarkdownMetadataValue:
+    from collectors_dagster.monitoring.wording import quantity, signal_name
+
     newest = max((point.issued_at for point in points), default=None)
     rows = [
-        (p.host, p.signal, minute(p.ts), f"{p.mean:.4g}", _between(p.low80, p.high80), _between(p.low95, p.high95))
+        (
+            *(p.host, signal_name(p.signal), f"{(p.ts - p.issued_at) // timedelta(hours=1)} h"),
+            quantity(p.signal, p.mean),
+            *(
+                f"{quantity(p.signal, a)} to {quantity(p.signal, b)}"
+                for a, b in ((p.low80, p.high80), (p.low95, p.high95))
+            ),
+        )
         for p in points
         if p.issued_at == newest and (p.ts - p.issued_at) in SHOWN_HORIZONS
     ]
-    columns = ("host", "signal", "for", "mean", "80 %", "95 %")
+    columns = ("host", "signal", "in", "mean", "80 %", "95 %")
     return table(columns, rows, empty="Nothing can be said yet: no minute of these hosts is known.")
-
-
-def _between(low: float, high: float) -> str:
-    return f"{low:.4g} to {high:.4g}"
 
 
 def _states(states: Mapping[str, ModelState]) -> str:

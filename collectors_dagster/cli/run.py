@@ -26,7 +26,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 COLLECTED = ("collection_run", "metrics_hourly", "metrics_daily", "feature_table")
 MODELS = ("anomaly_model", "forecast_model")
-JUDGED = ("anomaly_scores", "load_forecast", "health_report")
+JUDGED = ("anomaly_scores", "load_forecast", "health_report", "model_review")
 
 LOOK_SECONDS = 0.5
 MOST_SECONDS = 900.0

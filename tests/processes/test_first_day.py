@@ -30,7 +30,7 @@ COMPONENTS = {
 }
 DAILY = {
     *("collection_run", "metrics_hourly", "metrics_daily", "feature_table"),
-    *("anomaly_scores", "load_forecast", "health_report"),
+    *("anomaly_scores", "load_forecast", "health_report", "model_review"),
 }
 pytestmark = pytest.mark.timeout(600)
 
