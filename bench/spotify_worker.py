@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
 
+import structlog
 from pydantic import SecretStr
 
 PATIENCE_SECONDS = 120.0
@@ -180,6 +181,7 @@ def ready() -> None:
 def main() -> None:
     """Pull once."""
     told = json.loads(sys.argv[1])
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is the answer's
     try:
         if told["client"] == "spotipy":
             found = with_spotipy(told)
