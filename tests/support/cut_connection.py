@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -53,8 +53,8 @@ class CutWire:
             self._start(self._there, near, far)
             self._start(self._back, near, far, lines)
 
-    def _start(self, act: object, *arguments: object) -> None:
-        thread = threading.Thread(target=act, args=arguments, name="cut-wire")  # type: ignore[arg-type]  # any function
+    def _start(self, act: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=act, args=arguments, name="cut-wire")
         thread.start()
         self.threads.append(thread)
 

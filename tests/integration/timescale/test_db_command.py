@@ -4,13 +4,13 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from pydantic import SecretStr
 
 from collectors_dagster.cli.__main__ import main
 from collectors_dagster.integrations.timescale.migrations import shipped_migrations
+from tests.support.commands import point_settings_at
 
 TITLES = [migration.title for migration in shipped_migrations()]
 
@@ -22,13 +22,7 @@ def run(
     empty_database: SecretStr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Run:
     """Return the command on a database without a schema."""
-    url = urlsplit(empty_database.get_secret_value())
-    names = {"HOST": url.hostname, "PORT": url.port, "DB": url.path[1:], "USER": url.username, "PASSWORD": url.password}
-    for name, value in names.items():
-        monkeypatch.setenv(f"POSTGRES_{name}", str(value))
-    (tmp_path / "config").mkdir()
-    monkeypatch.setenv("COLLECTORS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLLECTORS_CONFIG_DIR", str(tmp_path / "config"))
+    point_settings_at(empty_database, tmp_path, monkeypatch)
 
     def db(line: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:

@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from pydantic import SecretStr
@@ -15,6 +14,7 @@ from collectors_dagster.clock import SystemClock
 from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.records import Incident, IncidentEventKind, Verdict
+from tests.support.commands import point_settings_at
 from tests.support.store_data import AURORA, BOREALIS, incident
 
 Run = Callable[[str], tuple[int, str, str]]
@@ -35,13 +35,7 @@ def raised(store: Store) -> Incident:
 def run(
     database: SecretStr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    url = urlsplit(database.get_secret_value())
-    names = {"HOST": url.hostname, "PORT": url.port, "DB": url.path[1:], "USER": url.username, "PASSWORD": url.password}
-    for name, value in names.items():
-        monkeypatch.setenv(f"POSTGRES_{name}", str(value))
-    (tmp_path / "config").mkdir()
-    monkeypatch.setenv("COLLECTORS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLLECTORS_CONFIG_DIR", str(tmp_path / "config"))
+    point_settings_at(database, tmp_path, monkeypatch)
 
     def command(line: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:

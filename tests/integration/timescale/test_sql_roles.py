@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -17,6 +16,7 @@ from collectors_dagster.errors import CollectorsError, ConfigurationError
 from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from collectors_dagster.integrations.timescale.saved_queries import SavedQuery, find_queries, run_query
 from collectors_dagster.integrations.timescale.sql_roles import Rank
+from tests.support.commands import point_settings_at
 from tests.support.postgres import PostgresServer
 from tests.support.sql_tenants import FOREIGN, fill, foreign, login_url
 from tests.support.store_data import DAY
@@ -50,13 +50,7 @@ def run(
     database: SecretStr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Run:
     """Return the command on the test's database."""
-    url = urlsplit(database.get_secret_value())
-    names = {"HOST": url.hostname, "PORT": url.port, "DB": url.path[1:], "USER": url.username, "PASSWORD": url.password}
-    for name, value in names.items():
-        monkeypatch.setenv(f"POSTGRES_{name}", str(value))
-    (tmp_path / "config" / "queries").mkdir(parents=True)
-    monkeypatch.setenv("COLLECTORS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLLECTORS_CONFIG_DIR", str(tmp_path / "config"))
+    (point_settings_at(database, tmp_path, monkeypatch) / "queries").mkdir()
 
     def collectors(line: str) -> Answer:
         with pytest.raises(SystemExit) as ended:
