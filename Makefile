@@ -65,6 +65,7 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements.txt || { \
 		echo "make: the packages could not be installed; pip's reason stands above (network? disk space?)" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q collectors_dagster assets resources sensors
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime

@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -25,6 +26,7 @@ from collectors_dagster.config.settings import PROJECT_ROOT
 from collectors_dagster.errors import CollectorsError, RequestRejectedError, ServiceUnreachableError
 from collectors_dagster.integrations.orchestrator.api import Launch, Orchestrator, RunStatus
 from collectors_dagster.integrations.timescale import Store
+from collectors_dagster.integrations.timescale.edition import Edition
 from collectors_dagster.supervisor.intake import Intake
 from sensors.tenants import LOOKING_SECONDS
 from tests.orchestration.conftest import write_minutes
@@ -65,10 +67,13 @@ class Running:
         return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-@pytest.fixture
-def running(postgres: PostgresServer, tmp_path: Path) -> Iterator[Running]:
+@pytest.fixture(scope="module")
+def running(
+    servers: Callable[[Edition], PostgresServer], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
     """Start both on databases of their own, and stop exactly them."""
-    names = {"collectors": f"data_{tmp_path.name}", "dagster": f"dagster_{tmp_path.name}"}
+    postgres, tmp_path = servers(Edition.PLAIN), tmp_path_factory.mktemp("daemon")
+    names = {"collectors": f"data_{uuid4().hex[:12]}", "dagster": f"dagster_{uuid4().hex[:12]}"}
     postgres.create_database(names["collectors"], "collectors_template")
     postgres.create_database(names["dagster"])
     config = tmp_path / "config"
@@ -128,7 +133,7 @@ def _stop(started: list[subprocess.Popen[bytes]]) -> None:
         process.terminate()
     for process in started:
         try:
-            process.wait(20)
+            process.wait(5)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(10)
@@ -234,6 +239,9 @@ def test_the_first_look_after_a_tenants_file_was_written_adds_its_partition(runn
             [],
             [min((tick["timestamp"] for tick in later), default=0)],
         )  # none: the look under way saw it already
+    for number in range(4):
+        (running.config / "tenants" / f"tenant-{number}.yml").unlink()
+    wait_for_tenants(running, "acme", "borealis")
 
 
 BACKFILL = """

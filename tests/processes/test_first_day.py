@@ -32,7 +32,7 @@ DAILY = {
     *("collection_run", "metrics_hourly", "metrics_daily", "feature_table"),
     *("anomaly_scores", "load_forecast", "health_report", "model_review"),
 }
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)  # `make up` takes minutes where others work beside it
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import pytest
 
 from collectors_dagster.supervisor.account import database_account
 from collectors_dagster.supervisor.postgres import find_binaries, reachable_programs
+from tests.support.killed import killed_at_last
 from tests.support.stack import BASE, ROOT, LocalStack, python_for
 from tests.support.waiting import wait_until
 
@@ -128,7 +129,7 @@ def wait_until_replaced(stack: LocalStack, name: str, pid: int) -> None:
 def test_up_starts_in_order_and_status_tells_of_every_component(stack: LocalStack) -> None:
     done = stack.up()
     assert done.returncode == 0, done.stderr
-    found = stack.status()
+    found = stack.asked()
     states = {each["name"]: each["state"] for each in found["components"]}
     assert found["ready"]
     assert {name: states[name] for name in BASE.split(",")} == {
@@ -229,12 +230,11 @@ def test_a_log_is_rotated_and_bounded_while_its_writer_goes_on(both: LocalStack)
 
 
 def test_down_leaves_nothing_of_ours_and_everything_else(both: LocalStack) -> None:
-    with subprocess.Popen(["sleep", "600"]) as bystander:
+    with killed_at_last(["sleep", "600"]) as bystander:
         done = both.run("down")
         assert done.returncode == 0
         assert both.processes() == []
         assert bystander.poll() is None
-        bystander.kill()
     assert all(each["state"] == "stopped" for each in both.status()["components"])
     for name in ("postgres", "redis"):
         with pytest.raises(ConnectionRefusedError):
@@ -342,18 +342,17 @@ def test_a_stale_mark_with_a_reused_number_does_not_stop_the_start(running: Loca
     running.run("down")
     place = json.loads((running.home / "postgres.place.json").read_text()) if os.geteuid() == 0 else None
     data = Path(place["root"] if place else running.home / "postgres") / "data"
-    with subprocess.Popen(["sleep", "600"], user="nobody" if os.geteuid() == 0 else None) as bystander:
+    with killed_at_last(["sleep", "600"], user="nobody" if os.geteuid() == 0 else None) as bystander:
         (data / "postmaster.pid").write_text(f"{bystander.pid}\n{data}\n")
         done = running.up("postgres")
         assert done.returncode == 0, done.stderr
         assert bystander.poll() is None
-        bystander.kill()
 
 
 def test_a_number_that_now_belongs_to_somebody_else_is_left_alone(running: LocalStack) -> None:
     running.run("down")
     state = running.home / "run" / "stack.json"
-    with subprocess.Popen(["sleep", "600"], start_new_session=True) as bystander:
+    with killed_at_last(["sleep", "600"], start_new_session=True) as bystander:
         told = json.loads(state.read_text())
         for each in told["components"]:
             each["process"] = {"pid": bystander.pid, "born": "another boot/1"}
@@ -362,7 +361,6 @@ def test_a_number_that_now_belongs_to_somebody_else_is_left_alone(running: Local
         assert running.run("down").returncode == 0
         assert running.up("redis").returncode == 0
         assert bystander.poll() is None
-        bystander.kill()
 
 
 @pytest.mark.parametrize("name", ["postgres", "redis"])

@@ -13,7 +13,10 @@ from typing import Any
 import psutil
 import psycopg
 
+from collectors_dagster.clock import SystemClock
+from collectors_dagster.config import load_settings
 from collectors_dagster.config.surroundings import process_environment
+from collectors_dagster.supervisor.status import report
 from tests.support.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,11 +69,17 @@ class LocalStack:
     def up(self, only: str = BASE, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.run("up", "--only", only, **environment)
 
-    def status(self) -> dict[str, Any]:
+    def asked(self) -> dict[str, Any]:
+        """Return what `collectors status --json` prints."""
         done = self.run("status", "--json")
         assert done.returncode in {0, 1}, done.stderr  # 1: a component is unwell
         found: dict[str, Any] = json.loads(done.stdout)
         return found
+
+    def status(self) -> dict[str, Any]:
+        """Return the same without a process of its own: tests wait for what it says."""
+        settings = load_settings(home=self.home, ports=self.ports)
+        return report(settings, SystemClock()).as_json()
 
     def component(self, name: str) -> dict[str, Any]:
         return next(each for each in self.status()["components"] if each["name"] == name)

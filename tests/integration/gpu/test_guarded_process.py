@@ -6,7 +6,6 @@ The driver is a stand-in library, not NVIDIA's; processes, pipes and signals are
 import math
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,6 +21,7 @@ from collectors_dagster.collectors.gpu.guard import Patience
 from collectors_dagster.collectors.protocol import Host, Reading
 from collectors_dagster.errors import SourceUnavailableError
 from tests.support.gpus import StubNvml, alive, child_of, next_answer, settled, wait_for_end
+from tests.support.killed import killed_at_last
 from tests.support.trees import host_at
 from tests.support.waiting import wait_until
 
@@ -268,7 +268,7 @@ while True:
 @pytest.mark.usefixtures("nvml")
 def test_the_process_dies_with_whoever_asks_even_if_both_cannot_say_goodbye(nvml: StubNvml, behaviour: str) -> None:
     nvml.tell(behaviour)
-    with subprocess.Popen([sys.executable, "-c", READER], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as reader:
+    with killed_at_last([sys.executable, "-c", READER], cwd=REPOSITORY) as reader:
         assert reader.stdout is not None
         _, pid, imported = reader.stdout.readline().split()
         wait_until(lambda: nvml.calls("nvmlDeviceGetPowerUsage") > 0, 20, "the first question")

@@ -6,8 +6,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from threading import Event
 from uuid import uuid4
 
@@ -21,27 +20,19 @@ from collectors_dagster.patterns.bulkhead import BulkheadPolicy, SharedBulkhead
 from collectors_dagster.patterns.bulkhead_rules import LEAVE
 from tests.support.crowds import ROOT
 from tests.support.environment import clean_environment
+from tests.support.killed import killed_at_last
 from tests.support.shared_stores import PATIENT, SharedPlace
 from tests.support.waiting import wait_until
 
 LEASE = 1.5
 
 
-@contextmanager
-def holder(url: str, **options: object) -> Iterator["subprocess.Popen[str]"]:
+def holder(url: str, **options: object) -> AbstractContextManager["subprocess.Popen[str]"]:
     """Run a process that holds something; its lines say what."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.support.lease_client", json.dumps({"url": url, "lease": LEASE, **options})],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=clean_environment(),
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    words = json.dumps({"url": url, "lease": LEASE, **options})
+    return killed_at_last(
+        [sys.executable, "-m", "tests.support.lease_client", words], cwd=ROOT, env=clean_environment()
+    )
 
 
 def line_of(process: "subprocess.Popen[str]") -> dict[str, object]:

@@ -23,6 +23,7 @@ from collectors_dagster.integrations.timescale import DeliveryStore, Store, migr
 from collectors_dagster.integrations.timescale.sifting import Piece
 from collectors_dagster.records import Window
 from tests.support.environment import clean_environment
+from tests.support.killed import killed_at_last
 from tests.support.postgres import ACCOUNT, PostgresServer, crashed, running_postgres
 from tests.support.store_data import AURORA, BOREALIS, DAY, LOAD1, axis, batch, checksum, day_of_samples
 from tests.support.stream_writer import PIECE_ROWS
@@ -44,16 +45,11 @@ def tenants(store: Store) -> Store:
 def streaming(database: SecretStr, rows: int, series: int = SERIES) -> Iterator[subprocess.Popen[str]]:
     """Start a process that streams a window, as often as it is told to."""
     command = [sys.executable, "-m", "tests.support.stream_writer", "aurora", str(rows), str(series)]
-    with subprocess.Popen(
-        command, cwd=PROJECT_ROOT, env=clean_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with killed_at_last(command, cwd=PROJECT_ROOT, env=clean_environment()) as process:
         assert process.stdin is not None
         process.stdin.write(database.get_secret_value())
         process.stdin.close()
-        try:
-            yield process
-        finally:
-            process.kill()
+        yield process
 
 
 def streamed(database: SecretStr, rows: int, series: int = SERIES) -> dict[str, float]:

@@ -10,6 +10,7 @@ import pytest
 
 from collectors_dagster.cli.__main__ import ENTRIES
 from tests.support.environment import clean_environment
+from tests.support.killed import killed_at_last
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -64,7 +65,7 @@ def test_an_interrupt_is_code_130(tmp_path: Path) -> None:
     log.write_text("a line\n")
     command = [sys.executable, "-m", "collectors_dagster.cli", "logs", "agent", "--follow"]
     environment = clean_environment(COLLECTORS_HOME=str(tmp_path))
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as following:
+    with killed_at_last(command, cwd=ROOT, env=environment) as following:
         assert following.stdout is not None
         assert following.stdout.readline() == "a line\n"
         following.send_signal(signal.SIGINT)
