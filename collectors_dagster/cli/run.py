@@ -4,8 +4,8 @@ Exit codes: 0 everything was stored, 1 something failed (its reason is printed),
 """
 
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -56,14 +56,8 @@ def pipeline(
     with Orchestrator(settings.dagster.webserver_url) as dagster:
         order = _synchronised(settings, dagster)
         steps = Steps(dagster, clock)
-        for group in invented_then_real(tenants):
-            if not day:
-                _await_first_minutes(settings, group, clock)
-            stretches = _stretches(settings, group, order, day, clock)
-            steps.run([_days("collect", COLLECTED, one) for one in stretches])
-            steps.run([_model(assets, batch) for assets in _model_runs(group) for batch in _batches(group, order)])
-            steps.run([_days("judge", JUDGED, part) for one in stretches for part in one.halves()], wait=wait)
-        steps.run(_spotify(settings, tenants, order, day, clock), wait=False)
+        steps.run([_chain(settings, group, order, day, clock) for group in invented_and_real(tenants)], wait=wait)
+        steps.leave(_spotify(settings, tenants, order, day, clock))
     raise typer.Exit(1 if steps.failed else 0)
 
 
@@ -102,6 +96,20 @@ class Step:
     launch: Launch
 
 
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Runs that may go side by side; none where something is still awaited.
+
+    Attributes
+    ----------
+    is_last : bool
+        Nothing of its chain comes after it: whoever does not want to wait need not.
+    """
+
+    steps: Sequence[Step] = ()
+    is_last: bool = False
+
+
 class Steps:
     """Launches runs side by side, waits for them, prints a line for each."""
 
@@ -110,18 +118,33 @@ class Steps:
         self._clock = clock
         self.failed = False
 
-    def run(self, steps: Sequence[Step], *, wait: bool = True) -> None:
-        """Run `steps` at the same time; later phases are tried even if some tenants failed."""
-        started = self._clock.monotonic()
-        runs = {self._dagster.launch(step.launch): step for step in steps}
-        if not wait:
-            _say(f"{step.title}: queued as {run_id}" for run_id, step in runs.items())
-            return
-        while runs:
-            for run_id in [one for one in runs if self._is_over(one, runs[one], started)]:
-                del runs[run_id]
-            if runs:
-                self._pause(started, runs)
+    def run(self, chains: Sequence[Iterator[Phase]], *, wait: bool = True) -> None:
+        """Run `chains` at the same time, each phase by phase; later phases are tried even if some tenants failed."""
+        going = [_Chain(phases) for phases in chains]
+        while going := [chain for chain in going if self._goes_on(chain, wait=wait)]:
+            self._clock.sleep(LOOK_SECONDS)
+
+    def leave(self, steps: Sequence[Step]) -> None:
+        """Launch `steps` and wait for nothing."""
+        for step in steps:
+            _say([f"{step.title}: queued as {self._dagster.launch(step.launch)}"])
+
+    def _goes_on(self, chain: "_Chain", *, wait: bool) -> bool:
+        """Look at a chain's runs, and begin its next phase once they have ended; say whether more is to come."""
+        for run_id in [one for one in chain.runs if self._is_over(one, chain.runs[one], chain.started)]:
+            del chain.runs[run_id]
+        if chain.runs:
+            self._refuse_to_wait_for_ever(chain)
+            return True
+        phase = next(chain.phases, None)
+        if phase is None:
+            return False
+        if phase.is_last and not wait:
+            self.leave(phase.steps)
+            return False
+        chain.started = self._clock.monotonic()
+        chain.runs = {self._dagster.launch(step.launch): step for step in phase.steps}
+        return True
 
     def _is_over(self, run_id: str, step: Step, started: float) -> bool:
         state = self._dagster.run(run_id)
@@ -135,24 +158,44 @@ class Steps:
             _say([f"{step.title}: {state.materialized} partitions in {seconds:.0f} s"])
         return True
 
-    def _pause(self, started: float, waiting: dict[str, Step]) -> None:
-        if self._clock.monotonic() - started > MOST_SECONDS:
+    def _refuse_to_wait_for_ever(self, chain: "_Chain") -> None:
+        if self._clock.monotonic() - chain.started > MOST_SECONDS:
             raise ServiceTimeoutError(
-                f"after {MOST_SECONDS:.0f} s these runs have not ended: {', '.join(waiting)}; "
+                f"after {MOST_SECONDS:.0f} s these runs have not ended: {', '.join(chain.runs)}; "
                 "is the daemon running? See `collectors status`",
                 service="dagster",
                 operation="wait for runs",
             )
-        self._clock.sleep(LOOK_SECONDS)
 
 
-def invented_then_real(tenants: Sequence[Tenant]) -> list[list[Tenant]]:
-    """Return the synthetic tenants, then the others: these have meanwhile been observed for a minute."""
+@dataclass(slots=True)
+class _Chain:
+    """Phases to come, and the runs of the present one since `started`."""
+
+    phases: Iterator[Phase]
+    runs: dict[str, Step] = field(default_factory=dict)
+    started: float = 0.0
+
+
+def _chain(
+    settings: Settings, group: Sequence[Tenant], order: Sequence[str], day: str, clock: Clock
+) -> Iterator[Phase]:
+    """Collect, train, score and judge some tenants."""
+    if not day:
+        yield from _first_minutes(settings, group, clock)
+    stretches = _stretches(settings, group, order, day, clock)
+    yield Phase([_days("collect", COLLECTED, one) for one in stretches])
+    yield Phase([_model(assets, batch) for assets in _model_runs(group) for batch in _batches(group, order)])
+    yield Phase([_days("judge", JUDGED, part) for one in stretches for part in one.halves()], is_last=True)
+
+
+def invented_and_real(tenants: Sequence[Tenant]) -> list[list[Tenant]]:
+    """Return the synthetic tenants and the others: a fortnight to be learned need not wait for a first minute."""
     groups = [[tenant for tenant in tenants if tenant.synthetic is synthetic] for synthetic in (True, False)]
     return [group for group in groups if group]
 
 
-def _await_first_minutes(settings: Settings, tenants: Sequence[Tenant], clock: Clock) -> None:
+def _first_minutes(settings: Settings, tenants: Sequence[Tenant], clock: Clock) -> Iterator[Phase]:
     """Wait until each observed tenant has a minute: without it there is nothing to model or to judge."""
     waiting = [tenant.id for tenant in tenants if tenant.system.enabled and not tenant.synthetic]
     deadline = clock.monotonic() + FIRST_MINUTE_SECONDS
@@ -161,7 +204,7 @@ def _await_first_minutes(settings: Settings, tenants: Sequence[Tenant], clock: C
             if clock.monotonic() > deadline:
                 _say([f"no minute of {', '.join(waiting)} has arrived yet; does the agent run?"])
                 return
-            clock.sleep(LOOK_SECONDS)
+            yield Phase()
 
 
 def has_first_minute(span: Window | None) -> bool:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -73,17 +73,18 @@ def try_detector(
     for fault in FAULTS:
         injected = inject(rows, fault, times=TIMES_PER_FAULT, seed=seed)
         if len(injected.starts):
-            answer = detector.score(injected.frame, history)
-            causes.update(_leads(answer))
-            own = _delays(answer, injected, threshold)
+            answers = [_during(detector, injected, int(start), history) for start in injected.starts]
+            for answer in answers:
+                causes.update(_leads(answer))
+            own = [delay for answer in answers if (delay := _delay(answer, threshold)) is not None]
             found[fault.kind], planted[fault.kind] = len(own), len(injected.starts)
             delays += own
     return DetectorTrial(detector.host, ts, scores, found, planted, tuple(delays), held_out, dict(causes))
 
 
-def _leads(minutes: Sequence[ScoredMinute]) -> Counter[str]:
+def _leads(minutes: Sequence[ScoredMinute | None]) -> Counter[str]:
     """Count the explained minutes by their first cause."""
-    return Counter(one.contributions[0].signal for one in minutes if one.contributions)
+    return Counter(one.contributions[0].signal for one in minutes if one is not None and one.contributions)
 
 
 def leading_signals(trials: Sequence[DetectorTrial]) -> dict[str, float]:
@@ -94,17 +95,29 @@ def leading_signals(trials: Sequence[DetectorTrial]) -> dict[str, float]:
     return {signal: count / total.total() for signal, count in total.most_common()}
 
 
-def _delays(answer: Sequence[ScoredMinute], injected: Injected, threshold: float) -> list[float]:
-    """Return the minutes until each fault was noticed; faults that were not are missing."""
-    stamps = {np.datetime64(one.ts.replace(tzinfo=None), "s"): one.score for one in answer}
-    delays = []
-    for start in injected.starts:
-        end = min(int(start) + injected.fault.minutes + _LATE_ROWS, len(injected.frame.ts))
-        for row in range(int(start), end):
-            if stamps.get(injected.frame.ts[row].astype("datetime64[s]"), 0.0) >= threshold:
-                delays.append(float(row - start + 1))
-                break
-    return delays
+def _during(
+    detector: HostDetector, injected: Injected, start: int, history: SignalFrame | None
+) -> list[ScoredMinute | None]:
+    """Score the minutes in which a fault may be noticed; None where nothing was measured."""
+    frame, end = injected.frame, start + injected.fault.minutes + _LATE_ROWS
+    before = [one for one in (history, _part(frame, slice(start))) if one is not None]
+    known = replace(
+        frame, ts=np.concatenate([one.ts for one in before]), values=np.concatenate([one.values for one in before])
+    )
+    asked = _part(frame, slice(start, end))
+    told = {np.datetime64(one.ts.replace(tzinfo=None), "s"): one for one in detector.score(asked, known)}
+    return [told.get(ts) for ts in asked.ts.astype("datetime64[s]")]
+
+
+def _part(frame: SignalFrame, rows: slice) -> SignalFrame:
+    return replace(frame, ts=frame.ts[rows], values=frame.values[rows])
+
+
+def _delay(answer: Sequence[ScoredMinute | None], threshold: float) -> float | None:
+    """Return the minutes until a fault was noticed; None if it was not."""
+    rows = (row for row, one in enumerate(answer) if one is not None and one.score >= threshold)
+    first = next(rows, None)
+    return None if first is None else first + 1.0
 
 
 def episodes(scores: Floats, threshold: float) -> int:

@@ -94,8 +94,8 @@ class HostModel:
     @classmethod
     def fit(cls, memory: Timeline, *, seasonal: bool, seed: int) -> tuple["HostModel", HeldOut]:
         """Learn a host; also return what it finds in every minute of the history."""
-        profile, surprise, by_level = Profile.fit(memory, seasonal=seasonal)
-        expected = profile.expectation(memory.values, np.arange(len(memory)))
+        fitted = Profile.fit(memory, seasonal=seasonal)
+        profile, expected = fitted.profile, fitted.expected
         deviations = profile.deviations(memory.values, expected)
         judgeable: Bools = np.asarray(np.isfinite(deviations).any(axis=1))
         together = WindowedResidual.fit(deviations, judgeable if judgeable.any() else memory.measured, seed=seed)
@@ -106,12 +106,12 @@ class HostModel:
         several = np.flatnonzero(_several(met) & judgeable)
         joint = np.zeros(len(memory))
         joint[several] = together_tail.surprise(together.strangeness(deviations, several))
-        combined = _measured_only(np.maximum(_material(surprise, met).max(axis=1), joint), memory)
+        combined = _measured_only(np.maximum(_material(fitted.surprise, met).max(axis=1), joint), memory)
         judged = np.asarray(expected.seasonal.any(axis=1) | (not seasonal))
         host_tail = TailModel.fit(_comparable(combined, judged), resolution=0.1, decades=decades + 1.0)
         level_tail = host_tail
         if seasonal:
-            found = _measured_only(_by_level(profile, by_level, memory.values), memory)
+            found = _measured_only(_by_level(profile, fitted.by_level, memory.values), memory)
             level_tail = TailModel.fit(found, resolution=0.1, decades=decades + 1.0)
         waived = limits.waived(memory.values, expected.normal) if seasonal else np.zeros(len(SIGNALS), np.bool_)
         model = cls(profile, together, together_tail, host_tail, level_tail, waived)

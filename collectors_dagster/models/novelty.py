@@ -49,8 +49,14 @@ def held_out_novelty(values: Floats, block: NDArray[np.int64]) -> Floats:
         Block number of each value, e.g. its day.
     """
     result = np.full(values.shape, np.nan)
-    known = np.isfinite(values)
-    for number in np.unique(block[known]):
-        mine = block == number
-        result[mine] = novelty(values[mine], np.sort(values[known & ~mine]))
+    known = np.flatnonzero(np.isfinite(values))
+    known = known[np.argsort(values[known])]
+    if not len(known):
+        return result
+    ordered, changes = values[known], np.flatnonzero(np.diff(block[known]))
+    run = np.searchsorted(changes, np.arange(len(known)))  # the neighbours of one block between two of others
+    below = np.concatenate([[-np.inf], ordered[changes]])[run]
+    above = np.concatenate([ordered[changes + 1], [np.inf]])[run]
+    nearest = np.minimum(ordered - below, above - ordered)
+    result[known] = np.where(np.isfinite(nearest), nearest, np.nan)  # a single block has nothing to be judged against
     return result

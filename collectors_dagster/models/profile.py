@@ -75,30 +75,29 @@ class Profile:
     season: Reference | None
 
     @classmethod
-    def fit(cls, memory: Timeline, *, seasonal: bool) -> tuple["Profile", Floats, Floats]:
-        """Learn the habits; also return s of every minute and signal of the history, held out by its block.
-
-        Twice: against the normal of the time of day where that is known, and everywhere against the typical level.
-        """
+    def fit(cls, memory: Timeline, *, seasonal: bool) -> "Fitted":
+        """Learn the habits; also say what every minute of the history is to them."""
         typical = as_stored(column_quantile(memory.values, 0.5))
-        level, surprise = Reference.fit(memory.values - typical, decades=1.0 if seasonal else 0.0)
+        level, by_level = Reference.fit(memory.values - typical, decades=1.0 if seasonal else 0.0)
         if not seasonal:
-            return cls(typical, level, None), surprise, surprise
-        normal = seasonal_normal(memory.values, np.arange(len(memory)))
-        season, held_out = Reference.fit(memory.values - normal, decades=1.0)
-        return cls(typical, level, season), np.where(np.isfinite(normal), both(held_out, surprise), surprise), surprise
+            profile = cls(typical, level, None)
+            return Fitted(profile, profile._expected(np.full(memory.values.shape, np.nan)), by_level, by_level)
+        usual = seasonal_normal(memory.values, np.arange(len(memory)))
+        season, by_season = Reference.fit(memory.values - usual, decades=1.0)
+        profile = cls(typical, level, season)
+        surprise = np.where(np.isfinite(usual), both(by_season, by_level), by_level)
+        return Fitted(profile, profile._expected(usual), surprise, by_level)
 
     def expectation(self, context: Floats, rows: NDArray[np.int64]) -> Expectation:
         """Return what is expected of `rows` of `context`, from earlier days only."""
-        typical = np.broadcast_to(self.typical, (len(rows), len(self.typical)))
         if self.season is None:
-            nowhere = np.zeros(typical.shape, dtype=np.bool_)
-            return self._expected(typical, nowhere, self.level)
-        season = seasonal_normal(context, rows)
-        known = np.isfinite(season)
-        return self._expected(np.where(known, season, typical), known, self.season)
+            return self._expected(np.full((len(rows), len(self.typical)), np.nan))
+        return self._expected(seasonal_normal(context, rows))
 
-    def _expected(self, normal: Floats, known: Bools, season: Reference) -> Expectation:
+    def _expected(self, usual: Floats) -> Expectation:
+        """Return what is expected where `usual`, of the time of day, is NaN where that is not known."""
+        known = np.isfinite(usual)
+        normal, season = np.where(known, usual, self.typical), self.season or self.level
         return Expectation(
             normal=normal,
             low=normal + np.where(known, season.low, self.level.low),
@@ -134,3 +133,22 @@ class Profile:
         """Return the profile that :meth:`words` and :meth:`arrays` describe."""
         season = Reference.stored(words["season"], arrays, "season") if words["season"] else None
         return cls(arrays["typical"], Reference.stored(words["level"], arrays, "level"), season)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Habits, and what the history that they were learned from is to them.
+
+    Attributes
+    ----------
+    expected : of every minute, as :meth:`Profile.expectation` has it
+    surprise : shape (n, 14)
+        s of each value, held out by its block: against the normal of the time of day where that is known.
+    by_level : shape (n, 14)
+        The same, everywhere against the typical level.
+    """
+
+    profile: Profile
+    expected: Expectation
+    surprise: Floats
+    by_level: Floats

@@ -59,10 +59,10 @@ class View:
         components = as_stored(vectors[:, order[: int(np.searchsorted(share, EXPLAINED)) + 1]])
         squares = (centred - centred @ components @ components.T) ** 2
         energy = max(float(squares.sum(axis=1).mean()), 1e-12)
-        parts = np.log1p(squares)
-        some = np.linspace(0, len(parts) - 1, min(USUAL_ROWS, len(parts))).astype(np.int64)
-        forest = IsolationTrees.fit(parts[some], seed=seed)
-        answers = (np.log1p(squares.sum(axis=1) / energy), forest.strangeness(parts[some]))
+        some = np.linspace(0, len(squares) - 1, min(USUAL_ROWS, len(squares))).astype(np.int64)
+        parts = np.log1p(squares[some])
+        forest = IsolationTrees.fit(parts, seed=seed)
+        answers = (np.log1p(squares.sum(axis=1) / energy), forest.strangeness(parts))
         usual = [float(np.median(answer)) for answer in answers]
         spread = [
             max(float(np.quantile(answer, 0.99)) - middle, 1e-6) for answer, middle in zip(answers, usual, strict=True)
@@ -162,13 +162,11 @@ def seen_with(standard: Floats, windows: tuple[int, ...]) -> Floats:
 
 
 def _trailing(values: Floats, rows: int) -> tuple[Floats, Floats]:
-    zero = np.zeros((1, values.shape[1]))
-    sums, squares = (np.vstack([zero, np.cumsum(what, axis=0)]) for what in (values, values**2))
-    end = np.arange(1, len(values) + 1)
-    start = np.maximum(end - rows, 0)
-    count = (end - start)[:, None]
-    mean = (sums[end] - sums[start]) / count
-    return mean, np.sqrt(np.maximum((squares[end] - squares[start]) / count - mean**2, 0.0))
+    sums, squares = np.cumsum(values, axis=0), np.cumsum(values**2, axis=0)
+    sums[rows:], squares[rows:] = sums[rows:] - sums[:-rows], squares[rows:] - squares[:-rows]
+    count = np.minimum(np.arange(1, len(values) + 1), rows)[:, None]
+    mean = sums / count
+    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))
 
 
 def _standardised(values: Floats, centre: Floats, scale: Floats) -> Floats:

@@ -8,13 +8,14 @@ single flight and the load itself go on.
 """
 
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from inspect import iscoroutinefunction, isgeneratorfunction
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from collectors_dagster.clock import AsyncClock, Clock
-from collectors_dagster.errors import DeadlineExceededError
+from collectors_dagster.errors import DeadlineExceededError, SharedStateUnavailableError
 from collectors_dagster.logs import get_logger
 from collectors_dagster.patterns.cache_codecs import ValueCodec
 from collectors_dagster.patterns.cache_entry import Entry, mark_of
@@ -40,6 +41,9 @@ POLL_SECONDS = (0.02, 0.2)
 """Pauses of who waits for another process's load: the first, and the longest after doubling; up to half less."""
 AWAY_SECONDS = 0.5
 """For so long a copy that is still good is believed while the store is away, before anybody asks again."""
+
+BACKGROUND_LEASE_SECONDS = 60.0
+"""So long at most is a load in the background let be by others, if its process dies: meanwhile a copy answers."""
 
 log = get_logger("cache")
 
@@ -77,6 +81,10 @@ class _Refresh:
 
     async def arun(self) -> None:
         await self.cache._arefresh(self)  # noqa: SLF001 - a part of it
+
+
+_Hold = Callable[[_Asked, Copy | None], Callable[[], None] | None]
+"""Keeps a lease while its holder loads; gives what ends that."""
 
 
 class Cache(Generic[T]):
@@ -335,7 +343,7 @@ class Cache(Generic[T]):
             if known is not None and now < known.fresh_until + self.policy.stale_while_revalidate_seconds:
                 return (yield from self._given_stale(asked, known, taken))
             if taken.granted or not taken.shared:
-                return (yield from self._loaded(asked, known, shared=taken.shared))
+                return (yield from self._loaded(asked, known, self._renewed if taken.shared else None))
             if now >= patience:
                 claim = Claim.OVER
                 continue
@@ -373,10 +381,13 @@ class Cache(Generic[T]):
             self._refreshes.leave(seat)
         return bool(begun)
 
-    def _loaded(self, asked: _Asked, known: Copy | None, *, shared: bool) -> Errand[_Answer]:
-        """Load, keep and return; or return what was known before, if loading fails and that may be."""
-        generation, began = self._entries.generation, self._clock.monotonic()
-        renewed = self._renewed(asked) if shared else None
+    def _loaded(self, asked: _Asked, known: Copy | None, hold: _Hold | None) -> Errand[_Answer]:
+        """Load, keep and return; or return what was known before, if loading fails and that may be.
+
+        `hold` keeps the lease meanwhile; ``None``: there is none, the store is away.
+        """
+        generation, began, shared = self._entries.generation, self._clock.monotonic(), hold is not None
+        let_go = hold(asked, known) if hold is not None else None
         try:
             value = yield Call(asked.load)
             entry = self._entry(value, known, self._clock.monotonic() - began)
@@ -386,8 +397,8 @@ class Cache(Generic[T]):
             asked.leased = False
             return self._instead(known, error)
         finally:
-            if renewed is not None:
-                renewed()
+            if let_go is not None:
+                let_go()
         self._metrics.observe("collectors_cache_load_seconds", entry.tier, value=entry.load_seconds)
         yield from self._stored(asked, entry, generation, shared=shared)
         asked.leased = False
@@ -424,7 +435,7 @@ class Cache(Generic[T]):
     def _refresh(self, job: _Refresh) -> None:
         with beyond_deadline():
             try:
-                perform(self._refreshed(job), self._store, self._clock)
+                perform(self._refreshed(job, self._held), self._store, self._clock)
             except Exception as error:  # noqa: BLE001 - the next caller loads, and gets the error
                 log.info("refresh_failed", cache=self.name, error=type(error).__name__)
             finally:
@@ -435,7 +446,7 @@ class Cache(Generic[T]):
     async def _arefresh(self, job: _Refresh) -> None:
         with beyond_deadline():
             try:
-                await aperform(self._refreshed(job), self._store, self._async_clock())
+                await aperform(self._refreshed(job, self._renewed), self._store, self._async_clock())
             except Exception as error:  # noqa: BLE001 - as above
                 log.info("refresh_failed", cache=self.name, error=type(error).__name__)
             finally:
@@ -443,7 +454,7 @@ class Cache(Generic[T]):
                 if job.asked.leased:
                     await self._given_back(job.asked)
 
-    def _refreshed(self, job: _Refresh) -> Errand[None]:
+    def _refreshed(self, job: _Refresh, hold: _Hold) -> Errand[None]:
         asked, shared = job.asked, True
         if not asked.leased:
             asked.leased = True
@@ -453,7 +464,7 @@ class Cache(Generic[T]):
             if (shared and not taken.granted) or newer:
                 return  # another one has loaded it, or does
             self._metrics.count("collectors_cache_early_refresh_total")
-        yield from self._loaded(asked, job.known, shared=shared)
+        yield from self._loaded(asked, job.known, hold if shared else None)
 
     # --- small parts -------------------------------------------------------------------------------------------
 
@@ -478,11 +489,25 @@ class Cache(Generic[T]):
         negative = entry.value is None and result == "hit"
         self._metrics.count("collectors_cache_requests_total", entry.tier, "negative" if negative else result)
 
-    def _renewed(self, asked: _Asked) -> Callable[[], None]:
-        def renew() -> None:
-            self._entries.renew(asked.key, asked.token)
+    def _renewed(self, asked: _Asked, known: Copy | None) -> Callable[[], None]:
+        """Renew a lease until the load has ended: callers may wait for it, and a successor must not wait longer."""
+        seconds = self.policy.limits.lease_seconds
 
-        return self._keeper.keep(renew, every_seconds=self.policy.limits.lease_seconds / 3)
+        def renew() -> None:
+            self._entries.renew(asked.key, asked.token, seconds)
+
+        return self._keeper.keep(renew, every_seconds=seconds / 3)
+
+    def _held(self, asked: _Asked, known: Copy | None) -> None:
+        """Prolong a lease once, for a load in the thread of the background, which then needs no second thread.
+
+        As long as the copy answers, nobody waits for the load, nor for a successor if this process is killed.
+        """
+        ends = known.fresh_until + self.policy.stale_while_revalidate_seconds if known is not None else 0.0
+        answered = min(ends - self._clock.monotonic(), BACKGROUND_LEASE_SECONDS)
+        seconds = max(answered, self.policy.limits.lease_seconds)
+        with suppress(SharedStateUnavailableError):
+            self._entries.renew(asked.key, asked.token, seconds)
 
     def _left(self, asked: _Asked) -> bool:
         """Leave the flight; return whether the lease is to be given back, because nobody goes on with it."""

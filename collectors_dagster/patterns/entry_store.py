@@ -216,11 +216,10 @@ class EntryStore:
         except SharedStateUnavailableError:
             return  # it ends by itself
 
-    def renew(self, key: str, token: str) -> None:
-        """Prolong a lease, blocking."""
+    def renew(self, key: str, token: str, seconds: float) -> None:
+        """Prolong a lease to so many seconds from now, blocking."""
         digest, shelf = self._place(key)
-        lease = round(self.limits.lease_seconds * 1e6)
-        self.store.run(SHELF, self._object(shelf), ("renew", digest, token, lease))
+        self.store.run(SHELF, self._object(shelf), ("renew", digest, token, round(seconds * 1e6)))
 
     # --- dropping ----------------------------------------------------------------------------------------------
 

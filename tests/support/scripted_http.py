@@ -1,4 +1,4 @@
-"""A real HTTP server that answers each GET as a function says, faults of the connection included."""
+"""A real HTTP server that answers each GET and POST as a function says, faults of the connection included."""
 
 import json
 import socket
@@ -19,6 +19,7 @@ class Request:
     path: str
     query: dict[str, str]
     headers: dict[str, str]
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,19 @@ class _Handler(BaseHTTPRequestHandler):
     server: "_Server"
 
     def do_GET(self) -> None:
+        self._answer(b"")
+
+    def do_POST(self) -> None:
+        self._answer(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
+    def _answer(self, body: bytes) -> None:
         state = self.server.state
         parts = urlsplit(self.path)
         request = Request(
             parts.path.removeprefix("/v1/"),
             dict(parse_qsl(parts.query)),
             {name.lower(): value for name, value in self.headers.items()},
+            body,
         )
         state.requests.append(request)
         self._send(state.script(request))

@@ -1,18 +1,23 @@
 """`collectors run pipeline`: what is launched, and what is refused before anything is."""
 
+import json
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import pytest
 
-from collectors_dagster.cli.run import Stretch, has_first_minute, invented_then_real
+from collectors_dagster.cli.run import Phase, Step, Steps, Stretch, has_first_minute, invented_and_real
+from collectors_dagster.clock import ManualClock
 from collectors_dagster.config.settings import PROJECT_ROOT
+from collectors_dagster.integrations.orchestrator.api import Launch, Orchestrator
 from collectors_dagster.records import Window
 from collectors_dagster.strategies.batches import Batch
 from collectors_dagster.tenants import Tenant, Tier
 from tests.support.environment import clean_environment
 from tests.support.postgres import free_port
+from tests.support.scripted_http import Answer, Request, answer, scripted_server
 
 SHOWCASE = Batch(Tier.STANDARD, ("showcase",))
 
@@ -82,7 +87,48 @@ def test_without_a_sample_there_is_no_minute() -> None:
     assert not has_first_minute(None)
 
 
-def test_invented_tenants_go_first_so_that_real_ones_are_observed_meanwhile() -> None:
+@dataclass
+class Dagster:
+    """Answers as the web server does: a run has ended when it was looked at as often as its job says."""
+
+    looks: dict[str, int]
+    asked: list[str] = field(default_factory=list)
+
+    def __call__(self, request: Request) -> Answer:
+        variables = json.loads(request.body)["variables"]
+        if "params" in variables:
+            job = variables["params"]["selector"]["jobName"]
+            self.asked.append(f"launch {job}")
+            return answer({"data": {"launchRun": {"__typename": "LaunchRunSuccess", "run": {"runId": job}}}})
+        job = variables["runId"]
+        self.looks[job] -= 1
+        if self.looks[job] == 0:
+            self.asked.append(f"end {job}")
+        status = "SUCCESS" if self.looks[job] <= 0 else "STARTED"
+        return answer({"data": {"runOrError": {"__typename": "Run", "status": status, "assetMaterializations": []}}})
+
+
+def step(job: str) -> Step:
+    return Step(job, Launch(job, ("collection_run",), "showcase", "showcase", {}))
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_chains_go_side_by_side_and_each_phase_by_phase(*, wait: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    dagster = Dagster({"collect": 1, "train": 4, "judge": 1, "young collect": 1, "young judge": 1})
+    invented = iter([Phase([step("collect")]), Phase([step("train")]), Phase([step("judge")], is_last=True)])
+    observed = iter([Phase(), Phase(), Phase([step("young collect")]), Phase([step("young judge")], is_last=True)])
+    with scripted_server(dagster) as server, Orchestrator(f"http://127.0.0.1:{server.port}") as client:
+        Steps(client, ManualClock()).run([invented, observed], wait=wait)
+    place = dagster.asked.index
+    assert place("end collect") < place("launch train") < place("launch young collect") < place("end train")
+    assert place("end young collect") < place("launch young judge")
+    assert [each for each in dagster.asked if "judge" in each and each.startswith("end")] == (
+        ["end young judge", "end judge"] if wait else []
+    )
+    assert ("judge: queued as judge" in capsys.readouterr().out) is not wait
+
+
+def test_invented_tenants_and_real_ones_are_apart() -> None:
     real, invented = Tenant("aurora", "Aurora"), Tenant("showcase", "Showcase", synthetic=True)
-    assert invented_then_real([real, invented]) == [[invented], [real]]
-    assert invented_then_real([real]) == [[real]]
+    assert invented_and_real([real, invented]) == [[invented], [real]]
+    assert invented_and_real([real]) == [[real]]

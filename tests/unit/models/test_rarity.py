@@ -93,3 +93,14 @@ def test_an_episode_does_not_vouch_for_itself() -> None:
     values = np.concatenate([np.zeros(100), np.full(10, 7.0), np.zeros(100)])
     day = np.repeat([0, 1], [110, 100])
     assert (held_out_novelty(values, day)[100:110] == 7.0).all()
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5) | st.just(None), st.integers(0, 3)), max_size=30))
+def test_the_nearest_of_other_blocks_is_found_at_once(pairs: list[tuple[int | None, int]]) -> None:
+    values = np.array([np.nan if value is None else float(value) for value, _ in pairs])
+    blocks = np.array([block for _, block in pairs], dtype=np.int64)
+    found = held_out_novelty(values, blocks)
+    for value, block, novel in zip(values, blocks, found, strict=True):
+        others = values[(blocks != block) & np.isfinite(values)]
+        expected = np.abs(others - value).min() if len(others) and np.isfinite(value) else np.nan
+        np.testing.assert_equal(novel, expected)

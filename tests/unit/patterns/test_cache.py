@@ -386,6 +386,25 @@ async def _until_new(cache: Any, load: Callable[[], Coroutine[Any, Any, Any]]) -
             await asyncio.sleep(0)
 
 
+def test_a_refresh_takes_one_thread_and_is_let_be_as_long_as_the_copy_answers(manual_clock: ManualClock) -> None:
+    store, policy = MemoryStore(manual_clock), calm(stale_while_revalidate_seconds=600.0, limits=no_local())
+    cache, other = (json_cache(store, manual_clock, policy) for _ in range(2))
+    cache.get("k", Source("old"))
+    manual_clock.sleep(3601.0)
+    before, source, second = set(threading.enumerate()), Source("new"), Source("second")
+    source.open.clear()
+    assert cache.get("k", source) == "old"
+    wait_until(lambda: source.at_once == 1, seconds=20)
+    assert {thread.name for thread in set(threading.enumerate()) - before} <= {"background"}
+    manual_clock.sleep(59.0)  # many leases; nobody renews this one
+    assert other.get("k", second) == "old"
+    manual_clock.sleep(2.0)  # for all that anybody knows, its process was killed
+    assert other.get("k", second) == "old"
+    source.open.set()  # the background does one job after the other
+    wait_until(lambda: other.get("k", Source("third")) == "second", seconds=20)
+    assert (source.loads, second.loads) == (1, 1)
+
+
 def test_a_refresh_does_not_end_with_the_deadline_of_who_began_it(manual_clock: ManualClock) -> None:
     cache = json_cache(MemoryStore(manual_clock), manual_clock, calm())
     cache.get("k", Source("old"))
