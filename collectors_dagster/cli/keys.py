@@ -4,11 +4,13 @@ import os
 import select
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TextIO
 
 from collectors_dagster.clock import Clock
+
+END_OF_INPUT = "\x04"
 
 
 @contextmanager
@@ -26,13 +28,22 @@ def pressed_keys(clock: Clock) -> Iterator[Callable[[float], str]]:
     try:
         yield partial(_key, stream)
     finally:
-        termios.tcsetattr(stream, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(stream, termios.TCSADRAIN, before)
 
 
 def _key(stream: TextIO, seconds: float) -> str:
-    """Return a key; past the stream's own buffer, in which a second one could not be seen waiting."""
+    """Return a key; past the stream's own buffer, in which a second one could not be seen waiting.
+
+    A terminal that is gone is ready at once, always, and has nothing: that is the end of input.
+    """
     ready, _, _ = select.select([stream], [], [], seconds)
-    return os.read(stream.fileno(), 1).decode("ascii", "replace") if ready else ""
+    if not ready:
+        return ""
+    try:
+        return os.read(stream.fileno(), 1).decode("ascii", "replace") or END_OF_INPUT
+    except OSError:
+        return END_OF_INPUT
 
 
 def _no_key(clock: Clock, seconds: float) -> str:

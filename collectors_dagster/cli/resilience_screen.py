@@ -3,16 +3,14 @@
 from collections.abc import Callable
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from collectors_dagster.cli.keys import pressed_keys
+from collectors_dagster.cli.live import redrawn
 from collectors_dagster.clock import SystemClock
 from collectors_dagster.patterns.circuit_breaker import BreakerReport, Phase, Transition
 from collectors_dagster.patterns.overview import REDIS, SHARED, CircuitView, LimiterView, Overview, service_counts
 
-REFRESH_SECONDS = 1.0
 WIDE = 100
 """Columns of a terminal from which what was counted stands beside the circuits."""
 _STYLES = {
@@ -28,11 +26,7 @@ _STYLES = {
 def watched(look: Callable[[], Overview], place: str, history: int) -> None:
     """Show it again and again, until q or Ctrl-C."""
     console = Console()
-    with pressed_keys(SystemClock()) as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
-        while True:
-            live.update(picture(look(), place, history, console.width), refresh=True)
-            if pressed(REFRESH_SECONDS) in {"q", "Q", "\x03", "\x04"}:
-                return
+    redrawn(lambda: picture(look(), place, history, console.width), console, SystemClock())
 
 
 def picture(found: Overview, place: str, history: int, width: int) -> RenderableType:

@@ -3,16 +3,14 @@
 import sys
 
 from rich.console import Console
-from rich.live import Live
 
-from collectors_dagster.cli.keys import pressed_keys
+from collectors_dagster.cli.live import redrawn
 from collectors_dagster.cli.top_model import TopModel
 from collectors_dagster.cli.top_screen import WATCHED, frame
 from collectors_dagster.cli.top_source import AgentSource
 from collectors_dagster.clock import Clock
 from collectors_dagster.errors import IntegrationError
 
-REFRESH_SECONDS = 1.0
 MOST_SECONDS = 2.0
 """How long a single frame waits for a second reading."""
 PLAIN_WIDTH = 120
@@ -37,13 +35,7 @@ def run_top(source: AgentSource, clock: Clock, *, once: bool) -> None:
         model.take(source.state())  # a rate needs two readings
         console.print(frame(model, clock.now(), console.width))
         return
-    with pressed_keys(clock) as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
-        trouble = ""
-        while True:
-            live.update(frame(model, clock.now(), console.width, trouble), refresh=True)
-            if pressed(REFRESH_SECONDS) in {"q", "Q", "\x03", "\x04"}:
-                return
-            trouble = _followed(model, source)
+    redrawn(lambda: frame(model, clock.now(), console.width, _followed(model, source)), console, clock)
 
 
 def _followed(model: TopModel, source: AgentSource) -> str:

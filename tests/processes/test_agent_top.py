@@ -87,7 +87,7 @@ def on_a_terminal(agent: AgentHome, key: bytes, *, frames: int, stops: bool = Fa
     )
     os.close(slave)
     shown, enough = b"", False
-    deadline = monotonic() + 30
+    deadline = monotonic() + 120
     while monotonic() < deadline and not (process.poll() is not None and enough):
         if select.select([master], [], [], 0.1)[0]:
             with suppress(OSError):  # the other end is closed
@@ -99,4 +99,7 @@ def on_a_terminal(agent: AgentHome, key: bytes, *, frames: int, stops: bool = Fa
             enough = True
             os.write(master, key)
     os.close(master)
-    return shown, process.wait(timeout=10)
+    try:
+        return shown, process.wait(timeout=10)
+    finally:
+        process.kill()

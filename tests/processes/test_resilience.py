@@ -148,3 +148,11 @@ def test_watch_shows_what_changes_until_a_key_is_pressed(run: Run, environment: 
         terminal.wait_for(lambda seen: "open" in seen[seen.rindex("closed") :], 60, "the open circuit")
         terminal.press("q")
         assert terminal.process.wait(30) == 0
+
+
+def test_watch_ends_with_its_terminal(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "collectors_dagster.cli", "resilience", "status", "--watch"]
+    with in_a_terminal(command, environment) as terminal:
+        terminal.wait_for(lambda seen: "No circuit yet" in seen, 60, "a picture")
+        terminal.close()
+        assert terminal.process.wait(30) == 0

@@ -37,6 +37,11 @@ class Terminal:
         """Press a key."""
         os.write(self.master, key.encode())
 
+    def close(self) -> None:
+        """Close it; who works in it gets no signal for that."""
+        os.close(self.master)
+        self.master = -1
+
 
 @contextmanager
 def in_a_terminal(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Terminal]:
@@ -47,9 +52,11 @@ def in_a_terminal(command: Sequence[str], environment: Mapping[str, str]) -> Ite
         command, stdin=slave, stdout=slave, stderr=slave, env={**environment, "TERM": "xterm"}, start_new_session=True
     )
     os.close(slave)
+    terminal = Terminal(process, master)
     try:
-        yield Terminal(process, master)
+        yield terminal
     finally:
         process.kill()
         process.wait(20)
-        os.close(master)
+        if terminal.master >= 0:
+            terminal.close()
