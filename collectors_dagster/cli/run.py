@@ -185,7 +185,7 @@ def _chain(
         yield from _first_minutes(settings, group, clock)
     stretches = _stretches(settings, group, order, day, clock)
     yield Phase([_days("collect", COLLECTED, one) for one in stretches])
-    yield Phase([_model(assets, batch) for assets in _model_runs(group) for batch in _batches(group, order)])
+    yield Phase([_models(batch) for batch in _batches(group, order)])
     yield Phase([_days("judge", JUDGED, part) for one in stretches for part in one.halves()], is_last=True)
 
 
@@ -290,14 +290,10 @@ def _pulls(account: str, batch: Batch, day: str) -> list[Step]:
     ]
 
 
-def _model_runs(tenants: Sequence[Tenant]) -> list[tuple[str, ...]]:
-    """Return which models share a run: a long history is worth a second process, a young one is not."""
-    return [(model,) for model in MODELS] if any(tenant.synthetic for tenant in tenants) else [MODELS]
-
-
-def _model(assets: tuple[str, ...], batch: Batch) -> Step:
-    launch = Launch("training", assets, batch.first, batch.last, _tags())
-    return Step(f"train {', '.join(assets)} · {', '.join(batch.tenants)}", launch)
+def _models(batch: Batch) -> Step:
+    """Return the run of both models: what they import costs more than a young history takes to learn."""
+    launch = Launch("training", MODELS, batch.first, batch.last, _tags())
+    return Step(f"train {', '.join(MODELS)} · {', '.join(batch.tenants)}", launch)
 
 
 def _day(text: str) -> datetime:

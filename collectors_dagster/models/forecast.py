@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from collectors_dagster.features.feature_set import VERSION
 from collectors_dagster.features.timeline import EMPTY, Timeline, joined, minutes_of
 from collectors_dagster.frames import SignalFrame
@@ -23,6 +25,9 @@ from collectors_dagster.models.profile import state_of
 from collectors_dagster.records import ForecastPoint, ModelState, Window
 
 KIND = "forecast"
+HOST_KIND = "host-forecaster-2"
+_HOST_KIND_BEFORE = "host-forecaster"
+"""Its forests were files of another format: it serves without them until it is trained again."""
 MEMORY_DAYS = 14
 DEFAULT_HORIZONS: tuple[int, ...] = (10, 30, 60, 120, 180, 360, 720, 1080, 1440)
 """Minutes ahead that the daily asset stores."""
@@ -133,33 +138,32 @@ class HostForecaster:
 
     def save(self, directory: Path) -> None:
         """Write the forecaster's files into `directory`."""
-        words: dict[str, Any] = {"host": self.host, "first": self._memory.first, "units": None}
-        arrays = {"memory": self._memory.values}
+        words: dict[str, Any] = {"host": self.host, "first": self._memory.first, "forests": None}
+        arrays: dict[str, NDArray[Any]] = {"memory": self._memory.values}
         if self._forest is not None:
-            words["units"] = [forest.unit if forest is not None else None for forest in self._forest.forests]
+            words["forests"] = [forest.words() if forest is not None else None for forest in self._forest.forests]
             words["first_cell"] = self._forest.first
             arrays["past"] = self._forest.past
             for number, forest in enumerate(self._forest.forests):
-                if forest is not None:
-                    bundle.write_forest(directory / f"forest-{number}.skops", forest.forest)
-        bundle.write_manifest(directory, "host-forecaster", words)
+                arrays |= forest.arrays(f"forest{number}") if forest is not None else {}
+        bundle.write_manifest(directory, HOST_KIND, words)
         bundle.write_arrays(directory / "arrays.npz", arrays)
 
     @classmethod
     def load(cls, directory: Path) -> "HostForecaster":
         """Read a forecaster."""
-        words = bundle.read_manifest(directory, "host-forecaster")
+        words = bundle.read_manifest(directory, HOST_KIND, _HOST_KIND_BEFORE)
         arrays = bundle.read_arrays(directory / "arrays.npz")
         memory = Timeline(int(words["first"]), arrays["memory"])
-        return cls(str(words["host"]), memory, _forest_from(words, arrays, directory))
+        return cls(str(words["host"]), memory, _forest_from(words, arrays))
 
 
-def _forest_from(words: Mapping[str, Any], arrays: Mapping[str, Any], directory: Path) -> ForestExpert | None:
-    if words.get("units") is None:  # none, or one of a version whose forests were of other steps
+def _forest_from(words: Mapping[str, Any], arrays: Mapping[str, Any]) -> ForestExpert | None:
+    if words["kind"] == _HOST_KIND_BEFORE or words["forests"] is None:
         return None
     forests = tuple(
-        Trained(bundle.read_forest(directory / f"forest-{number}.skops"), float(unit)) if unit is not None else None
-        for number, unit in enumerate(words["units"])
+        Trained.stored(one, arrays, f"forest{number}") if one is not None else None
+        for number, one in enumerate(words["forests"])
     )
     return ForestExpert(forests, int(words["first_cell"]), arrays["past"])
 

@@ -4,15 +4,17 @@ Alone it is worse than "as yesterday" a day ahead; in the mixture it cannot hurt
 each was made by a forest that had seen only what lay before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestRegressor
 
 from collectors_dagster.frames import Floats
+from collectors_dagster.models.bundle import as_stored
 from collectors_dagster.models.experts import DAMP_FOREST, Views
+from collectors_dagster.models.trees import Trees
 
 TREES = 10
 DEPTH = 8
@@ -68,19 +70,38 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A forest, and the unit of what it was given and says: trees take differences below 1e-8 for none."""
+    """A forest, and the unit of what it was given and says: trees take differences below 1e-8 for none.
 
-    forest: RandomForestRegressor
+    Attributes
+    ----------
+    said : shape (trees, nodes, steps)
+        What a leaf says of each step.
+    """
+
+    trees: Trees
+    said: Floats
     unit: float
 
-    def predict(self, inputs: Floats, steps: int) -> Floats:
+    def predict(self, inputs: Floats) -> Floats:
         """Return the answer where all inputs are known, shape (n, steps)."""
-        result = np.full((len(inputs), steps), np.nan)
+        result = np.full((len(inputs), self.said.shape[2]), np.nan)
         usable = np.isfinite(inputs).all(axis=1)
-        if usable.any():
-            said = self.forest.predict(_in_unit(inputs[usable], self.unit))
-            result[usable] = np.asarray(said).reshape(-1, steps) * self.unit
+        result[usable] = self.trees.mean(_in_unit(inputs[usable], self.unit), self.said) * self.unit
         return result
+
+    def words(self) -> dict[str, float]:
+        """Return what goes to a JSON file."""
+        return {"unit": self.unit, "depth": self.trees.depth}
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Return what goes to an array file, under names that begin with `name`."""
+        return {**self.trees.arrays(name), f"{name}_said": self.said}
+
+    @classmethod
+    def stored(cls, words: Mapping[str, float], arrays: Mapping[str, NDArray[Any]], name: str) -> "Trained":
+        """Return the forest that :meth:`words` and :meth:`arrays` describe."""
+        trees = Trees.stored(int(words["depth"]), arrays, name)
+        return cls(trees, arrays[f"{name}_said"], float(words["unit"]))
 
 
 def _in_unit(inputs: Floats, unit: float) -> Floats:
@@ -127,7 +148,7 @@ class ForestExpert:
         newer = np.flatnonzero(cell >= self.first + len(self.past))
         for signal, forest in enumerate(self.forests):
             if forest is not None and len(newer):
-                missed = forest.predict(ground.inputs(signal)[newer], len(ground.steps))
+                missed = forest.predict(ground.inputs(signal)[newer])
                 result[newer, signal] = ground.damped(signal)[newer] + missed
                 result[newer[ground.views.resting[newer, signal]], signal] = np.nan
         return result
@@ -138,6 +159,8 @@ def _trained(inputs: Floats, targets: Floats, ground: Ground, seed: int) -> Trai
     rows = np.flatnonzero(np.isfinite(inputs).all(axis=1) & np.isfinite(targets).all(axis=1))[-MOST_ROWS:]
     if len(rows) < max(ground.views.period, _LEAST_ROWS):
         return None
+    from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415 - who only forecasts does not wait for it
+
     forest = RandomForestRegressor(
         n_estimators=TREES,
         max_depth=DEPTH,
@@ -153,7 +176,9 @@ def _trained(inputs: Floats, targets: Floats, ground: Ground, seed: int) -> Trai
     if unit <= _LEAST_UNIT:
         return None  # the season says it all
     wanted = (wanted[:, 0] if wanted.shape[1] == 1 else wanted) / unit
-    return Trained(forest.fit(_in_unit(inputs[rows], unit), wanted), unit)
+    grown = [one.tree_ for one in forest.fit(_in_unit(inputs[rows], unit), wanted).estimators_]
+    trees = Trees.of(grown)
+    return Trained(trees, as_stored(trees.spread([tree.value[:, :, 0] for tree in grown])), unit)
 
 
 def _in_time(inputs: Floats, targets: Floats, ground: Ground, seed: int, cuts: Sequence[float]) -> Floats:
@@ -166,5 +191,5 @@ def _in_time(inputs: Floats, targets: Floats, ground: Ground, seed: int, cuts: S
             known_by_then[max(start - step, 0) :, column] = np.nan
         forest = _trained(inputs[:start], known_by_then, ground, seed)
         if forest is not None and end > start:
-            result[start:end] = forest.predict(inputs[start:end], targets.shape[1])
+            result[start:end] = forest.predict(inputs[start:end])
     return result

@@ -1,6 +1,6 @@
 """The models as MLflow serves them: rows in, rows out. Named as the loader of every registered bundle.
 
-Loading runs our code over json, npz and skops files; nothing is unpickled.
+Loading runs our code over json and npz files; nothing is unpickled.
 """
 
 from collections.abc import Mapping, Sequence

@@ -11,12 +11,13 @@ class _Tree:
     feature: NDArray[np.int64]
     threshold: NDArray[np.float64]
     n_node_samples: NDArray[np.int64]
+    value: NDArray[np.float64]
 
-class _ExtraTree:
+class _Grown:
     tree_: _Tree
 
 class IsolationForest:
-    estimators_: list[_ExtraTree]
+    estimators_: list[_Grown]
     def __init__(
         self, *, n_estimators: int = ..., max_samples: int = ..., random_state: int = ..., n_jobs: int = ...
     ) -> None: ...
@@ -24,11 +25,13 @@ class IsolationForest:
     def score_samples(self, x: NDArray[np.float64], /) -> NDArray[np.float64]: ...
 
 class RandomForestRegressor:
+    estimators_: list[_Grown]
     def __init__(
         self,
         *,
         n_estimators: int = ...,
-        max_depth: int = ...,
+        max_depth: int | None = ...,
+        bootstrap: bool = ...,
         min_samples_leaf: int = ...,
         max_features: float = ...,
         max_samples: float = ...,

@@ -22,7 +22,7 @@ FILES = "data"
 _REQUIRED_COLUMNS = ("host", "timestamp")
 _EXAMPLE = "input_example.json"
 _SERVING_EXAMPLE = "serving_input_example.json"
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "scikit-learn")
 
 
 def write_model(directory: Path, package: ModelPackage, bundle: Path, *, model_id: str, run_id: str) -> None:

@@ -1,17 +1,11 @@
 """Bundles are read only if they are ours, and build only what we allow."""
 
 import json
-import operator
-import pickle
-import zipfile
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
-from sklearn.ensemble import IsolationForest, RandomForestRegressor
 
 from collectors_dagster.errors import ModelError
 from collectors_dagster.models import bundle
@@ -19,72 +13,6 @@ from collectors_dagster.models.anomaly import HostDetector, TenantDetector
 from collectors_dagster.models.forecast import TenantForecaster
 from collectors_dagster.models.serving import Rows, ServedDetector, columns_of, frames_of
 from tests.support.histories import quiet_host
-
-
-class Intruder:
-    """A type that no model of ours holds."""
-
-    def __init__(self) -> None:
-        self.command = "harm"
-
-
-def test_a_foreign_type_is_not_built(tmp_path: Path) -> None:
-    path = tmp_path / "forest.skops"
-    skops.io.dump(Intruder(), path)
-    with pytest.raises(ModelError, match="Intruder"):
-        bundle.read_forest(path)
-
-
-def estimator(module: str, name: str) -> object:
-    return getattr(import_module(f"sklearn.{module}"), name)()
-
-
-@pytest.mark.parametrize(
-    "stranger",
-    [
-        estimator("linear_model", "LinearRegression"),
-        estimator("preprocessing", "FunctionTransformer"),
-        np.exp,
-        operator.methodcaller("x"),
-    ],
-    ids=["estimator", "transformer", "function", "call"],
-)
-def test_what_skops_would_build_unasked_is_not_built_either(tmp_path: Path, stranger: object) -> None:
-    path = tmp_path / "forest.skops"
-    skops.io.dump(stranger, path)
-    with pytest.raises(ModelError, match="no model of ours holds"):
-        bundle.read_forest(path)
-
-
-def test_a_known_name_on_a_node_that_calls_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "forest.skops"
-    schema = {
-        "__class__": "ndarray",
-        "__module__": "numpy",
-        "__loader__": "FunctionNode",
-        "content": {"module_path": "os", "function": "system"},
-        "protocol": 2,
-    }
-    with zipfile.ZipFile(path, "w") as packed:
-        packed.writestr("schema.json", json.dumps(schema))
-    with pytest.raises(ModelError, match=r"numpy\.ndarray"):
-        bundle.read_forest(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"PK", pickle.dumps({"a": 1})])
-def test_what_is_no_forest_is_refused_with_the_remedy(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "forest.skops").write_bytes(content)
-    with pytest.raises(ModelError, match="train and register"):
-        bundle.read_forest(tmp_path / "forest.skops")
-
-
-@pytest.mark.parametrize("forest", [IsolationForest, RandomForestRegressor])
-def test_forests_of_ours_come_back_as_they_were(tmp_path: Path, forest: type) -> None:
-    rows = np.random.default_rng(0).random((64, 3))
-    fitted = forest(n_estimators=3, random_state=0).fit(rows, rows[:, 0])
-    bundle.write_forest(tmp_path / "forest.skops", fitted)
-    again = bundle.read_forest(tmp_path / "forest.skops")
-    np.testing.assert_array_equal(again.predict(rows), fitted.predict(rows))
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"kind": "anomaly", "format": 99}', "[1]"])
@@ -105,7 +33,7 @@ def test_no_file_of_a_bundle_is_pickle(tmp_path: Path) -> None:
     TenantDetector.fit(frames, seed=0).save(tmp_path / "detector")
     TenantForecaster.fit(frames, seed=0).save(tmp_path / "forecaster")
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".json", ".npz", ".skops"}
+    assert {path.suffix for path in files} == {".json", ".npz"}
     for path in files:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as stored:

@@ -189,6 +189,6 @@ def test_a_model_of_before_serves_without_its_forest(tmp_path: Path) -> None:
     HostForecaster.fit([frame], seed=0).save(tmp_path / "one")
     manifest = tmp_path / "one" / "bundle.json"
     words = json.loads(manifest.read_text())
-    words["forests"] = [unit is not None for unit in words.pop("units")]
+    words = {**words, "kind": "host-forecaster", "units": [1.0 if one else None for one in words.pop("forests")]}
     manifest.write_text(json.dumps(words))
     assert HostForecaster.load(tmp_path / "one").forecast(None, instant(frame))
