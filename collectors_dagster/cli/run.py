@@ -31,8 +31,8 @@ JUDGED = ("anomaly_scores", "load_forecast", "health_report", "model_review")
 LOOK_SECONDS = 0.5
 MOST_SECONDS = 900.0
 FIRST_MINUTE_SECONDS = 150.0
-LEAST_OF_A_MINUTE = timedelta(seconds=20)
-"""Less of a first minute than this tells nothing; the next one is awaited."""
+LEAST_OF_A_MINUTE = timedelta(seconds=10)
+"""Less of a first minute than this, two samples, tells nothing; the next one is awaited."""
 ONE_RUN = 1_000
 """By hand, all tenants share a run: few process starts matter more than the queue's order."""
 
@@ -74,18 +74,6 @@ class Stretch:
         """How people read it."""
         days = self.first_day if self.first_day == self.last_day else f"{self.first_day} to {self.last_day}"
         return f"{', '.join(self.batch.tenants)} · {days}"
-
-    def halves(self) -> "list[Stretch]":
-        """Cut more than a week into two: they run side by side."""
-        first, last = _day(self.first_day), _day(self.last_day)
-        days = (last - first).days
-        if days < 7:
-            return [self]
-        middle = first + timedelta(days=days // 2)
-        return [
-            Stretch(self.batch, self.first_day, f"{middle:%Y-%m-%d}"),
-            Stretch(self.batch, f"{middle + timedelta(days=1):%Y-%m-%d}", self.last_day),
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +174,7 @@ def _chain(
     stretches = _stretches(settings, group, order, day, clock)
     yield Phase([_days("collect", COLLECTED, one) for one in stretches])
     yield Phase([_models(batch) for batch in _batches(group, order)])
-    yield Phase([_days("judge", JUDGED, part) for one in stretches for part in one.halves()], is_last=True)
+    yield Phase([_days("judge", JUDGED, one) for one in stretches], is_last=True)
 
 
 def invented_and_real(tenants: Sequence[Tenant]) -> list[list[Tenant]]:
@@ -208,7 +196,7 @@ def _first_minutes(settings: Settings, tenants: Sequence[Tenant], clock: Clock) 
 
 
 def has_first_minute(span: Window | None) -> bool:
-    """Return whether a minute of the clock has ended of which a third or more was seen.
+    """Return whether a minute of the clock has ended of which at least two samples were seen.
 
     A first minute is seldom seen from its start; waiting for a whole one takes up to two.
     """

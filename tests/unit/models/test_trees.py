@@ -1,14 +1,28 @@
 """Trees as arrays say what scikit-learn's say, and are the same after they were stored."""
 
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest, RandomForestRegressor
 
-from collectors_dagster.models import bundle
 from collectors_dagster.models.isolation import SAMPLES, TREES, IsolationTrees
 from collectors_dagster.models.trees import Trees
+
+
+@dataclass
+class Stump:
+    """A tree of one question."""
+
+    threshold: NDArray[np.float64]
+    node_count: int = 3
+    max_depth: int = 1
+    children_left: NDArray[np.int64] = field(default_factory=lambda: np.array([1, -1, -1]))
+    children_right: NDArray[np.int64] = field(default_factory=lambda: np.array([2, -1, -1]))
+    feature: NDArray[np.int64] = field(default_factory=lambda: np.array([0, -2, -2]))
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
@@ -25,18 +39,17 @@ def test_a_regression_forest_answers_as_before(outputs: int, depth: int | None) 
     np.testing.assert_allclose(trees.mean(asked, told), forest.predict(asked).reshape(-1, outputs), rtol=1e-12)
 
 
-def test_rows_that_lie_exactly_on_a_threshold_go_where_they_went(tmp_path: Path) -> None:
-    """Thresholds lie between two numbers of 32 bits, here between neighbours: rounded, half of them err."""
-    below = (1.0 + np.random.default_rng(0).random(100)).astype(np.float32)  # nearer to zero they are not told apart
-    above = np.nextafter(below, np.float32(3.0))
-    for low, high in zip(below, above, strict=True):
-        rows = np.array([[low], [high]])
-        grown = [RandomForestRegressor(n_estimators=1, bootstrap=False).fit(rows, np.arange(2.0)).estimators_[0].tree_]
-        trees = Trees.of(grown)
-        bundle.write_arrays(tmp_path / "trees.npz", trees.arrays("t"))
-        again = Trees.stored(trees.depth, bundle.read_arrays(tmp_path / "trees.npz"), "t")
-        told = trees.spread([grown[0].value[:, :, 0]])
-        assert again.mean(rows, told).ravel().tolist() == [0.0, 1.0]
+@given(st.floats(-1e30, 1e30))
+def test_a_row_goes_where_its_threshold_of_64_bits_would_send_it(threshold: float) -> None:
+    """Thresholds lie between numbers of 32 bits, rows are such numbers: rounded to the nearest, one would err."""
+    nearest = np.float32(threshold)
+    rows = np.array([np.nextafter(nearest, np.float32(-np.inf)), nearest, np.nextafter(nearest, np.float32(np.inf))])
+    trees = Trees.of([Stump(np.array([threshold, -2.0, -2.0]))])
+    stored = trees.threshold.astype(np.float32).astype(np.float64)
+    again = replace(trees, threshold=stored)
+    told = trees.spread([np.array([[0.0], [1.0], [2.0]])])
+    expected = np.where(rows.astype(np.float64) <= threshold, 1.0, 2.0)
+    np.testing.assert_array_equal(again.mean(rows[:, None].astype(np.float64), told).ravel(), expected)
 
 
 def test_no_row_is_no_answer() -> None:
