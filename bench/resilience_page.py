@@ -11,24 +11,27 @@ from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "resilience-figures.md"
-BENCHES = ("patterns_breaker", "patterns_flow", "patterns")
+BENCHES = ("patterns_breaker", "patterns_flow", "patterns_cache", "policies", "patterns")
 """Without all of these the page stays as it is."""
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("1. What a call costs that goes well", ("breaker, ", "retry, ", "shared breaker, ")),
+    ("1. What a call costs that goes well", ("breaker", "retry, ", "shared breaker, ")),
     ("2. Twenty short processes call what is down", ("20 processes", "a new process")),
     ("3. Probes of a half-open circuit in 8 processes", ("rounds of 20",)),
     ("4. Limits shared by processes whose clocks are wrong", ("1000/s", "20000/s", "shared grant")),
     ("5. Redis is away", ("closed: ", "hung: ", "s until shared again", "master killed")),
-    ("6. Caches, and calls that are cancelled", ("cache", "permits lost")),
+    (
+        "6. Caches, and calls that are cancelled",
+        ("one process, 20", "8 processes", "loader killed", "hit in", "shared: ", "flights lost", "permits lost"),
+    ),
     ("7. What it costs the process", ("growth per million", "background threads", "metric series")),
 )
 """The goals of each part, by how their names begin. A part of which nothing was measured says so."""
 INTRO = """# Resilience: figures
 
-Written by `make bench` (or `python -m bench.resilience_page`) from what `bench.patterns_breaker`, `bench.patterns_flow`
-and `bench.patterns` measured, ours and the peers in turn in the same run. Ratios travel, seconds do not. What the
-patterns do stands in [resilience.md](resilience.md).
+Written by `make bench` from what `bench.patterns_breaker`, `bench.patterns_flow`, `bench.patterns_cache`,
+`bench.policies` and `bench.patterns` measured, ours and the peers in turn in the same run. Ratios travel, seconds do
+not. What the patterns do stands in [resilience.md](resilience.md).
 """
 
 
@@ -77,6 +80,8 @@ def _figure(value: float | str) -> str:
 
 def main() -> None:
     """Write the page from files; tell where it is."""
+    if len(sys.argv) != 1 + len(BENCHES):
+        sys.exit(f"name a file for each of {', '.join(BENCHES)}, or let `make bench` write the page")
     PAGE.write_text(page(json.loads(Path(name).read_text()) for name in sys.argv[1:]))
     print(PAGE)
 

@@ -190,4 +190,4 @@ def test_the_files_of_the_image_are_enough_to_sample_a_host(tmp_path: Path) -> N
         assert not told.exists() or "numpy" not in told.read_text()
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=120)

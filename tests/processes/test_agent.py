@@ -33,6 +33,7 @@ from collectors_dagster.samples import Kind, Labels, Metric
 from collectors_dagster.security.sealing import Sealer
 from collectors_dagster.tenants import Tenant
 from tests.support.agents import AgentHome, agent_home
+from tests.support.patience import patient
 from tests.support.postgres import PostgresServer, free_port
 from tests.support.spools import append_seconds, open_spool, read_spool, sweep
 from tests.support.waiting import wait_until
@@ -254,7 +255,7 @@ def test_tenants_are_followed_without_a_restart(agent: AgentHome, database: Secr
     agent.write_tenant("borealis", collectors="[memory]")
     changed = monotonic()
     wait_until(lambda: tables.intervals("borealis") >= 1, seconds=15, what="the new tenant's samples")
-    assert monotonic() - changed < 10
+    assert monotonic() - changed < patient(10)
     assert {metric.split("_")[0] for metric, _, _ in tables.samples("borealis")} <= {"memory", "swap", "page", "oom"}
     (agent.root / "config" / "tenants" / "borealis.yml").write_text("id: borealis\nsources: [")
     wait_until(lambda: bool(agent.status()["tenant_problems"]), seconds=15, what="the problem in the status")
@@ -331,7 +332,7 @@ def test_it_stops_within_two_seconds_and_leaves_an_orderly_spool(agent: AgentHom
     agent.start()
     asked = monotonic()
     assert agent.stop() == 0
-    assert monotonic() - asked < 2
+    assert monotonic() - asked < patient(2)
     assert agent.status()["state"] == "stopped"
 
 
@@ -342,7 +343,7 @@ def test_it_stops_within_two_seconds_while_the_database_is_away(agent: AgentHome
     wait_until(lambda: agent.status()["sampling"]["sweeps"] > 5, seconds=20)
     asked = monotonic()
     assert agent.stop() == 0
-    assert monotonic() - asked < 2
+    assert monotonic() - asked < patient(2)
     segments = sorted(path.suffix for path in (agent.home / "agent" / "spool").rglob("*.seg*"))
     assert set(segments) == {".segz"}
 
@@ -416,7 +417,7 @@ def test_status_tells_people_and_programs(agent: AgentHome, database: SecretStr)
     told = json.loads(agent.command("status", "--json").stdout)
     assert told["state"] == "running"
     assert told["sampling"]["collectors"]["cpu"]["errors"] == {}
-    assert told["delivery"]["lag_seconds"] < 10
+    assert told["delivery"]["lag_seconds"] < patient(10)
     shown = agent.command("status").stdout
     assert "running" in shown
     assert "aurora" in shown

@@ -100,6 +100,6 @@ def on_a_terminal(agent: AgentHome, key: bytes, *, frames: int, stops: bool = Fa
             os.write(master, key)
     os.close(master)
     try:
-        return shown, process.wait(timeout=10)
+        return shown, process.wait(timeout=120)
     finally:
         process.kill()

@@ -147,7 +147,7 @@ def test_watch_shows_what_changes_until_a_key_is_pressed(run: Run, environment: 
         assert called(run, "mlflow", 0, 9) == 5
         terminal.wait_for(lambda seen: "open" in seen[seen.rindex("closed") :], 60, "the open circuit")
         terminal.press("q")
-        assert terminal.process.wait(30) == 0
+        assert terminal.process.wait(120) == 0
 
 
 def test_watch_ends_with_its_terminal(environment: dict[str, str]) -> None:
@@ -155,4 +155,4 @@ def test_watch_ends_with_its_terminal(environment: dict[str, str]) -> None:
     with in_a_terminal(command, environment) as terminal:
         terminal.wait_for(lambda seen: "No circuit yet" in seen, 60, "a picture")
         terminal.close()
-        assert terminal.process.wait(30) == 0
+        assert terminal.process.wait(120) == 0

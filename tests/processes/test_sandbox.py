@@ -52,7 +52,7 @@ def sandbox(*words: str) -> Iterator[Running]:
         yield Running(f"http://127.0.0.1:{port}")
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
         assert process.stdout is not None
         process.stdout.close()
 

@@ -20,12 +20,13 @@ from collectors_dagster.integrations.timescale import DeliveryStore, Store
 from collectors_dagster.tenants import Tenant
 from tests.support.environment import clean_environment
 from tests.support.hosts import DeliveringHost
+from tests.support.patience import patient
 from tests.support.postgres import PASSWORD, free_port
 from tests.support.project import Project
 from tests.support.waiting import wait_until
 
-MOST_SECONDS_TO_END = 10.0
-"""What ``docker stop`` gives a process before it kills it; our supervisor gives twenty."""
+MOST_SECONDS_TO_END = patient(2.0)
+"""Two on an idle machine; ``docker stop`` gives a process ten before it kills it, our supervisor twenty."""
 
 ACME = "id: acme\nname: Acme\nalerts: [{kind: log, name: log}]\n"
 COMMAND = (sys.executable, "-m", "collectors_dagster.cli", "scorer")
@@ -67,12 +68,12 @@ class ScorerProcess:
         """Send SIGTERM; return the seconds until the process is gone."""
         started = monotonic()
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+        self.process.wait(120)
         return monotonic() - started
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(120)
 
 
 Starter = Callable[..., ScorerProcess]
@@ -119,7 +120,7 @@ def test_incident_opens_without_any_model_server_and_sigterm_ends_it_quickly(
     assert line.startswith('ml_anomaly_score{tenant="acme"} 0.9')
     scorer.wait_for("said so", lambda status: bool(status["tenants"]["acme"]["open_incidents"]))
     said = subprocess.run(
-        (*COMMAND, "status", "--json"), env=scorer.environment, capture_output=True, text=True, check=True, timeout=30
+        (*COMMAND, "status", "--json"), env=scorer.environment, capture_output=True, text=True, check=True, timeout=120
     )
     assert json.loads(said.stdout)["tenants"]["acme"]["hosts"] == 1
     assert scorer.stop() < MOST_SECONDS_TO_END

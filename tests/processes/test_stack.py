@@ -311,7 +311,7 @@ def test_a_supervisor_killed_during_the_first_start_leaves_nothing_and_the_next_
         supervisor = stack.supervisor()
         assert supervisor is not None
         supervisor.kill()
-        _, error = beginning.communicate(timeout=60)
+        _, error = beginning.communicate(timeout=300)
     assert beginning.returncode == 1
     assert "the supervisor ended unexpectedly" in error
     assert stack.processes() == []
@@ -333,7 +333,7 @@ def test_an_interrupted_up_takes_back_what_it_began(stack: LocalStack) -> None:
     with stack.begin_up("postgres") as beginning:
         wait_until((stack.home / "run" / "stack.json").exists, 60, "the start")
         beginning.send_signal(signal.SIGINT)
-        beginning.communicate(timeout=60)
+        beginning.communicate(timeout=300)
     assert beginning.returncode == 130
     assert stack.processes() == []
 

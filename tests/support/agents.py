@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from tests.support.environment import clean_environment
+from tests.support.patience import patient
 from tests.support.postgres import free_port
 from tests.support.waiting import wait_until
 
@@ -91,7 +92,7 @@ class AgentHome:
         """Send a signal and return the exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=patient(10))
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

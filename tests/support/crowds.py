@@ -47,5 +47,5 @@ def _begun(processes: "Sequence[subprocess.Popen[str]]") -> "Sequence[subprocess
 def _told(process: "subprocess.Popen[str]") -> dict[str, float]:
     assert process.stdout is not None
     told: dict[str, float] = json.loads(process.stdout.readline())
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=300) == 0
     return told

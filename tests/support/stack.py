@@ -17,6 +17,7 @@ from collectors_dagster.clock import SystemClock
 from collectors_dagster.config import load_settings
 from collectors_dagster.config.surroundings import process_environment
 from collectors_dagster.supervisor.status import report
+from tests.support.patience import patient
 from tests.support.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +46,7 @@ class LocalStack:
             env=self.environment() | environment,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=patient(240),
             check=False,
             user=self.account,
         )

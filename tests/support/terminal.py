@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 
+from tests.support.patience import patient
+
 SIZE = struct.pack("HHHH", 50, 140, 0, 0)
 """Rows and columns."""
 
@@ -26,10 +28,10 @@ class Terminal:
 
     def wait_for(self, condition: Callable[[str], bool], seconds: float, what: str) -> None:
         """Read until `condition` holds of all that was shown since it began."""
-        deadline = monotonic() + seconds
+        deadline = monotonic() + patient(seconds)
         while not condition(self.seen):
             left = deadline - monotonic()
-            assert left > 0, f"{what} was not shown within {seconds} s: {self.seen[-2000:]!r}"
+            assert left > 0, f"{what} was not shown within {patient(seconds):g} s: {self.seen[-2000:]!r}"
             if select.select([self.master], [], [], left)[0]:
                 self.seen += os.read(self.master, 65_536).decode(errors="replace")
 
@@ -57,6 +59,6 @@ def in_a_terminal(command: Sequence[str], environment: Mapping[str, str]) -> Ite
         yield terminal
     finally:
         process.kill()
-        process.wait(20)
+        process.wait(120)
         if terminal.master >= 0:
             terminal.close()

@@ -34,14 +34,14 @@ class TokenProcess:
 
     def failure(self) -> str:
         """Return the last line of what a worker said that failed."""
-        _, err = self.process.communicate(timeout=60)
+        _, err = self.process.communicate(timeout=300)
         assert self.process.returncode == 1
         return err.strip().splitlines()[-1]
 
     def kill(self) -> None:
         """End it as the kernel does when memory is short."""
         self.process.kill()
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=300)
 
 
 def start_worker(database: SecretStr, server: TokenServer, do: str, **more: Any) -> TokenProcess:
@@ -61,5 +61,5 @@ def start_worker(database: SecretStr, server: TokenServer, do: str, **more: Any)
     assert process.stdout is not None
     process.stdin.write(json.dumps(told) + "\n")
     process.stdin.flush()
-    assert process.stdout.readline() == "ready\n", process.communicate(timeout=60)
+    assert process.stdout.readline() == "ready\n", process.communicate(timeout=300)
     return TokenProcess(process)

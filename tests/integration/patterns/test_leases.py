@@ -21,6 +21,7 @@ from collectors_dagster.patterns.bulkhead_rules import LEAVE
 from tests.support.crowds import ROOT
 from tests.support.environment import clean_environment
 from tests.support.killed import killed_at_last
+from tests.support.patience import patient
 from tests.support.shared_stores import PATIENT, SharedPlace
 from tests.support.waiting import wait_until
 
@@ -60,10 +61,10 @@ def test_a_killed_process_gives_its_permits_back_when_its_lease_ends(redis_url: 
         one.kill()
         killed = time.monotonic()
         with bulkhead_at(store, 2, max_wait_seconds=10.0).protect():
-            assert time.monotonic() - killed <= LEASE + 1.0
+            assert time.monotonic() - killed <= LEASE + patient(1.0)
         assert other.stdin is not None
         other.stdin.close()  # it ends as it should, and leaves at once
-        assert other.wait(timeout=10) == 0
+        assert other.wait(timeout=120) == 0
         with bulkhead_at(store, 1, max_wait_seconds=0.0).protect():
             pass
 
@@ -109,10 +110,10 @@ def test_a_killed_leader_is_followed_by_another_with_a_greater_token(redis_url: 
         first[0].kill()
         killed = time.monotonic()
         while not (told := line_of(survivor))["leads"]:
-            assert time.monotonic() - killed <= LEASE + 2.0
+            assert time.monotonic() - killed <= LEASE + patient(2.0)
         assert _int(told["leads"]) > first[1]
         while len(_shares(told)) < len(tenants):
-            assert time.monotonic() - killed <= 3 * LEASE + 2.0
+            assert time.monotonic() - killed <= 3 * LEASE + patient(2.0)
             told = line_of(survivor)
 
 

@@ -55,7 +55,7 @@ class Connecting:
         return str(sent_back.headers["Location"])
 
     def end(self) -> Answer:
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=300)
         return Answer(self.process.returncode, out, err)
 
 
@@ -273,7 +273,7 @@ def test_commands_of_the_page_do_what_it_says(
             command.process.communicate(back + "\n", timeout=60)
         else:
             httpx.get(back, trust_env=False)
-        assert command.process.wait(60) == 0
+        assert command.process.wait(120) == 0
     assert all(f"user-{number}" in run(" ".join(lines[3][1:])).out for number in range(3))
     wrong = run("disconnect --tenant aurora --user nobody --yes")
     assert (wrong.code, "connected are: user-0, user-1, user-2" in wrong.err) == (1, True)

@@ -112,7 +112,7 @@ def test_on_a_terminal_a_pull_shows_how_far_it_is(desk: Desk) -> None:
     with in_a_terminal(command, desk.environment) as terminal:
         terminal.wait_for(lambda seen: bool(re.search(r"tracks .*[0-9]+/[0-9]+", seen)), 60, "a bar")
         terminal.wait_for(lambda seen: "stored:" in seen, 60, "the answer")
-        assert terminal.process.wait(30) == 0
+        assert terminal.process.wait(120) == 0
 
 
 def test_a_pull_that_is_put_off_exits_with_the_reason_and_the_time(desk: Desk) -> None:
