@@ -25,7 +25,7 @@ logs: $(VENV)/.runtime ## show the logs; make logs ARGS="agent -f"
 	@$(BIN)/collectors logs $(ARGS)
 
 test: $(VENV)/.dev ## all tests: real PostgreSQL, Redis, processes and Dagster instances
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, floor plan, Dagster definitions
 	$(BIN)/ruff format --check .

@@ -112,16 +112,16 @@ def test_a_client_that_does_not_read_its_answer_is_dropped(endpoint: Endpoint) -
 
 
 def test_a_crowd_of_silent_clients_keeps_nobody_out(answers: dict[int, int]) -> None:
-    patient = Endpoint(("127.0.0.1", 0), answer, SystemClock(), answers, deadline_seconds=60)
-    patient.start()
+    lasting = Endpoint(("127.0.0.1", 0), answer, SystemClock(), answers, deadline_seconds=60)
+    lasting.start()
     with ExitStack() as crowd:
         for _ in range(10 * MAX_CONNECTIONS):
-            crowd.enter_context(connected(patient)).sendall(b"GET / HT")
+            crowd.enter_context(connected(lasting)).sendall(b"GET / HT")
         begun = monotonic()
-        assert asked(patient, "/fine")[0] == 200
+        assert asked(lasting, "/fine")[0] == 200
         assert monotonic() - begun < patient(2)
-        assert len(patient._connections) <= MAX_CONNECTIONS
-    patient.close()
+        assert len(lasting._connections) <= MAX_CONNECTIONS
+    lasting.close()
 
 
 def test_a_port_that_is_taken_is_told_and_had_once_it_is_free(
