@@ -56,6 +56,14 @@ def made() -> Iterator[LocalStack]:
 
 
 @pytest.fixture
+def resting(made: LocalStack) -> LocalStack:
+    """Return a stack of which nothing runs."""
+    if made.processes():
+        assert made.run("down").returncode == 0
+    return made
+
+
+@pytest.fixture
 def running(made: LocalStack) -> LocalStack:
     """Return a stack that runs PostgreSQL and nothing else."""
     return running_only(made, "postgres")
@@ -258,7 +266,7 @@ def test_no_committed_row_is_lost_when_the_supervisor_is_killed(running: LocalSt
     commit_rows(running, 200)
     orphan = running.pid("postgres")
     running.kill("supervisor")
-    assert running.component("postgres")["state"] == "unsupervised"
+    wait_until(lambda: running.component("postgres")["state"] == "unsupervised", 20, "its end")
     assert running.up("postgres").returncode == 0
     assert kept_rows(running) == 200
     assert running.component("postgres")["state"] == "ready"
@@ -475,30 +483,30 @@ def test_an_ordinary_user_needs_no_root() -> None:
             ordinary.run("down")
 
 
-def test_the_supervisor_can_be_looked_into_without_a_restart(made: LocalStack, tmp_path: Path) -> None:
+def test_the_supervisor_can_be_looked_into_without_a_restart(resting: LocalStack, tmp_path: Path) -> None:
     config = Path(shutil.copytree(ROOT / "config", tmp_path / "config"))
-    assert made.up("postgres", COLLECTORS_CONFIG_DIR=str(config)).returncode == 0
-    before = made.supervisor()
+    assert resting.up("postgres", COLLECTORS_CONFIG_DIR=str(config)).returncode == 0
+    before = resting.supervisor()
     switches = config / "development.yml"
     switches.write_text("debug: {components: {supervisor: {metrics: true, memory: true}}}\n")
-    log = made.home / "logs" / "supervisor.log"
+    log = resting.home / "logs" / "supervisor.log"
     wait_until(lambda: "debug metrics" in log.read_text(), 30, "metrics")
     switches.write_text("debug: {components: {}}\n")
-    wait_until(lambda: any((made.home / "debug").glob("supervisor-memory-*.txt")), 30, "a report")
-    assert made.supervisor() == before
-    made.run("down")
+    wait_until(lambda: any((resting.home / "debug").glob("supervisor-memory-*.txt")), 30, "a report")
+    assert resting.supervisor() == before
+    resting.run("down")
 
 
 @pytest.fixture
-def mistyped(made: LocalStack, tmp_path: Path) -> Iterator[LocalStack]:
+def mistyped(resting: LocalStack, tmp_path: Path) -> Iterator[LocalStack]:
     """Yield a stack that runs although its home stands in a file which was mistyped after the start."""
     config = Path(shutil.copytree(ROOT / "config", tmp_path / "config"))
     settings = config / "development.yml"
-    settings.write_text(f"home: {made.home}\n")
-    ours = ElsewhereConfigured(made.home, made.ports, config=config)
+    settings.write_text(f"home: {resting.home}\n")
+    ours = ElsewhereConfigured(resting.home, resting.ports, config=config)
     done = ours.up("postgres")
     assert done.returncode == 0, done.stderr
-    settings.write_text(f"home: {made.home}\nlog: {{levle: debug}}\n")
+    settings.write_text(f"home: {resting.home}\nlog: {{levle: debug}}\n")
     yield ours
     ours.run("down")
 
@@ -545,8 +553,8 @@ def test_a_mistyped_settings_file_does_not_stop_stopping_but_starting(mistyped: 
 def test_status_tells_an_unwell_component_by_its_exit_code_whatever_the_settings(mistyped: LocalStack) -> None:
     assert mistyped.run("status").returncode == 0
     mistyped.kill("supervisor")
+    wait_until(lambda: mistyped.component("postgres")["state"] == "unsupervised", 20, "its end")
     assert mistyped.run("status").returncode == 1
-    assert mistyped.component("postgres")["state"] == "unsupervised"
 
 
 def test_logs_show_one_component_or_all_with_their_names(both: LocalStack) -> None:
