@@ -350,17 +350,17 @@ class SharedBulkhead:
         while True:
             try:
                 granted, _, self._processes = _whole((yield Run(ENTER, self._key, arguments)), 3)
+                most = self.policy.limit
             except SharedStateUnavailableError:
-                granted = len(self._held) < max(1, self.policy.limit // max(1, self._processes))
-            if granted:
-                self._hold(holder)
+                granted, most = 1, max(1, self.policy.limit // max(1, self._processes))
+            if granted and self._hold(holder, most):
                 return
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 self._observer.bulkhead_rejected(self.name, "timeout")
                 raise refusal(self.name, self.policy, "timeout")
-            least, most = POLL_SECONDS
-            yield Pause(min(left, least + (most - least) * self._random()))
+            shortest, longest = POLL_SECONDS
+            yield Pause(min(left, shortest + (longest - shortest) * self._random()))
 
     def _left(self, holder: str) -> Plan[None]:
         try:
@@ -372,11 +372,15 @@ class SharedBulkhead:
     def _lease_us(self) -> int:
         return round(self.policy.lease_seconds * 1e6)
 
-    def _hold(self, holder: str) -> None:
+    def _hold(self, holder: str, most: int) -> bool:
+        """Take note of a permit, unless this process has `most` already."""
         with self._lock:
+            if len(self._held) >= most:
+                return False
             self._held.add(holder)
             if self._end_renewal is None:
                 self._end_renewal = self._keeper.keep(self._renew, every_seconds=self.policy.lease_seconds / 3)
+            return True
 
     def _let_go(self, holder: str) -> None:
         with self._lock:

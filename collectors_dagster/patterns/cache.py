@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from inspect import iscoroutinefunction, isgeneratorfunction
+from inspect import iscoroutinefunction
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from collectors_dagster.clock import AsyncClock, Clock
@@ -30,7 +30,7 @@ from collectors_dagster.patterns.local_copies import Copy, LocalCopies
 from collectors_dagster.patterns.metrics import UNCOUNTED
 from collectors_dagster.patterns.observers import MetricsSink
 from collectors_dagster.patterns.plans import Call, Errand, Pause, Plan, Start, Wait, aperform, perform
-from collectors_dagster.patterns.policy import Invocation, Layer, Policy
+from collectors_dagster.patterns.policy import Invocation, Layer, Policy, works_later
 from collectors_dagster.patterns.shared_state import SharedStore
 
 P = ParamSpec("P")
@@ -43,7 +43,9 @@ AWAY_SECONDS = 0.5
 """For so long a copy that is still good is believed while the store is away, before anybody asks again."""
 
 BACKGROUND_LEASE_SECONDS = 60.0
-"""So long at most is a load in the background let be by others, if its process dies: meanwhile a copy answers."""
+BACKGROUND_LEASE_LOADS = 3.0
+"""A load in the background is let be by others for so long at most, or for so many times what the last one took, even
+if its process has died: meanwhile a copy answers. Shorter, and what slow loads bring would always come too late."""
 
 log = get_logger("cache")
 
@@ -503,9 +505,11 @@ class Cache(Generic[T]):
 
         As long as the copy answers, nobody waits for the load, nor for a successor if this process is killed.
         """
-        ends = known.fresh_until + self.policy.stale_while_revalidate_seconds if known is not None else 0.0
-        answered = min(ends - self._clock.monotonic(), BACKGROUND_LEASE_SECONDS)
-        seconds = max(answered, self.policy.limits.lease_seconds)
+        seconds = self.policy.limits.lease_seconds
+        if known is not None:
+            answered = known.fresh_until + self.policy.stale_while_revalidate_seconds - self._clock.monotonic()
+            longest = max(BACKGROUND_LEASE_SECONDS, BACKGROUND_LEASE_LOADS * known.entry.load_seconds)
+            seconds = max(seconds, min(answered, longest))
         with suppress(SharedStateUnavailableError):
             self._entries.renew(asked.key, asked.token, seconds)
 
@@ -557,9 +561,9 @@ class Keyed:
         Raises
         ------
         TypeError
-            For a generator, whose results cannot be kept.
+            For a generator or a context manager made of one, whose results cannot be kept.
         """
-        if isgeneratorfunction(function):
+        if works_later(function):
             raise TypeError(f"{function.__qualname__} is a generator: let it return a list, then that can be kept")
 
         @wraps(function)

@@ -28,7 +28,7 @@ from collectors_dagster.patterns.breaker_rule import LOOK, STEP
 from collectors_dagster.patterns.deadline import check_wait, deadline_set
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.plans import Plan, Run, aperform, perform
-from collectors_dagster.patterns.policy import Layer, Policy
+from collectors_dagster.patterns.policy import Layer, Policy, context_maker
 from collectors_dagster.patterns.shared_state import Argument, Reply, SharedStore
 
 if TYPE_CHECKING:
@@ -276,11 +276,14 @@ class CircuitBreaker:
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         """Decorate a function, coroutine, generator or asynchronous generator; its signature is kept.
 
-        Of a generator the iteration is one call, not its creation. A function that ``contextmanager`` makes a context
-        manager of is decorated below it.
+        Of a generator the iteration is one call, not its creation; of a context manager that ``contextmanager`` made,
+        the body of its ``with`` block.
         """
         guarded: Callable[..., Any]
-        if inspect.iscoroutinefunction(function):
+        maker = context_maker(function)
+        if maker is not None:
+            guarded = maker(self(cast("Any", function).__wrapped__))
+        elif inspect.iscoroutinefunction(function):
             guarded = self._guarded_coroutine(function)
         elif inspect.isasyncgenfunction(function):
             guarded = self._guarded_async_generator(function)

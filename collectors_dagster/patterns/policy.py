@@ -7,9 +7,10 @@ Any other order that is written is carried out as it is written.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import reduce, wraps
-from inspect import iscoroutinefunction, isgeneratorfunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from collectors_dagster.clock import Clock
@@ -65,6 +66,30 @@ def invocation(
     return Invocation(inward, function, arguments, keywords)
 
 
+_MAKERS: tuple[Callable[[Any], Any], ...] = (contextmanager, asynccontextmanager)
+_CONTEXT_MAKERS = {maker(iter).__code__: maker for maker in _MAKERS}
+"""By the code that all their results share: nothing else tells those from functions that do their work when called."""
+
+
+def context_maker(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Return ``contextmanager`` or ``asynccontextmanager``, whichever made `function`; else ``None``.
+
+    Examples
+    --------
+    >>> @contextmanager
+    ... def session():
+    ...     yield 1
+    >>> context_maker(session) is contextmanager, context_maker(len)
+    (True, None)
+    """
+    return _CONTEXT_MAKERS.get(getattr(function, "__code__", None))
+
+
+def works_later(function: Callable[..., Any]) -> bool:
+    """Say whether a call only begins what `function` does: generators, and context managers made of them."""
+    return isgeneratorfunction(function) or isasyncgenfunction(function) or context_maker(function) is not None
+
+
 class Policy:
     """Layers around a call, the outermost first; itself a layer, and a decorator that keeps signatures.
 
@@ -103,9 +128,9 @@ class Policy:
         Raises
         ------
         TypeError
-            For a generator, which not every layer can guard.
+            For a generator or a context manager made of one, which not every layer can guard.
         """
-        if isgeneratorfunction(function):
+        if works_later(function):
             raise TypeError(f"{function.__qualname__} is a generator; decorate it with the breaker alone")
 
         def guarded(*args: Any, **kwargs: Any) -> Any:

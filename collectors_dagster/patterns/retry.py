@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from collectors_dagster.clock import AsyncClock, Clock
 from collectors_dagster.patterns.deadline import remaining_seconds
 from collectors_dagster.patterns.observers import RetryObserver
-from collectors_dagster.patterns.policy import Layer, Policy
+from collectors_dagster.patterns.policy import Layer, Policy, works_later
 from collectors_dagster.patterns.retry_budget import RetryBudget
 
 P = ParamSpec("P")
@@ -272,9 +272,9 @@ class Retry:
         Raises
         ------
         TypeError
-            For a generator: what it has given cannot be taken back to begin anew.
+            For a generator or a context manager made of one: what it has given cannot be taken back to begin anew.
         """
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        if works_later(function):
             raise TypeError(f"{function.__qualname__} is a generator, which cannot be begun anew in the middle")
         coroutine = cast("Callable[..., Any]", function)
         begun = self._begun if self.budget is not None else self._monotonic

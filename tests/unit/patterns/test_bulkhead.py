@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from collectors_dagster.clock import ManualClock, SystemClock
 from collectors_dagster.errors import BulkheadFullError, SharedStateUnavailableError
 from collectors_dagster.patterns.bulkhead import Bulkhead, BulkheadPolicy, SharedBulkhead
-from collectors_dagster.patterns.bulkhead_rules import may_enter
+from collectors_dagster.patterns.bulkhead_rules import ENTER, may_enter
 from collectors_dagster.patterns.lease_keeper import LeaseKeeper
 from collectors_dagster.patterns.memory_store import MemoryStore
 from collectors_dagster.patterns.observers import Unobserved
@@ -222,6 +223,42 @@ def test_without_the_store_a_process_lets_its_share_run(manual_clock: ManualCloc
         pass
     with bulkhead.protect():
         pass
+
+
+def test_threads_that_lose_the_store_together_get_their_share_and_no_more() -> None:
+    """All find out at the same moment, as with a server that hangs, and are switched wherever they stand."""
+    lost, decided = threading.Barrier(4), threading.Barrier(4)
+
+    class Hung(Away):
+        def run(self, step: Step, key: str, arguments: Sequence[Argument] = ()) -> Reply:
+            if step is ENTER:
+                lost.wait(20)
+            return super().run(step, key, arguments)
+
+    policy, clock = BulkheadPolicy(limit=4, max_wait_seconds=0.0), SystemClock()
+    inside: Counter[SharedBulkhead] = Counter()
+
+    def call(bulkhead: SharedBulkhead) -> None:
+        try:
+            with bulkhead.protect():
+                inside[bulkhead] += 1
+                decided.wait(20)
+        except BulkheadFullError:
+            decided.wait(20)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-7)
+    try:
+        for _ in range(200):
+            bulkhead = SharedBulkhead("b", policy, store=Hung(), clock=clock, random=lambda: 0.5, assumed_processes=4)
+            callers = [threading.Thread(target=call, args=(bulkhead,)) for _ in range(4)]
+            for each in callers:
+                each.start()
+            for each in callers:
+                each.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert list(inside.values()) == [1] * 200
 
 
 def test_leases_are_renewed_only_while_somebody_holds_one() -> None:

@@ -405,6 +405,30 @@ def test_a_refresh_takes_one_thread_and_is_let_be_as_long_as_the_copy_answers(ma
     assert (source.loads, second.loads) == (1, 1)
 
 
+def test_what_a_slow_load_in_the_background_brings_is_kept(manual_clock: ManualClock) -> None:
+    store, policy = (
+        MemoryStore(manual_clock),
+        calm(stale_while_revalidate_seconds=600.0, limits=no_local(lease_seconds=95.0)),
+    )
+    cache, other = (json_cache(store, manual_clock, policy) for _ in range(2))
+
+    def slow() -> str:
+        manual_clock.sleep(90.0)
+        return "old"
+
+    cache.get("k", slow)
+    manual_clock.sleep(3601.0)
+    source, second = Source("new"), Source("second")
+    source.open.clear()
+    assert cache.get("k", source) == "old"
+    wait_until(lambda: source.at_once == 1, seconds=20)
+    manual_clock.sleep(100.0)  # longer than a lease, and about as long as the last one took
+    assert other.get("k", second) == "old"
+    source.open.set()
+    wait_until(lambda: other.get("k", second) == "new", seconds=20)
+    assert (source.loads, second.loads) == (1, 0)
+
+
 def test_a_refresh_does_not_end_with_the_deadline_of_who_began_it(manual_clock: ManualClock) -> None:
     cache = json_cache(MemoryStore(manual_clock), manual_clock, calm())
     cache.get("k", Source("old"))

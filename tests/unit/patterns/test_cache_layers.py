@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -181,8 +182,12 @@ def test_a_generator_is_refused(cache: Cache[Any]) -> None:
     def pages() -> Any:
         yield 1
 
-    with pytest.raises(TypeError, match="list"):
-        cache.at("k")(pages)
+    async def apages() -> Any:
+        yield 1
+
+    for generator in (pages, apages, contextmanager(pages), asynccontextmanager(apages)):
+        with pytest.raises(TypeError, match="list"):
+            cache.at("k")(generator)
 
 
 def test_who_names_other_patterns_does_not_load_what_caches_need() -> None:

@@ -343,6 +343,37 @@ def test_decorators_keep_signatures_and_guard_functions_coroutines_generators_an
     assert (report.calls, report.failures) == (7, 4)
 
 
+def test_above_a_context_manager_it_guards_the_block(manual_clock: ManualClock) -> None:
+    circuit = breaker(manual_clock, BreakerPolicy(100, 30.0))
+
+    @circuit
+    @contextmanager
+    def session(number: int) -> Iterator[int]:
+        yield number
+
+    @circuit
+    @asynccontextmanager
+    async def asession(number: int) -> AsyncIterator[int]:
+        yield number
+
+    async def asynchronous() -> None:
+        async with asession(2) as number:
+            assert number == 2
+        with pytest.raises(ServiceFailedError):
+            async with asession(1):
+                failing()
+
+    with session(3) as given:
+        assert given == 3
+    with pytest.raises(ServiceFailedError), session(1):
+        failing()
+    asyncio.run(asynchronous())
+    circuit.flush()
+    report = circuit.report()
+    assert (report.calls, report.failures) == (4, 2)
+    assert list(inspect.signature(session).parameters) == list(inspect.signature(asession).parameters) == ["number"]
+
+
 def test_a_generator_that_is_left_early_means_nothing(manual_clock: ManualClock) -> None:
     circuit = breaker(manual_clock)
 

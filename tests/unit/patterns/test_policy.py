@@ -2,7 +2,8 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import pytest
@@ -120,3 +121,15 @@ def test_a_time_limit_that_is_none_is_refused(wrong: float) -> None:
         Timeout(wrong, clock=SystemClock())
     with pytest.raises(ValueError, match="above 0"), deadline(wrong):
         pass
+
+
+def test_what_does_its_work_after_the_call_is_refused() -> None:
+    def pages() -> Iterator[int]:
+        yield 1
+
+    async def apages() -> AsyncIterator[int]:
+        yield 1
+
+    for later in (pages, apages, contextmanager(pages), asynccontextmanager(apages)):
+        with pytest.raises(TypeError, match="breaker alone"):
+            Policy()(later)

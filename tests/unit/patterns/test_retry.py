@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
@@ -179,8 +180,9 @@ def test_a_generator_is_not_repeated() -> None:
     def counting() -> Iterator[int]:
         yield 1
 
-    with pytest.raises(TypeError, match="cannot be begun anew"):
-        made(ManualClock())(counting)
+    for generator in (counting, contextmanager(counting)):
+        with pytest.raises(TypeError, match="cannot be begun anew"):
+            made(ManualClock())(generator)
 
 
 def test_the_last_error_passes_through_unchanged() -> None:
