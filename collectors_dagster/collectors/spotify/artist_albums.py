@@ -8,10 +8,12 @@ import asyncio
 
 from collectors_dagster.collectors.spotify.pulling import Pulled, Pulling
 from collectors_dagster.collectors.spotify.rows import album_rows, items_of
-from collectors_dagster.errors import RequestRejectedError, SpotifyUnavailableInModeError
+from collectors_dagster.errors import SpotifyRejectedError, SpotifyUnavailableInModeError
 from collectors_dagster.integrations.timescale.spotify_rows import AlbumRow
 
 GROUPS = "album,single"
+OF_THE_ARTIST = frozenset({400, 403, 404, 410})
+"""Refusals that are of one artist; any other (401: of the token) is of the whole pull."""
 LONGEST = {"extended": 50}
 """Albums of one page by quota mode."""
 SHORT = 10
@@ -32,7 +34,9 @@ async def pull(work: Pulling) -> Pulled:
             new += await _artist(work, artist_id, limit)
         except SpotifyUnavailableInModeError:
             raise
-        except RequestRejectedError:
+        except SpotifyRejectedError as error:
+            if error.status not in OF_THE_ARTIST:
+                raise
             refused += 1  # of this artist, say: it is not known any more
         work.progress("artists", number, len(wanted))
     notes = (f"the albums of {refused} artists cannot be read",) if refused else ()

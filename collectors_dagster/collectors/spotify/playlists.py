@@ -6,10 +6,12 @@ from typing import Any
 
 from collectors_dagster.collectors.spotify.pulling import Pulled, Pulling
 from collectors_dagster.collectors.spotify.rows import item_rows, playlist_rows, tracks_of
-from collectors_dagster.errors import RequestRejectedError
+from collectors_dagster.errors import SpotifyRejectedError
 
 PATH = "me/playlists"
 PAGE = 50
+OF_THE_LIST = frozenset({403, 404, 410})
+"""Refusals that are of one playlist; any other (401: of the token) is of the whole pull."""
 
 Counts = dict[str, int]
 
@@ -78,7 +80,9 @@ async def _read(work: Pulling, wanted: _Wanted, counts: Counts) -> str | None:
     store = work.store.playlists
     try:
         note = await _read_items(work, wanted, counts)
-    except RequestRejectedError as error:
+    except SpotifyRejectedError as error:
+        if error.status not in OF_THE_LIST:
+            raise
         counts["unreadable"] += 1
         await asyncio.to_thread(store.unreadable, work.mark(wanted.kept), wanted.playlist_id, str(error))
         return "its items cannot be read by this application"

@@ -1,6 +1,7 @@
 """From Spotify's objects to rows: tolerant of what is missing, strict about what makes a row."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from collectors_dagster.errors import UnexpectedResponseError
@@ -72,7 +73,7 @@ def play_rows(items: Iterable[Item]) -> list[PlayRow]:
     return [
         {"played_at": at, "track_uri": uri, "context_uri": _text(_object(item, "context"), "uri")}
         for item in items
-        if (at := _text(item, "played_at")) and (uri := _text(_object(item, "track"), "uri"))
+        if (at := _instant(item, "played_at")) and (uri := _text(_object(item, "track"), "uri"))
     ]
 
 
@@ -81,7 +82,7 @@ def saved_rows(items: Iterable[Item]) -> list[SavedRow]:
     return [
         {"track_uri": uri, "added_at": at}
         for item in items
-        if (at := _text(item, "added_at")) and (uri := _text(_object(item, "track"), "uri"))
+        if (at := _instant(item, "added_at")) and (uri := _text(_object(item, "track"), "uri"))
     ]
 
 
@@ -143,7 +144,7 @@ def item_rows(items: Sequence[Item], offset: int) -> list[ItemRow]:
         {
             "position": offset + at,
             "track_uri": _text(_first(item, ("item", "track")), "uri"),
-            "added_at": _text(item, "added_at"),
+            "added_at": _instant(item, "added_at"),
             "added_by": _text(_object(item, "added_by"), "id"),
         }
         for at, item in enumerate(items)
@@ -173,6 +174,16 @@ def profile_row(profile: JsonObject) -> ProfileRow:
 def _text(of: Item, key: str) -> str | None:
     value = of.get(key) if of else None
     return value.replace("\0", "") or None if isinstance(value, str) else None  # PostgreSQL's text has no NUL
+
+
+def _instant(of: Item, key: str) -> str | None:
+    """Return a time as it came; None for what is none, or lies where no time can be."""
+    text = _text(of, key)
+    try:
+        told = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return text if told is not None and told.tzinfo is not None else None
 
 
 def _whole(of: Item, key: str) -> int | None:

@@ -8,14 +8,19 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from collectors_dagster.clock import Clock
 from collectors_dagster.collectors.spotify.catalog import PULLS
 from collectors_dagster.collectors.spotify.pulling import Progress, Pulled, Pulling, unheard
-from collectors_dagster.errors import ConsentNeededError, SpotifyPutOffError, SpotifyUnavailableInModeError
+from collectors_dagster.errors import (
+    ConsentNeededError,
+    RateLimitedError,
+    SpotifyPutOffError,
+    SpotifyUnavailableInModeError,
+)
 from collectors_dagster.integrations.timescale.spotify_pulls import PullEnd, PullScope, PullStart
 from collectors_dagster.strategies.spotify_datasets import Dataset
 from collectors_dagster.tenants import Tenant
@@ -153,6 +158,12 @@ class Puller:
         except SpotifyUnavailableInModeError as error:
             await asyncio.to_thread(pulls.unavailable, scope, str(error), mode)
             return _ended(work, Ending.UNAVAILABLE, mode, said=str(error))
+        except RateLimitedError as error:  # of the accounts service, which wants no request for tokens
+            if error.retry_after_seconds is None:
+                raise
+            until = self.clock.now() + timedelta(seconds=error.retry_after_seconds)
+            await asyncio.to_thread(pulls.put_off, scope, until, "rate", self.partition)
+            return _ended(work, Ending.PUT_OFF, mode, until=until, said=str(error))
         pulled = _with_left_out(pulled, work.left_out.count)
         end = PullEnd(mode, pulled.gap, {"new": pulled.new, "changed": pulled.changed, **pulled.detail})
         await asyncio.to_thread(pulls.complete, work.mark(pulled.position), end)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from collectors_dagster.collectors.spotify.pulling import Pulled, Pulling
-from collectors_dagster.collectors.spotify.rows import Item, items_of, saved_rows, tracks_of
+from collectors_dagster.collectors.spotify.rows import Item, saved_rows, tracks_of
 from collectors_dagster.integrations.timescale.spotify_rows import SavedRow
 
 PATH = "me/tracks"
@@ -68,23 +68,21 @@ async def _newest(work: Pulling, position: dict[str, Any]) -> Pulled:
     from collectors_dagster.integrations.spotify.paging import Position  # noqa: PLC0415  # httpx
 
     until, new, now = position.get("until", position.get("newest", "")), 0, work.clock.now()
-    newest = position["newest"]
+    newest, totals = position["newest"], set()
     kept = {"swept_at": position.get("swept_at"), "until": until}
     start = Position.from_dict(position["page"]) if "page" in position else None
-    if start is None:
-        items = items_of(await work.client.get(PATH, {"limit": PAGE, "offset": 0}), PATH)
-        rows = work.usable(saved_rows(items), items)
-        newest = max([newest, *(row["added_at"] for row in rows)])
-        start = Position(offset=PAGE, after=None, version=None)
-        new += await _store(work, {**kept, "newest": newest, "page": start.as_dict()}, items, rows, now)
-        if _reached(rows, until) or len(items) < PAGE:
-            return Pulled({"newest": newest, "swept_at": kept["swept_at"]}, new=new)
     async for page in work.client.pages(PATH, {}, limit=PAGE, start=start):
         rows = work.usable(saved_rows(page.items), page.items)
+        if page.offset == 0:
+            newest = max([newest, *(row["added_at"] for row in rows)])
         where = {**kept, "newest": newest, "page": page.position.as_dict()}
         new += await _store(work, where, page.items, rows, now)
+        totals.add(page.total)
         if _reached(rows, until):
             break
+    if len(totals) > 1:  # what was removed meanwhile moved others up, past the pages that were read
+        note = "the list changed while it was read: the next pull reads as far down again"
+        return Pulled({"newest": until, "swept_at": kept["swept_at"]}, new=new, notes=(note,))
     return Pulled({"newest": newest, "swept_at": kept["swept_at"]}, new=new)
 
 

@@ -406,7 +406,7 @@ class _Asking:
     async def ahead(self, request: PageRequest, page: Page, most: int) -> AsyncGenerator[Page, None]:
         """Yield the pages after `page`, several under way at once where the length of the list is known."""
         reading: deque[asyncio.Task[Page]] = deque()
-        following, last, step = page.position.offset, page, page.limit
+        following, last, step = page.position.offset, page, len(page.items)
         try:
             while reading or not last.last:
                 ahead = most if last.total is not None else 1
@@ -420,6 +420,10 @@ class _Asking:
                     break
                 last = await reading.popleft()
                 yield last
+                if not last.last and last.position.offset != last.offset + step:
+                    await _stopped(reading)  # it was shorter than the ones before: those after it begin too late
+                    reading.clear()
+                    following, step = last.position.offset, len(last.items)
         finally:
             await _stopped(reading)
 

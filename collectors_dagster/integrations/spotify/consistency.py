@@ -62,6 +62,8 @@ class ConsistentRead:
         If it is still `before`, there is nothing to read.
     start : Position or None
         Where an earlier reading stopped; of another version it means nothing, and the reading begins at the beginning.
+    whole : Page or None
+        The whole list, if it came as one page with `before`: one answer is of one moment, and nothing is asked again.
 
     Attributes
     ----------
@@ -82,6 +84,7 @@ class ConsistentRead:
         before: str,
         known_version: str | None = None,
         start: Position | None = None,
+        whole: Page | None = None,
     ) -> None:
         self._client = client
         self._path = path
@@ -90,6 +93,7 @@ class ConsistentRead:
         self._version = version
         self._seen = [before]
         self._unchanged = before == known_version
+        self._whole = whole
         self.restarted = start is not None and start.version != before
         self._start = None if self.restarted else start
         self._digests: dict[int, str] = {}
@@ -102,6 +106,11 @@ class ConsistentRead:
     async def _pages(self) -> AsyncGenerator[Page, None]:
         if self._unchanged:
             self.verdict = Verdict(stable=True, unchanged=True, version=self._seen[-1], total=0, rounds=0)
+            return
+        if self._whole is not None:
+            total = len(self._whole.items)
+            yield self._whole.with_version(self._seen[-1])
+            self.verdict = Verdict(stable=True, unchanged=False, version=self._seen[-1], total=total, rounds=1)
             return
         for round_ in range(1, MOST_ROUNDS + 1):
             self._totals.clear()
@@ -192,15 +201,18 @@ async def list_read(
 ) -> ConsistentRead:
     """Return a list without versions of its own, to be read; its length and first page stand for its version."""
 
-    async def version() -> str:
+    async def ask() -> Page:
         pages = client.pages(path, params, limit=limit, revalidate=True)
         try:
-            first = await anext(pages)
+            return await anext(pages)
         finally:
             await pages.aclose()
-        return f"{first.total}:{first.digest}"
 
-    before = await version()
+    async def version() -> str:
+        return _version_of(await ask())
+
+    first = await ask()
+    before = _version_of(first)
     return ConsistentRead(
         client,
         path,
@@ -210,7 +222,12 @@ async def list_read(
         before=before,
         known_version=known_version,
         start=start,
+        whole=first if first.last else None,
     )
+
+
+def _version_of(first: Page) -> str:
+    return f"{first.total}:{first.digest}"
 
 
 def snapshot_of(playlist: JsonObject, path: str) -> str:

@@ -153,8 +153,10 @@ class PageRequest:
             self._check_end(offset + len(items), total, last=last, after=after)
             position = Position(offset + len(items), None if last else after)
         else:
-            self._check_length(found, len(items), limit, total)
             after_it = offset + len(items)
+            self._check_length(found, len(items), limit, total)
+            if items and total is not None and after_it >= total and _offset_of(found.get("next")) is not None:
+                raise self._incomplete(f"ends a list of {total} items, but says that more follows")
             last = after_it >= total if total is not None else found.get("next") is None
             position = Position(after_it)
         digest = sha256(body).hexdigest()
@@ -169,7 +171,8 @@ class PageRequest:
                 raise self._incomplete("is empty, but says that more follows")
             return
         expected = max(0, min(limit, total - self.start.offset))
-        if length < expected:
+        follows = _offset_of(found.get("next"))
+        if length < expected and not (length and follows == self.start.offset + length):
             raise self._incomplete(f"holds {length} of {expected} items at {self.start.offset} of {total}")
 
     def _check_end(self, count: int, total: int | None, *, last: bool, after: object) -> None:
@@ -205,6 +208,12 @@ class PageRequest:
             service=SERVICE,
             operation=self.path,
         )
+
+
+def _offset_of(link: object) -> int | None:
+    """Return where the page begins that a ``next`` names."""
+    named = parse_qs(urlsplit(link).query).get("offset", [""])[0] if isinstance(link, str) else ""
+    return int(named) if named.isascii() and named.isdigit() else None
 
 
 def _count(value: object) -> int | None:

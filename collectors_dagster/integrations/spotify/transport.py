@@ -174,6 +174,8 @@ class Transport:
             else:
                 if not isinstance(document, dict):
                     problem = "is no JSON object"
+                elif not document or document.get("error"):
+                    problem = "says nothing, or tells of an error with status 200"
         if problem is not None:
             return IncompleteResponseError(f"{path}: the answer {problem}", service=SERVICE, operation=path)
         return Reply(body, document, response.headers.get("ETag"), _max_age(response))

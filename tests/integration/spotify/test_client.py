@@ -1,8 +1,10 @@
 """The client against a real server that misbehaves in every way: complete and correct, put off, or refused."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -102,6 +104,8 @@ WHOLE = listed(Request("me/tracks", {"offset": "100", "limit": "50"}, {}), "http
         Answer(b'{"items": null}'),
         Answer(b'{"items": [1, 2]}'),
         Answer(b'["items"]'),
+        Answer(b"{}"),
+        Answer(b'{"error": {"status": 503, "message": "try again"}, "items": [], "total": 0}'),
         Answer(b"\xff\xfe{}"),
         Answer(b'{"items": [], "total": 230, "limit": 50, "offset": 100, "next": null}'),
         Answer(b'{"items": [{"n": 100}], "total": 230, "limit": 50, "offset": 100, "next": null}'),
@@ -115,6 +119,44 @@ def test_an_answer_that_is_not_whole_is_asked_for_again(spoiled: Answer) -> None
     found, server = paged(once(spoiled))
     assert found == list(range(TOTAL))
     assert len(server.requests) == 6
+
+
+@pytest.mark.parametrize("most", [20, 7])
+@pytest.mark.parametrize("first", [0, 50, 150], ids=lambda first: f"from {first}")
+@pytest.mark.parametrize("told", [{}, {"limit": None}, {"limit": 50}, {"total": None}, {"limit": None, "total": None}])
+def test_pages_that_become_shorter_lose_nothing(told: dict[str, None], first: int, most: int) -> None:
+    def fault(request: Request, before: int) -> Answer | None:
+        offset, limit = int(request.query.get("offset", 0)), int(request.query["limit"])
+        shorter = (
+            request if offset < first else replace(request, query={**request.query, "limit": str(min(limit, most))})
+        )
+        page = json.loads(listed(shorter, f"http://{request.headers['host']}/v1").body)
+        return answer({**page, **told} if offset >= first else page)
+
+    found, _ = paged(fault)
+    assert found == list(range(TOTAL))
+
+
+def test_an_artist_that_says_nothing_is_asked_for_again() -> None:
+    told = iter([Answer(b"{}"), answer({"error": {"status": 500}}), answer({"id": "1", "name": "One"})])
+
+    async def read() -> Any:
+        async with client_of(server.url) as client:
+            return await client.get("artists/1")
+
+    with scripted_server(lambda _: next(told)) as server:
+        assert asyncio.run(read())["name"] == "One"
+
+
+def test_a_total_that_denies_what_follows_is_refused() -> None:
+    """A list that calls itself at its end, and names a next page: whoever believes the first loses the second."""
+
+    def fault(request: Request, before: int) -> Answer:
+        page = json.loads(listed(request, f"http://{request.headers['host']}/v1").body)
+        return answer({**page, "total": 100})
+
+    with pytest.raises(IncompleteResponseError, match="ends a list of 100 items, but says that more follows"):
+        paged(fault)
 
 
 def test_a_hanging_answer_is_given_up_and_asked_for_again() -> None:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from collectors_dagster.clock import ManualClock
 from collectors_dagster.collectors.spotify.runner import Ending
-from collectors_dagster.errors import CollectorsError
+from collectors_dagster.errors import CollectorsError, SpotifyRejectedError
 from collectors_dagster.integrations.timescale import Store
 from collectors_dagster.patterns import CircuitBreaker, failed_if_transient
 from collectors_dagster.patterns.breaker_policy import Phase, configured
@@ -151,7 +151,7 @@ def test_an_unchanged_playlist_costs_nothing_but_its_place_in_the_list(listening
     listening.clock.move(60)
     again = listening.pull("playlists")
     assert again.pulled.detail["read"] == 0
-    assert again.usage["requests"] <= 3
+    assert again.usage["requests"] == 1
 
 
 def test_what_changed_in_a_playlist_is_stored(listening: Listening, database: SecretStr) -> None:
@@ -310,3 +310,76 @@ def test_an_accounts_service_that_is_down_is_known_to_all_processes(listening: L
         with pytest.raises(CollectorsError):
             listening.pull("profile")
     assert circuit.report().phase is Phase.OPEN
+
+
+@pytest.mark.parametrize(("dataset", "path"), [("saved_tracks", "/v1/me/tracks"), ("top_items", "/v1/me/top/tracks")])
+def test_a_first_page_that_holds_less_than_it_says_is_not_the_whole(
+    listening: Listening, dataset: str, path: str
+) -> None:
+    listening.pull(dataset)  # of saved tracks, the next pull reads from the newest
+    listening.clock.move(86_400)
+    listening.sandbox.fault(Fault("edit", path=path, edits={"/items": [], "/next": None}, times=None))
+    with pytest.raises(CollectorsError, match="holds 0 of"):
+        listening.pull(dataset)
+    listening.sandbox.clear_faults()
+    listening.clock.move(60)
+    assert listening.pull(dataset).ending is Ending.STORED
+
+
+def test_a_list_that_changes_below_the_newest_is_read_as_far_again(listening: Listening, database: SecretStr) -> None:
+    listening.pull("saved_tracks")
+    mark = spotify_tables(database)["spotify_pull"][0]["position"]["newest"]
+    with psycopg.connect(database.get_secret_value()) as connection:  # all tracks are newer than what is known
+        connection.execute("update core.spotify_pull set position = jsonb_set(position, '{newest}', '\"2000\"')")
+    listening.sandbox.fault(Fault("edit", path="/v1/me/tracks", edits={"/total": 1000}))
+    outcome = listening.pull("saved_tracks")
+    assert any("the list changed while it was read" in note for note in outcome.pulled.notes)
+    assert spotify_tables(database)["spotify_pull"][0]["position"]["newest"] == "2000"
+    assert not listening.pull("saved_tracks").pulled.notes
+    assert spotify_tables(database)["spotify_pull"][0]["position"]["newest"] == mark
+
+
+def test_a_list_that_grows_above_its_cursor_is_read_once_more(listening: Listening) -> None:
+    listening.sandbox.fault(Fault("edit", path="/v1/me/following", edits={"/artists/total": 1000}, times=5))
+    outcome = listening.pull("followed_artists")
+    assert outcome.ending is Ending.STORED
+    assert outcome.usage["requests"] > 5
+
+
+@pytest.mark.parametrize(
+    ("dataset", "path"), [("playlists", "/v1/playlists/*/items"), ("artist_albums", "/v1/artists/*/albums")]
+)
+def test_a_token_that_is_refused_makes_nothing_unreadable(listening: Listening, dataset: str, path: str) -> None:
+    listening.pull_all(["followed_artists", "top_items"])
+    listening.sandbox.fault(Fault("status", path=path, status=401, times=2))
+    with pytest.raises(SpotifyRejectedError):
+        listening.pull(dataset)
+    assert not listening.pull(dataset).pulled.notes
+
+
+def test_an_accounts_service_that_asks_for_a_pause_puts_off(listening: Listening) -> None:
+    listening.clock.move(7200)  # the token is old
+    listening.sandbox.fault(Fault("retry_after", path="/api/token", retry_after="7000", times=None))
+    outcome = listening.pull("profile")
+    assert outcome.ending is Ending.PUT_OFF
+    assert outcome.until == listening.clock.now() + timedelta(seconds=7000)
+    listening.sandbox.reset_counts()
+    assert listening.pull("profile").ending is Ending.PUT_OFF
+    assert listening.sandbox.counts().total == 0
+
+
+@pytest.mark.parametrize("at", ["not a time", "2026-13-45T99:00:00Z", "2026-01-01T00:00:00", 5])
+@pytest.mark.parametrize(
+    ("dataset", "path", "pointer"),
+    [
+        ("recently_played", "/v1/me/player/recently-played", "/items/0/played_at"),
+        ("saved_tracks", "/v1/me/tracks", "/items/0/added_at"),
+    ],
+)
+def test_a_time_that_is_none_costs_its_entry_and_not_the_page(
+    listening: Listening, dataset: str, path: str, pointer: str, at: object
+) -> None:
+    listening.sandbox.fault(Fault("edit", path=path, edits={pointer: at}, times=None))
+    outcome = listening.pull(dataset)
+    assert outcome.pulled.detail["left_out"] >= 1
+    assert outcome.pulled.new > 0
