@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
             POSTGRES_HOST="127.0.0.1",
             POSTGRES_PORT=str(server.port),
             POSTGRES_PASSWORD=PASSWORD,
+            COLLECTORS__SPOTIFY__TOKEN_KEYS=b64encode(bytes(32)).decode(),  # a machine's own key does for no other
             COLLECTORS__POSTGRES__SSLMODE="verify-full",
             COLLECTORS__POSTGRES__SSLROOTCERT=str(authority.file),
             **{f"COLLECTORS__PORTS__{name}": str(free_port()) for name in PORTS},
