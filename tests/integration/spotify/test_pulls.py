@@ -340,7 +340,8 @@ def test_a_list_that_changes_below_the_newest_is_read_as_far_again(listening: Li
 
 
 def test_a_list_that_grows_above_its_cursor_is_read_once_more(listening: Listening) -> None:
-    listening.sandbox.fault(Fault("edit", path="/v1/me/following", edits={"/artists/total": 1000}, times=5))
+    grown = {"/artists/total": 1000, "/artists/next": None, "/artists/cursors/after": None}  # the end, before its total
+    listening.sandbox.fault(Fault("edit", path="/v1/me/following", edits=grown, times=5))
     outcome = listening.pull("followed_artists")
     assert outcome.ending is Ending.STORED
     assert outcome.usage["requests"] > 5
