@@ -1,5 +1,6 @@
 """Fixtures for all: a real PostgreSQL and Redis per test session, a fresh migrated database per test."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -42,6 +43,12 @@ LONG_FIRST = (
     *("processes", "orchestration", "deploy", "integration"),
 )
 """Files, then folders, that take long: begun last, one of them would be waited for alone."""
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C in processes under test, although a shell that runs all this in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
