@@ -114,6 +114,7 @@ def running_postgres(edition: Edition = Edition.PLAIN, pg_config: str | None = N
             server.execute(f"create role collectors login createrole password '{PASSWORD}'")
             if edition is not Edition.PLAIN:
                 server.execute("create extension timescaledb", database="template1")
+            server.execute("checkpoint")  # commits are not waited for here: a crash at once would lose the role
             yield server
         finally:
             _command(server, "pg_ctl", "stop", "-m", "immediate", "-w")
